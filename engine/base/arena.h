@@ -1,0 +1,46 @@
+/*
+ * arena.h - bump memory with one lifetime, mark and rollback
+ *
+ * Everything born for a message (or a loop tick, or a config load) dies with its
+ * arena. Blocks come from a pool (a slab of blocks, per thread) or, with
+ * pool == NULL, from malloc. An allocation larger than a block gets its own
+ * malloc and is counted (hm_arena_big). Owner thread only.
+ */
+#ifndef HM_BASE_ARENA_H
+#define HM_BASE_ARENA_H
+
+#include "base/defs.h"
+#include "base/slab.h"
+#include "base/str.h"
+
+struct hm_arena_block;
+struct hm_arena {
+	struct hm_slab *pool; /* slab of blocks, or NULL */
+	size_t limit;	      /* most bytes in all blocks, 0 = no limit */
+	/* private */
+	struct hm_arena_block *blocks;
+	char *pos, *end;
+	size_t used;
+};
+struct hm_arena_mark {
+	struct hm_arena_block *block;
+	char *pos;
+	size_t used;
+};
+#define HM_ARENA_BLOCK 4096 /* object size of a pool slab: hm_slab_init(&pool, "arena", HM_ARENA_BLOCK, 0) */
+
+void hm_arena_init(struct hm_arena *a, struct hm_slab *pool, size_t limit);
+void hm_arena_fini(struct hm_arena *a);	 /* frees everything */
+void hm_arena_reset(struct hm_arena *a); /* frees everything but keeps the first block */
+/* 16-byte aligned, not zeroed; NULL when limit or memory is exhausted. */
+void *hm_arena_alloc(struct hm_arena *a, size_t n) HM_MUSTCHECK;
+void *hm_arena_zalloc(struct hm_arena *a, size_t n) HM_MUSTCHECK;
+/* Grows the last allocation in place when possible, else copies. */
+void *hm_arena_grow(struct hm_arena *a, void *p, size_t old_n, size_t new_n) HM_MUSTCHECK;
+char *hm_arena_strdup(struct hm_arena *a, struct hm_str s) HM_MUSTCHECK; /* NUL-terminated copy */
+struct hm_str hm_arena_str(struct hm_arena *a, struct hm_str s);	 /* copy; p == NULL on failure */
+struct hm_str hm_arena_printf(struct hm_arena *a, const char *fmt, ...) HM_PRINTF(2, 3);
+struct hm_arena_mark hm_arena_mark(const struct hm_arena *a);
+void hm_arena_rewind(struct hm_arena *a, struct hm_arena_mark m);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * vocab.h - the words of DESIGN.md section 1 as enums: outcomes, states, lanes, media
+ *
+ * Each list lives once in tbl/; names and properties come from there.
+ */
+#ifndef HM_BASE_VOCAB_H
+#define HM_BASE_VOCAB_H
+
+#include "base/defs.h"
+#include "base/str.h"
+
+enum hm_outcome {
+#define HM_OUTCOME(name, text, retryable, health, sentence) HM_OUT_##name,
+#include "tbl/outcomes.h"
+#undef HM_OUTCOME
+	HM_OUT_COUNT
+};
+enum hm_state {
+#define HM_STATE(name, text, final, balance) HM_ST_##name,
+#include "tbl/states.h"
+#undef HM_STATE
+	HM_ST_COUNT
+};
+enum hm_lane {
+#define HM_LANE(name, text, weight) HM_LANE_##name,
+#include "tbl/lanes.h"
+#undef HM_LANE
+	HM_LANE_COUNT
+};
+enum hm_medium {
+#define HM_MEDIUM(name, text) HM_MED_##name,
+#include "tbl/media.h"
+#undef HM_MEDIUM
+	HM_MED_COUNT
+};
+const char *hm_outcome_name(enum hm_outcome o), *hm_outcome_sentence(enum hm_outcome o);
+bool hm_outcome_retryable(enum hm_outcome o);
+const char *hm_state_name(enum hm_state s), *hm_state_balance(enum hm_state s);
+bool hm_state_final(enum hm_state s);
+const char *hm_lane_name(enum hm_lane l);
+const char *hm_medium_name(enum hm_medium m);
+/* By name; -1 when there is none. */
+int hm_outcome_find(struct hm_str s), hm_state_find(struct hm_str s), hm_lane_find(struct hm_str s),
+	hm_medium_find(struct hm_str s);
+
+#endif

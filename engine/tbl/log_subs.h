@@ -1,0 +1,11 @@
+/* HM_SUB(name, text in logs, doc) */
+HM_SUB(CORE, "core", "start, stop, signals, configuration")
+HM_SUB(LOOP, "loop", "shards, mailboxes, timers")
+HM_SUB(REDIS, "redis", "connections, cluster, the embedded server")
+HM_SUB(INGEST, "ingest", "queue entries read and decoded")
+HM_SUB(HTTP, "http", "the HTTP API server")
+HM_SUB(DISPATCH, "dispatch", "messages: gates, routes, attempts, settle")
+HM_SUB(TMPL, "template", "templates: compile and render")
+HM_SUB(ADAPTER, "adapter", "adapters, credentials, tokens")
+HM_SUB(WIRE, "wire", "connections to providers")
+HM_SUB(LEDGER, "ledger", "the ledger store")

@@ -1,0 +1,11 @@
+/* HM_STATE(NAME, text, final, in the balance as) */
+HM_STATE(QUEUED, "queued", 0, "pending")
+HM_STATE(HELD, "held", 0, "pending")
+HM_STATE(SENDING, "sending", 0, "pending")
+HM_STATE(SENT, "sent", 1, "sent")
+HM_STATE(DELIVERED, "delivered", 1, "sent")
+HM_STATE(FAILED, "failed", 1, "failed")
+HM_STATE(SUPPRESSED, "suppressed", 1, "suppressed")
+HM_STATE(CAPPED, "capped", 1, "capped")
+HM_STATE(EXPIRED, "expired", 1, "expired")
+HM_STATE(CANCELLED, "cancelled", 1, "cancelled")
