@@ -1,0 +1,118 @@
+/*
+ * ledger.h - what happened to every message, on local disk
+ *
+ * Two kinds of records. A JOB record says "n messages were accepted" (one per queue
+ * entry; message i of job j has the id j + i). A MESSAGE record says where one
+ * message stands, with its attempts; it is written when the message reaches a
+ * final state, and in between when it has to wait (retry). A message without a
+ * record is pending: its job's record covers it.
+ * Counters per campaign and state are kept in the same write as the records, so
+ * that the balance (DESIGN.md section 1) is exact at any moment and after a crash:
+ *   accepted = sent + failed + suppressed + capped + expired + cancelled + pending
+ *
+ * Threads: each thread writes through its own hm_ledger_writer (no locks on the
+ * way in); one ledger thread collects all batches into one RocksDB write with a
+ * write-ahead log. Look-ups are thread-safe and may block on disk: run them off
+ * the loop (uv_queue_work).
+ * Durability: a ticket is reported durable when its records survive kill -9
+ * (sync: off | interval) or power loss (sync: always).
+ * Idempotence: a final record is never replaced by another final one; the writer
+ * thread counts such repeats (they show as `repeats` in the report) and keeps the first.
+ */
+#ifndef HM_STORE_LEDGER_H
+#define HM_STORE_LEDGER_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/ulid.h"
+#include "base/vocab.h"
+#include "loop/mailbox.h"
+
+struct hm_ledger_opts {
+	struct hm_str dir;
+	enum { HM_LEDGER_SYNC_OFF, HM_LEDGER_SYNC_INTERVAL, HM_LEDGER_SYNC_ALWAYS } sync;
+	uint32_t sync_interval_ms, ttl_s, batch_wait_us;
+	uint64_t cache_bytes, queue_max_bytes;
+};
+struct hm_ledger_job {
+	struct hm_ulid id;
+	uint32_t n;
+	uint8_t lane;
+	uint64_t accepted_ms;
+	struct hm_str campaign, category, tenant, template_ref, channel; /* any may be empty */
+	bool if_absent; /* redelivered entry: count only when there is no record yet */
+};
+struct hm_ledger_attempt {
+	struct hm_str channel;
+	uint8_t outcome; /* enum hm_outcome */
+	uint16_t status; /* HTTP or protocol status, 0 = none */
+	uint64_t at_ms;
+	uint32_t took_us;
+	struct hm_str reason, provider_id; /* short texts, cut at 200 bytes */
+};
+struct hm_ledger_msg {
+	struct hm_ulid id, job;
+	uint8_t state; /* enum hm_state */
+	uint8_t lane;
+	uint64_t accepted_ms, updated_ms;
+	struct hm_str user, address, campaign, channel,
+		template_ref; /* address as sent, for look-up by recipient */
+	struct hm_str reason; /* why it ended so, one sentence or code */
+	const struct hm_ledger_attempt *attempts;
+	size_t n_attempts;
+};
+
+struct hm_ledger;
+struct hm_ledger_writer;
+int hm_ledger_open(const struct hm_ledger_opts *o, struct hm_ledger **l_r, struct hm_err *e) HM_MUSTCHECK;
+int hm_ledger_open_readonly(struct hm_str dir, struct hm_ledger **l_r,
+			    struct hm_err *e) HM_MUSTCHECK; /* for the CLI beside a running engine */
+void hm_ledger_close(struct hm_ledger *l);		    /* all writers closed before; flushes */
+
+/* on_durable(arg, ticket): every record appended under a ticket <= ticket is durable. Runs on mb's thread.
+ * on_error: the store failed (disk full, I/O); nothing after the last durable ticket is safe; the ledger keeps
+ * retrying and calls on_durable when it succeeded. */
+struct hm_ledger_writer *hm_ledger_writer_new(struct hm_ledger *l, struct hm_tick *t, struct hm_mailbox *mb,
+					      void (*on_durable)(void *arg, uint64_t ticket), void *arg);
+void hm_ledger_writer_close(struct hm_ledger_writer *w); /* only when nothing is pending */
+/* Append to the batch of this tick (encoded at once, nothing kept); the batch leaves when the tick ends.
+ * Return the ticket to wait for. */
+uint64_t hm_ledger_put_job(struct hm_ledger_writer *w, const struct hm_ledger_job *j);
+uint64_t hm_ledger_put_msg(struct hm_ledger_writer *w, const struct hm_ledger_msg *m);
+size_t
+hm_ledger_backlog(const struct hm_ledger_writer *w); /* bytes not yet durable: stop pulling above a limit */
+
+/* Look-ups (thread-safe, may block). Texts of the result live in the arena. HM_ENOENT when there is none. */
+int hm_ledger_get_msg(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
+		      struct hm_ledger_msg *m_r, struct hm_err *e) HM_MUSTCHECK;
+int hm_ledger_get_job(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
+		      struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
+/* The job that covers message `id` (id in [job, job + n)), even when the message has no record yet. */
+int hm_ledger_job_of(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
+		     struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
+typedef bool (*hm_ledger_visit_fn)(void *arg, const struct hm_ledger_msg *m); /* false = stop */
+/* Newest first. `after` (may be NULL) resumes behind that id. */
+int hm_ledger_by_recipient(struct hm_ledger *l, struct hm_str address_or_user, const struct hm_ulid *after,
+			   size_t limit, hm_ledger_visit_fn fn, void *arg, struct hm_err *e) HM_MUSTCHECK;
+int hm_ledger_by_campaign(struct hm_ledger *l, struct hm_str campaign, int state /* -1 any */,
+			  const struct hm_ulid *after, size_t limit, hm_ledger_visit_fn fn, void *arg,
+			  struct hm_err *e) HM_MUSTCHECK;
+/* Every message record (hermod ledger dump). */
+int hm_ledger_each(struct hm_ledger *l, hm_ledger_visit_fn fn, void *arg, struct hm_err *e) HM_MUSTCHECK;
+
+struct hm_ledger_balance {
+	struct hm_str
+		campaign; /* "" = messages without one; the total is a row of its own from hm_ledger_total */
+	uint64_t accepted, by_state[HM_ST_COUNT] /* final states */, pending, unknown_attempts, repeats;
+};
+int hm_ledger_total(struct hm_ledger *l, struct hm_ledger_balance *b_r, struct hm_err *e) HM_MUSTCHECK;
+typedef bool (*hm_ledger_balance_fn)(void *arg, const struct hm_ledger_balance *b);
+int hm_ledger_each_campaign(struct hm_ledger *l, hm_ledger_balance_fn fn, void *arg,
+			    struct hm_err *e) HM_MUSTCHECK;
+/* Recounts from the records and compares with the counters: 0 when equal. */
+int hm_ledger_verify(struct hm_ledger *l, struct hm_err *e) HM_MUSTCHECK;
+/* JSON of a message as GET /v1/messages/{id} shows it. */
+void hm_ledger_msg_json(const struct hm_ledger_msg *m, struct hm_buf *out);
+
+#endif
