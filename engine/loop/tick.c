@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "loop/tick.h"
 
 #define NS_PER_MS 1000000u

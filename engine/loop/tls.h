@@ -19,6 +19,10 @@
 
 #define HM_TLS_MAGIC 0x746c7363u
 
+struct ssl_ctx_st; /* OpenSSL's own tags */
+struct ssl_session_st;
+struct ssl_st;
+
 struct hm_tls_opts {
 	bool server;
 	bool verify;	       /* client: chain and name; server: demand a client certificate of ca_file */

@@ -1,0 +1,125 @@
+/*
+ * adapter.h - providers as data: what dispatch asks of them
+ *
+ * An adapter is a compiled `adapters/<medium>/<name>.yaml`; a channel is an account
+ * on it (config section `channels`). Both are immutable after load, refcounted and
+ * shared by all threads; a reload builds new ones. Three questions are asked:
+ *
+ *   hm_channel_build     this content for these recipients -> the request (hm_call)
+ *   hm_channel_classify  this answer -> outcome, per recipient where it is partial
+ *   hm_cred_*            the credential to build with (cred.h)
+ *
+ * No YAML and no malloc on that path: loading compiles everything into tables, and
+ * build and classify allocate from the caller's arena only.
+ */
+#ifndef HM_ADAPTER_ADAPTER_H
+#define HM_ADAPTER_ADAPTER_H
+
+#include <msgpack.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/ulid.h"
+#include "base/vocab.h"
+#include "config/config.h"
+#include "wire/wire.h"
+
+#define HM_ADAPTER_MAGIC 0x61647074u
+#define HM_CHANNEL_MAGIC 0x6368616eu
+
+struct hm_adapter;     /* one provider's protocol */
+struct hm_adapter_set; /* all adapter files of a folder */
+struct hm_channel;     /* one account; see the accessors */
+
+/* Loads every adapters/<medium>/<name>.yaml. Collects several errors (file:line:col) through report(). */
+typedef void (*hm_report_fn)(void *arg, const struct hm_err *e);
+int hm_adapter_set_load(struct hm_str dir, struct hm_adapter_set **set_r, hm_report_fn report,
+			void *arg) HM_MUSTCHECK;
+void hm_adapter_set_unref(struct hm_adapter_set *s);
+/* The channels of a configuration, compiled against the adapters. */
+struct hm_channel_set {
+	struct hm_channel **v;
+	size_t n;
+	/* private */
+	uint32_t refs;
+	struct hm_adapter_set *adapters;
+	struct hm_arena arena;
+};
+int hm_channel_set_load(const struct hm_config *cfg, struct hm_adapter_set *set, struct hm_channel_set **r,
+			hm_report_fn report, void *arg) HM_MUSTCHECK;
+struct hm_channel_set *hm_channel_set_ref(struct hm_channel_set *s); /* atomic */
+void hm_channel_set_unref(struct hm_channel_set *s);
+struct hm_channel *hm_channel_find(const struct hm_channel_set *s, struct hm_str name);
+
+/* What dispatch needs to know of a channel. */
+struct hm_channel_info {
+	struct hm_str name, adapter; /* "apns-main", "push/apns" */
+	uint32_t index;		     /* place in the set: per-shard tables use it */
+	enum hm_medium medium;
+	struct hm_origin_opts origin; /* where calls go; unused when recipient_is_url */
+	bool recipient_is_url;	      /* the address is the URL (webhook, Web Push): origin per host */
+	bool needs_credential;	      /* a token must be got before building */
+	uint32_t batch_max;	      /* recipients per call sharing one content; 1 = no batching */
+	uint32_t batch_max_bytes;     /* of the joined recipients, 0 = no limit */
+	uint32_t timeout_ms;	      /* per request */
+	uint32_t max_attempts;	      /* on this channel; 0 = dispatch default */
+	bool resend_unknown;	      /* send again when the answer was lost */
+	bool idempotent;	      /* the provider drops repeats of the same id: resending is safe */
+	uint32_t rate_per_s, rate_burst, max_concurrency; /* 0 = none declared */
+};
+const struct hm_channel_info *hm_channel_info(const struct hm_channel *c);
+
+/* One content, already rendered for the medium. */
+struct hm_content {
+	struct hm_str title, body, short_text, url, image;
+	const msgpack_object *data; /* key-value payload for the app, or NULL */
+	const msgpack_object *
+		options; /* standard names, see adapters/README.md (badge, sound, collapse, ttl, ...), or NULL */
+};
+struct hm_build_rcpt {
+	struct hm_str addr, user;
+	struct hm_ulid id; /* message id: idempotency keys, apns-id, webhook-id */
+};
+struct hm_build_in {
+	const struct hm_channel *channel;
+	const struct hm_build_rcpt *rcpts;
+	size_t n_rcpts; /* 1 .. batch_max */
+	const struct hm_content *content;
+	struct hm_str credential; /* empty when none is needed */
+	uint64_t wall_ms;	  /* time of this attempt */
+	uint64_t expires_ms;	  /* of the message, 0 = none */
+	enum hm_lane lane;
+	struct hm_str nonce; /* test override; empty = random */
+};
+/* Fills method, path, headers, body of *call (arena memory). For recipient_is_url also *origin_r.
+ * HM_EINVAL with a sentence naming the field when the content cannot be sent there (too long, bad address):
+ * that is outcome bad_request or invalid_recipient (*outcome_r) without a request. */
+int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,
+		     struct hm_origin_opts *origin_r, enum hm_outcome *outcome_r,
+		     struct hm_err *e) HM_MUSTCHECK;
+
+enum hm_scope { HM_SCOPE_RECIPIENT, HM_SCOPE_CREDENTIAL, HM_SCOPE_CHANNEL };
+struct hm_partial {
+	uint32_t index; /* into rcpts */
+	enum hm_outcome outcome;
+	struct hm_str reason;
+};
+struct hm_verdict {
+	enum hm_outcome outcome; /* of every recipient not in partial[] */
+	struct hm_str reason;	 /* provider's word: "Unregistered", "40014", "HTTP 503" */
+	struct hm_str detail;	 /* provider's message, cut at 200 bytes; may be empty */
+	struct hm_str provider_id;
+	uint64_t retry_after_ms; /* 0 = no hint */
+	enum hm_scope scope;	 /* whom a rate limit concerns */
+	bool refresh_credential; /* auth: get a new one, then one more try */
+	bool operator_needed;	 /* auth/config: stop the channel, a human must act */
+	uint64_t gone_since_ms;	 /* invalid_recipient: provider's timestamp (APNs 410), 0 = none */
+	struct hm_partial *partial;
+	size_t n_partial;
+};
+/* Never fails: an answer no row describes is `unknown` or a failure by HTTP class, never ok. Also judges calls without
+ * an answer (fate != ANSWERED): NOT_SENT -> provider_down/retry, MAYBE -> unknown. */
+void hm_channel_classify(const struct hm_channel *c, const struct hm_build_in *in, const struct hm_call *call,
+			 struct hm_arena *a, struct hm_verdict *v);
+
+#endif

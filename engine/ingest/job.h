@@ -1,0 +1,93 @@
+/*
+ * job.h - the queue contract: what a stream entry holds, encoded and decoded
+ *
+ * An entry of `{<prefix>:<p>}:q:<lane>` has one field `j`: a msgpack map. It is one
+ * message (`to`) or a chunk (`rs`: 1..1000 recipients sharing everything else).
+ * engine/ingest/README.md documents every key for producers in other languages;
+ * the table JOB_KEYS in job.c is the same list for the decoder. Unknown keys are
+ * an error that names the key (a typo must not silently change a message).
+ *
+ *   key        type          meaning
+ *   v          int           contract version, 1 (may be absent)
+ *   id         str(26)|bin16 ULID of the job; absent: derived from the entry id
+ *   to         str|map       one recipient (see below); exactly one of to, rs
+ *   rs         array         recipients of a chunk
+ *   channel    str           send through this channel; exactly one of channel, route
+ *   route      str           or plan over several channels
+ *   template   str           "name" or "name@version"; exactly one of template, content
+ *   content    map           {title, body, url, image, short, options{...}, data{...}, format}: inline
+ *                            content; its strings are templates when `render` is true
+ *   render     bool          content strings are templates (default false: literal text)
+ *   data       map           template data shared by all recipients
+ *   campaign category tenant str     labels, at most 64 bytes each
+ *   tags       array of str  at most 16
+ *   at         int           ms, Unix time: not before (0/absent: now)
+ *   expires    int           ms, Unix time: never sent later
+ *   dedupe     str           content key for the dedupe window
+ *   acc        bin8          written by Hermod's own HTTP ingest: its boot id (already in the ledger)
+ *   n0         int           written by Hermod: index of rs[0] within the job (requeued rest of a chunk)
+ *   att        int           written by Hermod: attempts already made (requeued message)
+ *
+ *   recipient: a string = the address; or a map
+ *   addr       str|map       address on the channel's medium; a map gives one per medium or channel
+ *                            {"push": "...", "sms": "+86...", "apns-main": "..."}
+ *   user       str           user id, at most 128 bytes
+ *   data       map           template data of this recipient, before the shared data
+ *   locale tz  str           BCP 47 tag; IANA zone or "+08:00"
+ *
+ * Decoding copies nothing: all texts point into the entry's bytes.
+ */
+#ifndef HM_INGEST_JOB_H
+#define HM_INGEST_JOB_H
+
+#include <msgpack.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/ulid.h"
+#include "base/vocab.h"
+
+#define HM_JOB_MAX_RECIPIENTS 1000
+#define HM_JOB_MAX_LABEL      64
+#define HM_JOB_MAX_ADDRESS    2048
+#define HM_JOB_MAX_USER	      128
+
+struct hm_job_spec {
+	bool has_id;
+	struct hm_ulid id;
+	struct hm_str channel, route, template_ref, campaign, category, tenant, dedupe;
+	const msgpack_object *content, *data, *tags; /* NULL when absent */
+	bool render;
+	uint64_t at_ms, expires_ms;
+	struct hm_str acc; /* 8 bytes or empty */
+	uint32_t n0, attempts;
+	/* recipients: objects of the decoded tree */
+	const msgpack_object *rcpts;
+	uint32_t n_rcpts;
+};
+struct hm_rcpt {
+	struct hm_str user, locale, tz;
+	struct hm_str addr;	     /* when given as one string */
+	const msgpack_object *addrs; /* or the map */
+	const msgpack_object *data;
+};
+
+/* Checks everything that can be checked without configuration: types, lengths, exactly-one-of rules, recipients'
+ * shape, UTF-8. `bytes` and `zone` must outlive spec. Errors name the key ("rs[3].addr: ..."). */
+int hm_job_decode(struct hm_str bytes, msgpack_zone *zone, struct hm_job_spec *spec,
+		  struct hm_err *e) HM_MUSTCHECK;
+/* The i-th recipient; never fails after a successful decode. */
+void hm_job_rcpt(const struct hm_job_spec *spec, uint32_t i, struct hm_rcpt *r);
+/* The address of r for a channel: addrs[channel], addrs[medium], or addr. p == NULL when there is none. */
+struct hm_str hm_rcpt_address(const struct hm_rcpt *r, struct hm_str channel, enum hm_medium medium);
+/* The id of an entry that carries none: derived from partition, lane and the stream's entry id. */
+void hm_job_derive_id(struct hm_ulid *id, uint32_t partition, enum hm_lane lane, uint64_t entry_ms,
+		      uint64_t entry_seq);
+/* Partition a new job goes to. */
+uint32_t hm_job_partition(const struct hm_ulid *id, uint32_t partitions);
+/* Stream key "{hm:7}:q:bulk" into out. */
+size_t hm_job_stream_key(struct hm_str prefix, uint32_t partition, enum hm_lane lane, char *out, size_t cap);
+/* Key of any other object of a partition: "{hm:7}:<what>". */
+size_t hm_job_key(struct hm_str prefix, uint32_t partition, const char *what, char *out, size_t cap);
+
+#endif
