@@ -18,12 +18,13 @@ struct hm_arena {
 	struct hm_slab *pool; /* slab of blocks, or NULL */
 	size_t limit;	      /* most bytes in all blocks, 0 = no limit */
 	/* private */
-	struct hm_arena_block *blocks;
+	struct hm_arena_block *blocks; /* the one in use first */
+	struct hm_arena_block *big;    /* allocations with a malloc of their own, newest first */
 	char *pos, *end;
 	size_t used;
 };
 struct hm_arena_mark {
-	struct hm_arena_block *block;
+	struct hm_arena_block *block, *big;
 	char *pos;
 	size_t used;
 };
@@ -40,6 +41,7 @@ void *hm_arena_grow(struct hm_arena *a, void *p, size_t old_n, size_t new_n) HM_
 char *hm_arena_strdup(struct hm_arena *a, struct hm_str s) HM_MUSTCHECK; /* NUL-terminated copy */
 struct hm_str hm_arena_str(struct hm_arena *a, struct hm_str s);	 /* copy; p == NULL on failure */
 struct hm_str hm_arena_printf(struct hm_arena *a, const char *fmt, ...) HM_PRINTF(2, 3);
+uint64_t hm_arena_big(void); /* big allocations so far, all threads */
 struct hm_arena_mark hm_arena_mark(const struct hm_arena *a);
 void hm_arena_rewind(struct hm_arena *a, struct hm_arena_mark m);
 

@@ -11,7 +11,8 @@
 
 struct hm_idmap {
 	struct hm_idmap_slot *v;
-	uint32_t cap, free_head, len;
+	uint32_t cap, len;
+	uint32_t free_head, free_tail; /* private */
 };
 void hm_idmap_init(struct hm_idmap *m);
 void hm_idmap_fini(struct hm_idmap *m);

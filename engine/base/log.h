@@ -44,21 +44,26 @@ struct hm_field {
 #define HM_SECRET(k, s) ((struct hm_field){.key = (k), .type = HM_FT_SECRET})
 #define HM_E(e)		((struct hm_field){.key = "error", .type = HM_FT_STR, .v.s = hm_str_c((e)->text)})
 
-struct hm_log_site { /* one per call site, static: storm folding */
+struct hm_log_site { /* one per call site, static, zero at birth: storm folding */
+	/* private, behind a lock in log.c */
 	uint64_t window;
 	uint32_t count, folded;
+	uint8_t sub, level;
+	const char *event;
+	struct hm_log_site *next; /* sites that owe a "repeated" line */
 };
 extern uint8_t hm_log_levels[HM_SUB_COUNT];
 void hm_log_write(struct hm_log_site *site, enum hm_log_sub sub, enum hm_log_level level, const char *event,
 		  const struct hm_field *fields, size_t n);
-#define HM_LOG(sub, level, event, ...)                                                                       \
-	do {                                                                                                 \
-		if (hm_unlikely((level) <= (enum hm_log_level)hm_log_levels[HM_SUB_##sub])) {                \
-			static struct hm_log_site hm_site_;                                                  \
-			const struct hm_field hm_f_[] = {(struct hm_field){.key = NULL}, ##__VA_ARGS__};     \
-			hm_log_write(&hm_site_, HM_SUB_##sub, (level), (event), hm_f_ + 1,                   \
-				     hm_countof(hm_f_) - 1);                                                 \
-		}                                                                                            \
+#define HM_LOG(sub, level, event, ...)                                                                   \
+	do {                                                                                             \
+		if (hm_unlikely((uint8_t)(level) <=                                                      \
+				__atomic_load_n(&hm_log_levels[HM_SUB_##sub], __ATOMIC_RELAXED))) {      \
+			static struct hm_log_site hm_site_;                                              \
+			const struct hm_field hm_f_[] = {(struct hm_field){.key = NULL}, ##__VA_ARGS__}; \
+			hm_log_write(&hm_site_, HM_SUB_##sub, (level), (event), hm_f_ + 1,               \
+				     hm_countof(hm_f_) - 1);                                             \
+		}                                                                                        \
 	} while (0)
 #define HM_ERROR(sub, event, ...) HM_LOG(sub, HM_LOG_ERROR, event, ##__VA_ARGS__)
 #define HM_WARN(sub, event, ...)  HM_LOG(sub, HM_LOG_WARN, event, ##__VA_ARGS__)
@@ -71,7 +76,12 @@ enum hm_log_format { HM_LOG_HUMAN, HM_LOG_JSON };
 int hm_log_open(const char *file, enum hm_log_format fmt, struct hm_err *e) HM_MUSTCHECK;
 /* "info" or "info,redis=debug,h2=trace". */
 int hm_log_set_levels(struct hm_str spec, struct hm_err *e) HM_MUSTCHECK;
-/* Attached to every line of this thread, e.g. "shard=1"; copied. */
+/* Attached to every line of this thread, e.g. "shard=1"; copied, cut to 31 bytes, at most
+ * 4 keys. The same key again replaces the value; value NULL takes the key away. */
 void hm_log_thread(const char *key, const char *value);
+/* Writes the "repeated" lines that are owed although their call site has gone quiet. Any log
+ * line does so too; call it from a slow timer and before exit. force: also for this second. */
+void hm_log_flush(bool force);
+const char *hm_log_level_name(enum hm_log_level level);
 
 #endif

@@ -11,13 +11,13 @@
 
 #include "base/defs.h"
 
-#define HM_MAGIC_SET(o, m)  ((o)->magic = (m))
-#define HM_MAGIC_CLEAR(o)   ((o)->magic = 0xdeadbeefu)
-#define HM_CHECK(o, m)                                                                                       \
-	do {                                                                                                 \
-		if (hm_unlikely((o) == NULL || (o)->magic != (m)))                                           \
-			hm_panic(__FILE__, __LINE__, __func__, "bad object %s: %p magic %08x, expected %s",  \
-				 #o, (const void *)(o), (o) ? (o)->magic : 0u, #m);                          \
+#define HM_MAGIC_SET(o, m) ((o)->magic = (m))
+#define HM_MAGIC_CLEAR(o)  ((o)->magic = 0xdeadbeefu)
+#define HM_CHECK(o, m)                                                                                      \
+	do {                                                                                                \
+		if (hm_unlikely((o) == NULL || (o)->magic != (m)))                                          \
+			hm_panic(__FILE__, __LINE__, __func__, "bad object %s: %p magic %08x, expected %s", \
+				 #o, (const void *)(o), (o) ? (o)->magic : 0u, #m);                         \
 	} while (0)
 
 /*
@@ -35,5 +35,8 @@ void hm_panic_push(struct hm_panic_printer *p); /* per thread; p lives on the ca
 void hm_panic_pop(struct hm_panic_printer *p);
 /* Installs handlers for SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT that write the same report. */
 void hm_panic_install(const char *program);
+/* Gives the calling thread a signal stack, so that even a stack overflow is reported.
+ * Threads other than the one that installed call it once at their start. */
+void hm_panic_thread(void);
 
 #endif

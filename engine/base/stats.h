@@ -26,14 +26,14 @@ enum hm_histogram {
 #define HM_HIST_BUCKETS (16 * 33)
 struct hm_hist {
 	uint64_t n, sum_us;
-	uint32_t b[HM_HIST_BUCKETS];
+	uint64_t b[HM_HIST_BUCKETS];
 };
 struct hm_stats {
 	uint64_t c[HM_CT_COUNT];
 	struct hm_hist h[HM_HG_COUNT];
 	struct hm_stats *next; /* registry */
 };
-struct hm_stats *hm_stats_new(void);   /* registered for summing; lives until hm_stats_free_all */
+struct hm_stats *hm_stats_new(void); /* registered for summing; lives until hm_stats_free_all */
 void hm_stats_free_all(void);
 static inline void hm_stats_add(struct hm_stats *s, enum hm_counter c, uint64_t n)
 {
@@ -50,8 +50,12 @@ void hm_stats_sum_hist(enum hm_histogram h, struct hm_hist *out);
 /* Also usable alone (hermod-bench): */
 void hm_hist_record(struct hm_hist *h, uint64_t us);
 void hm_hist_merge(struct hm_hist *dst, const struct hm_hist *src);
-uint64_t hm_hist_quantile(const struct hm_hist *h, double q); /* us, 0 when empty */
-const char *hm_counter_metric(enum hm_counter c), *hm_counter_help(enum hm_counter c), *hm_counter_type(enum hm_counter c);
+uint64_t hm_hist_quantile(const struct hm_hist *h, double q); /* us, middle of the bucket; 0 when empty */
+uint64_t hm_hist_count_le(const struct hm_hist *h,
+			  uint64_t us);	      /* records in buckets that end at or below us */
+uint64_t hm_hist_bucket_end(unsigned bucket); /* largest us the bucket holds */
+const char *hm_counter_metric(enum hm_counter c), *hm_counter_help(enum hm_counter c),
+	*hm_counter_type(enum hm_counter c);
 const char *hm_histogram_metric(enum hm_histogram h), *hm_histogram_help(enum hm_histogram h);
 
 #endif

@@ -35,9 +35,11 @@ enum hm_medium {
 };
 const char *hm_outcome_name(enum hm_outcome o), *hm_outcome_sentence(enum hm_outcome o);
 bool hm_outcome_retryable(enum hm_outcome o);
+bool hm_outcome_health(enum hm_outcome o); /* counts against the channel's health */
 const char *hm_state_name(enum hm_state s), *hm_state_balance(enum hm_state s);
 bool hm_state_final(enum hm_state s);
 const char *hm_lane_name(enum hm_lane l);
+unsigned hm_lane_weight(enum hm_lane l); /* default share; 0 = never waits behind another lane */
 const char *hm_medium_name(enum hm_medium m);
 /* By name; -1 when there is none. */
 int hm_outcome_find(struct hm_str s), hm_state_find(struct hm_str s), hm_lane_find(struct hm_str s),
