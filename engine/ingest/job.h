@@ -35,7 +35,16 @@
  *   data       map           template data of this recipient, before the shared data
  *   locale tz  str           BCP 47 tag; IANA zone or "+08:00"
  *
+ * A key whose value is nil counts as absent, and so does an empty text for every label
+ * and name. Texts are UTF-8; names, labels, users and addresses hold no control characters.
+ *
+ * The same table also reads a message of the HTTP API (job_encode.h): there `lane` is a
+ * key too, `recipients` stands for `rs`, `at` and `expires` may be RFC 3339 texts, and
+ * what Hermod writes itself (v, id, acc, n0, att) is refused.
+ *
  * Decoding copies nothing: all texts point into the entry's bytes.
+ * Threads: pure functions, any thread. Errors: HM_EPARSE (not msgpack), HM_ETYPE,
+ * HM_EINVAL, HM_ELIMIT (entry too large), each with the key in err->field.
  */
 #ifndef HM_INGEST_JOB_H
 #define HM_INGEST_JOB_H
@@ -51,6 +60,10 @@
 #define HM_JOB_MAX_LABEL      64
 #define HM_JOB_MAX_ADDRESS    2048
 #define HM_JOB_MAX_USER	      128
+#define HM_JOB_MAX_NAME	      128 /* channel, route, template */
+#define HM_JOB_MAX_DEDUPE     128
+#define HM_JOB_MAX_TAGS	      16
+#define HM_JOB_MAX_BYTES      (16u << 20) /* of one entry */
 
 struct hm_job_spec {
 	bool has_id;
@@ -64,6 +77,9 @@ struct hm_job_spec {
 	/* recipients: objects of the decoded tree */
 	const msgpack_object *rcpts;
 	uint32_t n_rcpts;
+	/* only in API messages */
+	bool has_lane;
+	enum hm_lane lane;
 };
 struct hm_rcpt {
 	struct hm_str user, locale, tz;
@@ -76,6 +92,8 @@ struct hm_rcpt {
  * shape, UTF-8. `bytes` and `zone` must outlive spec. Errors name the key ("rs[3].addr: ..."). */
 int hm_job_decode(struct hm_str bytes, msgpack_zone *zone, struct hm_job_spec *spec,
 		  struct hm_err *e) HM_MUSTCHECK;
+/* The same for a message of the API: `root` is its decoded map. Names of channels and templates are not looked up. */
+int hm_job_read_message(const msgpack_object *root, struct hm_job_spec *spec, struct hm_err *e) HM_MUSTCHECK;
 /* The i-th recipient; never fails after a successful decode. */
 void hm_job_rcpt(const struct hm_job_spec *spec, uint32_t i, struct hm_rcpt *r);
 /* The address of r for a channel: addrs[channel], addrs[medium], or addr. p == NULL when there is none. */
