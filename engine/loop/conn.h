@@ -37,6 +37,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "loop/addr.h"
 #include "loop/listen.h"
 #include "loop/tick.h"
 #include "loop/tls.h"
@@ -99,7 +100,7 @@ struct hm_conn {
 	struct hm_tls_sessions *sessions;
 	struct hm_conn_dial *dial;  /* while connecting */
 	struct hm_buf out, enc, tx; /* clear text; encrypted, not yet handed over; being written */
-	size_t tx_off;
+	size_t tx_off, tx_busy;
 	uv_write_t write_req;
 	uv_shutdown_t shutdown_req;
 	struct hm_flush flush;
@@ -109,9 +110,8 @@ struct hm_conn {
 	size_t tls_in_len;
 	size_t high_bytes, max_bytes;
 	uint32_t linger_ms;
-	uint8_t pending_reqs; /* things that must end before on_close: handle, resolver */
-	bool is_unix, is_server, has_handle, reading, want_read, writing, above_high, eof, faults, fin_sent,
-		in_read;
+	bool is_unix, is_server, handle_open, announced, writing, above_high, eof, faults, notify_sent,
+		fin_sent;
 	char peer[64];
 };
 
@@ -146,9 +146,5 @@ struct hm_str hm_conn_alpn(const struct hm_conn *c);
 const char *hm_conn_peer(const struct hm_conn *c); /* "192.0.2.1:443", "unix:/run/x", for logs */
 bool hm_conn_peer_addr(const struct hm_conn *c, struct sockaddr_storage *a_r); /* false for unix sockets */
 const char *hm_conn_tls_version(const struct hm_conn *c);		       /* "TLSv1.3", or "" */
-
-/* Not reachable from the public Internet: loopback, private, link-local, CGNAT, ULA, multicast, reserved
- * (IANA special-purpose registries, RFC 6890), also inside IPv4-mapped, NAT64 and 6to4 forms. */
-bool hm_addr_is_private(const struct sockaddr *a);
 
 #endif
