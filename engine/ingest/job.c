@@ -3,7 +3,8 @@
  *
  * JOB_KEYS is the contract: one row per key, grouped by length so that finding a
  * key compares at most five texts. Each row names a reader; a reader takes the
- * value, checks it and stores it in the spec.
+ * value, checks it and stores it in the spec. That texts are UTF-8 and that depth and
+ * sizes are sane has been proven by hm_msgpack_decode before.
  */
 #include "ingest/job.h"
 
@@ -60,7 +61,7 @@ static int bad_key(struct reading *r, const char *in, struct hm_str key, const c
 {
 	const char *near = hm_str_nearest(key, known);
 	char path[96];
-	size_t cut = hm_utf8_valid(key) ? hm_utf8_cut(key, 40) : 0;
+	size_t cut = hm_utf8_cut(key, 40);
 	int n;
 
 	n = snprintf(path, sizeof(path), "%s", in ? in : "");
@@ -100,31 +101,15 @@ static int read_text(struct reading *r, const char *sub, const msgpack_object *o
 	*out = hm_str_n(o->via.str.ptr, o->via.str.size);
 	if (has_control(*out))
 		return bad(r, HM_EINVAL, sub, "holds a control character");
-	if (!hm_utf8_valid(*out))
-		return bad(r, HM_EINVAL, sub, "is not UTF-8");
 	return 0;
 }
 
-/* Free text: only UTF-8 is asked for. */
-static int check_free_text(struct reading *r, const char *sub, const msgpack_object *o)
-{
-	if (o->type != MSGPACK_OBJECT_STR)
-		return bad_type(r, sub, "a string", o);
-	if (!hm_utf8_valid(hm_str_n(o->via.str.ptr, o->via.str.size)))
-		return bad(r, HM_EINVAL, sub, "is not UTF-8");
-	return 0;
-}
-
-/* A tree of user data: text keys, UTF-8 everywhere, the depth the decoder already bounded. */
+/* A tree of user data: keys are texts, and the only extension is a decimal. */
 static int check_tree(struct reading *r, const char *sub, const msgpack_object *o)
 {
 	int rc;
 
 	switch (o->type) {
-	case MSGPACK_OBJECT_STR:
-		if (!hm_utf8_valid(hm_str_n(o->via.str.ptr, o->via.str.size)))
-			return bad(r, HM_EINVAL, sub, "holds a text that is not UTF-8");
-		return 0;
 	case MSGPACK_OBJECT_ARRAY:
 		for (uint32_t i = 0; i < o->via.array.size; i++) {
 			rc = check_tree(r, sub, &o->via.array.ptr[i]);
@@ -138,8 +123,6 @@ static int check_tree(struct reading *r, const char *sub, const msgpack_object *
 
 			if (kv->key.type != MSGPACK_OBJECT_STR)
 				return bad(r, HM_ETYPE, sub, "holds a map whose keys are not texts");
-			if (!hm_utf8_valid(hm_str_n(kv->key.via.str.ptr, kv->key.via.str.size)))
-				return bad(r, HM_EINVAL, sub, "holds a text that is not UTF-8");
 			rc = check_tree(r, sub, &kv->val);
 			if (rc)
 				return rc;
@@ -248,7 +231,8 @@ static int read_content(struct reading *r, const msgpack_object *o)
 		if (kv->val.type == MSGPACK_OBJECT_NIL)
 			continue;
 		if (k < 5)
-			rc = check_free_text(r, known[k], &kv->val);
+			rc = kv->val.type == MSGPACK_OBJECT_STR ? 0
+								: bad_type(r, known[k], "a string", &kv->val);
 		else if (k < 7)
 			rc = check_map(r, known[k], &kv->val);
 		else
