@@ -1,0 +1,166 @@
+/*
+ * config.h - one immutable configuration: settings, channels, routes
+ *
+ * Built from, later wins: the defaults of tbl/settings.h, the file, the environment
+ * (HERMOD_<SECTION>_<KEY>), and "section.key=value" from the command line. Any
+ * scalar of the file may contain ${env:NAME} or ${file:PATH} (one trailing newline is
+ * cut; $${ stands for ${ itself); what came from there is secret and is never printed.
+ * Relative paths are relative to the working directory of the process.
+ *
+ * Loading collects all problems, not only the first. A configuration never changes
+ * after load; a reload builds a new one. All threads may read; references are atomic.
+ *
+ *   struct hm_config *cfg;
+ *   if (hm_config_load("hermod.yaml", NULL, &cfg, print_error, NULL) < 0)
+ *           return 1;
+ *   timeout = cfg->settings.http.header_timeout_ms;
+ */
+#ifndef HM_CONFIG_CONFIG_H
+#define HM_CONFIG_CONFIG_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/vocab.h"
+#include "base/yaml.h"
+
+#define HM_CONFIG_MAGIC 0x636f6e66u
+
+/* -- settings: cfg->settings.<section>.<key>, durations as <key>_ms ---------- */
+
+struct hm_choice {
+	int index;	    /* place in the row's choices, from 0 */
+	struct hm_str text; /* also NUL-terminated */
+};
+struct hm_strs {
+	size_t n;
+	const struct hm_str *v; /* each also NUL-terminated */
+};
+#define HM_FIELD_DURATION(key) uint64_t key##_ms;
+#define HM_FIELD_BYTES(key)    uint64_t key;
+#define HM_FIELD_INT(key)      int64_t key;
+#define HM_FIELD_AUTO(key)     int64_t key; /* 0 = auto */
+#define HM_FIELD_BOOL(key)     bool key;
+#define HM_FIELD_STR(key)      struct hm_str key; /* also NUL-terminated; never NULL, maybe empty */
+#define HM_FIELD_SECRET(key)   struct hm_str key;
+#define HM_FIELD_ENUM(key)     struct hm_choice key;
+#define HM_FIELD_LIST(key)     struct hm_strs key;
+struct hm_settings {
+#define HM_SECTION(section, doc)					    struct {
+#define HM_SETTING(section, key, type, def, min, max, reload, choices, doc) HM_FIELD_##type(key)
+#define HM_SECTION_END(section) \
+	}                       \
+	section;
+#include "tbl/settings.h"
+#undef HM_SECTION
+#undef HM_SETTING
+#undef HM_SECTION_END
+};
+/* Places in the choices of ENUM rows. */
+enum { HM_SYNC_OFF, HM_SYNC_INTERVAL, HM_SYNC_ALWAYS }; /* ledger.sync */
+enum { HM_AUTH_REQUIRED, HM_AUTH_OFF };			/* http.auth, metrics.auth */
+enum { HM_TLS_MIN_1_2, HM_TLS_MIN_1_3 };		/* wire.tls_min */
+/* log.format has the order of enum hm_log_format. */
+
+/* -- channels and routes ----------------------------------------------------- */
+
+struct hm_channel_conf { /* channels.<name> */
+	struct hm_str name;
+	struct hm_str adapter;	    /* "push/apns" */
+	const struct hm_yaml *node; /* the channel's whole map, `adapter` included; references resolved */
+	const char *file;
+	int line;
+};
+struct hm_route_step {
+	struct hm_str channel;
+	uint32_t on_mask; /* 1 << HM_OUT_...: move on to the next step after these; 0 = after any failure */
+	int line;
+};
+struct hm_route { /* routes.<name> */
+	struct hm_str name;
+	uint64_t deadline_ms; /* of the whole route, from acceptance; 0 = dispatch.deadline */
+	size_t n;	      /* at least 1 */
+	const struct hm_route_step *steps;
+	int line;
+};
+
+struct hm_config {
+	uint32_t magic;
+	struct hm_settings settings;
+	const char *file; /* "" when there is none */
+	size_t n_channels, n_routes;
+	const struct hm_channel_conf *channels; /* in the order of the file */
+	const struct hm_route *routes;
+	/* private */
+	uint32_t refs;
+	struct hm_arena arena;
+	uint8_t *marks; /* one per setting: set by whom, secret or not */
+};
+
+/* -- load -------------------------------------------------------------------- */
+
+/* Called once per problem, with file, line and column where there are any. */
+typedef void (*hm_report_fn)(void *arg, const struct hm_err *e);
+
+/* path NULL: no file. sets: NULL, or a NULL-terminated list of "section.key=value".
+ * Returns 0 with one reference, or HM_ECONFIG after at least one report. */
+int hm_config_load(const char *path, const char *const *sets, struct hm_config **cfg_r, hm_report_fn report,
+		   void *arg) HM_MUSTCHECK;
+/* The same from text; `name` stands for the file in errors. Tests, the admin API. */
+int hm_config_load_text(const char *name, struct hm_str text, const char *const *sets,
+			struct hm_config **cfg_r, hm_report_fn report, void *arg) HM_MUSTCHECK;
+struct hm_config *hm_config_ref(struct hm_config *cfg);
+void hm_config_unref(struct hm_config *cfg); /* NULL is fine */
+
+/* NULL when there is none. */
+const struct hm_channel_conf *hm_config_channel(const struct hm_config *cfg, struct hm_str name);
+const struct hm_route *hm_config_route(const struct hm_config *cfg, struct hm_str name);
+
+/* What a load cannot know: are files readable, folders usable? Reports each problem, returns their number. */
+size_t hm_config_check(const struct hm_config *cfg, hm_report_fn report, void *arg);
+
+/* Errors collected, for callers that want a list. Zero it first. */
+struct hm_err_list {
+	size_t n, lost; /* kept; beyond HM_ERR_LIST_MAX or out of memory */
+	struct hm_err *v;
+};
+#define HM_ERR_LIST_MAX 100
+void hm_err_list_add(void *list, const struct hm_err *e); /* a hm_report_fn */
+void hm_err_list_fini(struct hm_err_list *l);
+
+/* -- print, compare, document ------------------------------------------------- */
+
+enum hm_setting_type {
+	HM_SET_DURATION,
+	HM_SET_BYTES,
+	HM_SET_INT,
+	HM_SET_AUTO,
+	HM_SET_BOOL,
+	HM_SET_STR,
+	HM_SET_SECRET,
+	HM_SET_ENUM,
+	HM_SET_LIST
+};
+struct hm_setting_info {
+	const char *section, *key, *def, *choices, *doc;
+	enum hm_setting_type type;
+	int64_t min, max;
+	bool reloadable;
+	size_t offset; /* in struct hm_settings */
+};
+extern const struct hm_setting_info hm_settings_table[];
+extern const size_t hm_settings_count;
+const struct hm_setting_info *hm_setting_find(struct hm_str section,
+					      struct hm_str key); /* NULL when unknown */
+
+/* The effective settings as YAML, with who set each (default, file, environment, command line).
+ * all = false: only those that differ from their default. Secrets are "***". */
+void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out);
+/* What a reload changes: one call per changed setting ("section.key"), channel ("channels.x") and
+ * route ("routes.x"). in_effect = false: it needs a restart. Returns the number of calls. */
+typedef void (*hm_change_fn)(void *arg, const char *what, bool in_effect);
+size_t hm_config_diff(const struct hm_config *old, const struct hm_config *new_, hm_change_fn fn, void *arg);
+/* The whole table as text: option, type, default, range, reload, sentence. */
+void hm_settings_doc(struct hm_buf *out);
+
+#endif

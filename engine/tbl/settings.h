@@ -1,0 +1,212 @@
+/*
+ * Every option of the configuration file, once.
+ *
+ * HM_SECTION(section, doc) ... HM_SECTION_END(section)
+ * HM_SETTING(section, key, TYPE, default (as written in YAML), min, max, RELOAD | RESTART, choices, doc)
+ *
+ * TYPE      C field (config/config.h)           written as
+ * DURATION  uint64_t <key>_ms                   500ms 3s 5m 2h 7d        min, max in ms
+ * BYTES     uint64_t <key>                      64KiB 10MB 4096          min, max in bytes
+ * INT       int64_t <key>                       12                       min, max
+ * AUTO      int64_t <key>, 0 when "auto"        auto, or a number        min, max of the number
+ * BOOL      bool <key>                          true false yes no
+ * STR       struct hm_str <key>                 text                     min, max bytes
+ * SECRET    struct hm_str <key>, never printed  text, ${env:X} ${file:X} min, max bytes
+ * ENUM      struct hm_choice <key>              one of choices "a|b|c"
+ * LIST      struct hm_strs <key>                [a, b] or "a, b"         min, max entries
+ *
+ * The doc is what `hermod check --options` prints and must say when to change it.
+ */
+HM_SECTION(node, "The process itself.")
+HM_SETTING(node, name, STR, "", 0, 64, RESTART, NULL,
+	   "Name of this process among others on the same Redis; it is the consumer name in the streams. "
+	   "Empty: host name plus a short code of data_dir. Set it when a replacement machine should take over the old one's work at once.")
+HM_SETTING(node, data_dir, STR, "./data", 1, 512, RESTART, NULL,
+	   "Folder for the embedded Redis and the ledger. One process per folder. Put it on the fastest durable disk there is.")
+HM_SETTING(node, shards, AUTO, "auto", 1, 256, RESTART, NULL,
+	   "Worker threads, each with its own loop, connections and memory. auto: one per usable core. "
+	   "Lower it when Redis or the provider runs on the same machine.")
+HM_SETTING(node, pin_cpus, BOOL, "false", 0, 0, RESTART, NULL,
+	   "Pin each shard to one core. Helps on dedicated machines, hurts on shared ones.")
+HM_SETTING(node, drain_timeout, DURATION, "30s", 0, 3600000, RELOAD, NULL,
+	   "After SIGTERM: how long messages in flight may still finish before the rest is handed back to the queue. "
+	   "Keep it below the kill timeout of your service manager.")
+HM_SECTION_END(node)
+
+HM_SECTION(redis, "Queues, templates, caps and counters live in Redis: an own one, a given one, or a cluster.")
+HM_SETTING(redis, url, STR, "embedded", 1, 2048, RESTART, NULL,
+	   "embedded: start a redis-server of our own in data_dir. Otherwise redis://host:port/db, rediss://host:port (TLS), "
+	   "unix:///path/to.sock, or redis+cluster:// and rediss+cluster:// with one or more host:port separated by commas. "
+	   "Use a given Redis as soon as several Hermod processes share the work.")
+HM_SETTING(redis, username, STR, "", 0, 256, RESTART, NULL,
+	   "ACL user. Empty: the default user. It needs the commands listed in engine/redis/README.md on keys {<queue.prefix>*.")
+HM_SETTING(redis, password, SECRET, "", 0, 1024, RESTART, NULL,
+	   "Password of that user. Better as ${env:REDIS_PASSWORD} or ${file:/run/secrets/redis} than in clear.")
+HM_SETTING(redis, ca_file, STR, "", 0, 512, RESTART, NULL,
+	   "PEM file of the authorities that may sign Redis' certificate. Empty: those of the system.")
+HM_SETTING(redis, cert_file, STR, "", 0, 512, RESTART, NULL,
+	   "PEM client certificate, when Redis asks for one (tls-auth-clients).")
+HM_SETTING(redis, key_file, STR, "", 0, 512, RESTART, NULL, "PEM key of cert_file.")
+HM_SETTING(redis, tls_verify, BOOL, "true", 0, 0, RESTART, NULL,
+	   "Verify Redis' certificate and host name. false only while debugging.")
+HM_SETTING(redis, connect_timeout, DURATION, "5s", 10, 600000, RELOAD, NULL,
+	   "Longest wait for a connection, TLS handshake and AUTH included.")
+HM_SETTING(redis, command_timeout, DURATION, "10s", 100, 600000, RELOAD, NULL,
+	   "A command without answer for so long means the connection is dead; it is dropped and made again.")
+HM_SETTING(redis, binary, STR, "redis-server", 1, 512, RESTART, NULL,
+	   "embedded only: the program to start, by name in PATH or by path.")
+HM_SETTING(redis, appendfsync, ENUM, "everysec", 0, 0, RESTART, "everysec|always|no",
+	   "embedded only: how often the append-only file is forced to disk. everysec survives kill -9 of anything and loses at most "
+	   "a second when the machine loses power; always survives that too, at a tenth of the speed.")
+HM_SETTING(redis, maxmemory, BYTES, "0", 0, 1099511627776, RESTART, NULL,
+	   "embedded only: memory limit (0: none). When reached, new messages are refused with 503, never evicted.")
+HM_SECTION_END(redis)
+
+HM_SECTION(queue, "The streams that jobs wait in: {<prefix>:<partition>}:q:<lane>.")
+HM_SETTING(queue, partitions, INT, "16", 1, 1024, RESTART, NULL,
+	   "Partitions per lane, spread over shards and cluster nodes. At least shards x processes; must be the same everywhere, "
+	   "and the queues must be empty when it is lowered.")
+HM_SETTING(queue, prefix, STR, "hm", 1, 32, RESTART, NULL,
+	   "First part of every key, inside the hash tag. Change it to run two installations on one Redis.")
+HM_SETTING(queue, group, STR, "hermod", 1, 64, RESTART, NULL, "Consumer group name.")
+HM_SETTING(queue, read_count, INT, "250", 1, 10000, RELOAD, NULL,
+	   "Entries per read. More is faster for tiny jobs, less is fairer between processes.")
+HM_SETTING(queue, block, DURATION, "1s", 10, 60000, RELOAD, NULL,
+	   "How long an idle read waits inside Redis. New entries end the wait at once; this only sets how often an idle process asks again.")
+HM_SETTING(queue, heartbeat, DURATION, "3s", 100, 60000, RELOAD, NULL,
+	   "How often a process marks its entries as still being worked on.")
+HM_SETTING(queue, claim_after, DURATION, "15s", 500, 3600000, RELOAD, NULL,
+	   "Entries without heartbeat for so long are taken over by another process. At least three heartbeats.")
+HM_SETTING(queue, dead_letter_max, INT, "100000", 0, 100000000, RELOAD, NULL,
+	   "Entries kept in each dead-letter stream (about; the oldest go first).")
+HM_SETTING(queue, weight_high, INT, "8", 1, 1000, RELOAD, NULL,
+	   "Share of lane high while several lanes wait. critical has no share: it never waits.")
+HM_SETTING(queue, weight_normal, INT, "4", 1, 1000, RELOAD, NULL, "Share of lane normal.")
+HM_SETTING(queue, weight_bulk, INT, "1", 1, 1000, RELOAD, NULL, "Share of lane bulk. Never 0: no lane starves.")
+HM_SETTING(queue, max_chunk, INT, "1000", 1, 1000, RELOAD, NULL,
+	   "Most recipients in one queue entry; larger chunks go to the dead-letter stream.")
+HM_SETTING(queue, max_entry_bytes, BYTES, "4MiB", 1024, 67108864, RELOAD, NULL,
+	   "Largest queue entry; larger ones go to the dead-letter stream unread.")
+HM_SECTION_END(queue)
+
+HM_SECTION(dispatch, "From queue entry to outcome: how much at once, and how stubbornly.")
+HM_SETTING(dispatch, max_in_flight, INT, "10000", 1, 1000000, RELOAD, NULL,
+	   "Messages a shard holds at the same time. It bounds memory (about 2 KiB each) and what a crash has to redo.")
+HM_SETTING(dispatch, critical_reserve, INT, "10", 0, 90, RELOAD, NULL,
+	   "Percent of max_in_flight that only lane critical may use, so that it never waits behind bulk.")
+HM_SETTING(dispatch, job_window, INT, "256", 1, 10000, RELOAD, NULL,
+	   "Recipients of one chunk in flight at the same time. Higher is faster for a single large job, lower is fairer between jobs.")
+HM_SETTING(dispatch, max_attempts, INT, "5", 1, 100, RELOAD, NULL,
+	   "Attempts per message and channel before the route moves on. A channel may set its own.")
+HM_SETTING(dispatch, retry_base, DURATION, "500ms", 1, 3600000, RELOAD, NULL,
+	   "First retry waits a random time up to this; each further one up to twice the last (full jitter).")
+HM_SETTING(dispatch, retry_max, DURATION, "60s", 1, 86400000, RELOAD, NULL,
+	   "Ceiling of that wait. A provider's Retry-After may be longer and is honoured.")
+HM_SETTING(dispatch, retry_memory_max, DURATION, "30s", 0, 600000, RELOAD, NULL,
+	   "Waits up to this are kept in memory; longer ones go back to Redis as scheduled entries.")
+HM_SETTING(dispatch, request_timeout, DURATION, "15s", 100, 600000, RELOAD, NULL,
+	   "Longest wait for one answer of a provider. Afterwards the outcome is unknown. A channel may set its own.")
+HM_SETTING(dispatch, deadline, DURATION, "24h", 1000, 2592000000, RELOAD, NULL,
+	   "A message that names no expiry of its own ends as expired after this.")
+HM_SECTION_END(dispatch)
+
+HM_SECTION(http, "The API: submit, look up, cancel, metrics.")
+HM_SETTING(http, listen, LIST, "127.0.0.1:7700", 0, 16, RESTART, NULL,
+	   "Addresses to listen on, as host:port or [v6]:port; port 0 picks a free one. An empty list turns the API off. "
+	   "Leave loopback only with TLS here or in front.")
+HM_SETTING(http, tls_cert, STR, "", 0, 512, RELOAD, NULL,
+	   "PEM certificate chain. Set with tls_key, every listener speaks TLS (1.2 and up). Read again at SIGHUP.")
+HM_SETTING(http, tls_key, STR, "", 0, 512, RELOAD, NULL, "PEM key of tls_cert.")
+HM_SETTING(http, auth, ENUM, "required", 0, 0, RELOAD, "required|off",
+	   "required: every call but health needs an API key (hermod keys create). off only on a machine nobody else can reach.")
+HM_SETTING(http, max_connections, INT, "10000", 1, 1000000, RELOAD, NULL,
+	   "Open connections over all shards; further ones are closed at once.")
+HM_SETTING(http, max_header, BYTES, "32KiB", 1024, 1048576, RELOAD, NULL,
+	   "Largest request head; beyond it: 431.")
+HM_SETTING(http, max_body, BYTES, "8MiB", 1024, 1073741824, RELOAD, NULL,
+	   "Largest request body; beyond it: 413. A JSON Lines stream is measured per line, not as a whole.")
+HM_SETTING(http, max_batch, INT, "10000", 1, 1000000, RELOAD, NULL, "Most messages in one batch call; beyond it: 413.")
+HM_SETTING(http, header_timeout, DURATION, "10s", 100, 600000, RELOAD, NULL,
+	   "A request head must be complete within this, whatever trickles in; else 408.")
+HM_SETTING(http, body_timeout, DURATION, "30s", 100, 3600000, RELOAD, NULL,
+	   "A body must keep arriving: longest silence inside one; else 408.")
+HM_SETTING(http, idle_timeout, DURATION, "75s", 1000, 3600000, RELOAD, NULL,
+	   "Keep-alive connections without a request are closed after this. Keep it above the one of a proxy in front.")
+HM_SETTING(http, idempotency_ttl, DURATION, "24h", 60000, 2592000000, RELOAD, NULL,
+	   "How long an Idempotency-Key is remembered. Every key costs about 150 bytes of Redis for that time.")
+HM_SECTION_END(http)
+
+HM_SECTION(wire, "Connections to providers. Channels may override where their adapter says so.")
+HM_SETTING(wire, max_connections_per_origin, INT, "8", 1, 1000, RELOAD, NULL,
+	   "HTTP/2 connections per shard and provider host. One carries many requests; more help against high round-trip times.")
+HM_SETTING(wire, max_streams_per_connection, INT, "1000", 1, 100000, RELOAD, NULL,
+	   "Requests in flight on one connection; the provider's own limit applies when it is lower.")
+HM_SETTING(wire, queue_max, INT, "20000", 1, 10000000, RELOAD, NULL,
+	   "Requests waiting for a stream per shard and host; beyond it the pull from the queue slows down.")
+HM_SETTING(wire, connect_timeout, DURATION, "5s", 10, 600000, RELOAD, NULL,
+	   "Longest wait for TCP connect and TLS handshake.")
+HM_SETTING(wire, idle_ping, DURATION, "15s", 100, 3600000, RELOAD, NULL,
+	   "A quiet connection is probed with PING after this; no answer in the same time closes it.")
+HM_SETTING(wire, idle_close, DURATION, "10m", 1000, 86400000, RELOAD, NULL,
+	   "A connection without requests is closed after this. APNs asks to keep them open; raise it there.")
+HM_SETTING(wire, max_response_bytes, BYTES, "64KiB", 1024, 67108864, RELOAD, NULL,
+	   "Largest answer body that is read; the rest is dropped and the answer counts as not understood.")
+HM_SETTING(wire, ca_file, STR, "", 0, 512, RELOAD, NULL,
+	   "PEM file of the authorities that may sign providers' certificates. Empty: those of the system.")
+HM_SETTING(wire, tls_verify, BOOL, "true", 0, 0, RELOAD, NULL,
+	   "Verify certificates and host names of providers. false only against a test double.")
+HM_SETTING(wire, tls_min, ENUM, "1.2", 0, 0, RELOAD, "1.2|1.3", "Lowest TLS version to speak.")
+HM_SETTING(wire, allow_private, BOOL, "false", 0, 0, RELOAD, NULL,
+	   "Allow recipients and callbacks that are URLs (webhooks) to point at loopback, private and link-local addresses. "
+	   "true only for tests or when all receivers are your own.")
+HM_SECTION_END(wire)
+
+HM_SECTION(ledger, "What became of every message and attempt, on local disk.")
+HM_SETTING(ledger, dir, STR, "", 0, 512, RESTART, NULL, "Folder of the store. Empty: data_dir/ledger.")
+HM_SETTING(ledger, sync, ENUM, "interval", 0, 0, RELOAD, "off|interval|always",
+	   "When writes are forced to disk before queue entries are acknowledged. off and interval survive kill -9; interval forces every "
+	   "group_commit and loses at most that on power loss; always forces each batch.")
+HM_SETTING(ledger, group_commit, DURATION, "1s", 1, 60000, RELOAD, NULL, "Period of sync: interval.")
+HM_SETTING(ledger, ttl, DURATION, "30d", 60000, 315360000000, RELOAD, NULL,
+	   "How long records are kept. A million messages need roughly 150 MB.")
+HM_SETTING(ledger, batch_max, INT, "4096", 1, 100000, RELOAD, NULL, "Most records written at once.")
+HM_SETTING(ledger, batch_wait, DURATION, "2ms", 0, 1000, RELOAD, NULL,
+	   "How long the first record of a batch may wait for company. It adds to the time until an entry is acknowledged, not to sending.")
+HM_SETTING(ledger, cache_bytes, BYTES, "32MiB", 1048576, 68719476736, RESTART, NULL, "Memory for look-ups of old records.")
+HM_SETTING(ledger, queue_max, INT, "200000", 1000, 10000000, RELOAD, NULL,
+	   "Records waiting to be written; beyond it the shards slow down.")
+HM_SECTION_END(ledger)
+
+HM_SECTION(templates, "Contents that jobs name.")
+HM_SETTING(templates, dir, STR, "./templates", 0, 512, RELOAD, NULL,
+	   "Folder of template files (*.yaml). A folder that does not exist is an empty one.")
+HM_SETTING(templates, max_steps, INT, "1000000", 1000, 1000000000, RELOAD, NULL,
+	   "Instructions one render may take; beyond it the message fails with that reason.")
+HM_SETTING(templates, max_output, BYTES, "1MiB", 256, 67108864, RELOAD, NULL, "Bytes one render may produce.")
+HM_SETTING(templates, max_depth, INT, "64", 1, 1000, RELOAD, NULL, "Nesting of macros, functions and includes.")
+HM_SETTING(templates, single_brace, BOOL, "true", 0, 0, RELOAD, NULL,
+	   "Also accept {name} beside ${name}. Turn it off when contents carry braces of their own, such as CSS or JSON.")
+HM_SECTION_END(templates)
+
+HM_SECTION(adapters, "Descriptions of providers.")
+HM_SETTING(adapters, dir, STR, "", 0, 512, RELOAD, NULL,
+	   "Folder of adapter files. Empty: the one that came with the program. Point it at a copy to add your own.")
+HM_SECTION_END(adapters)
+
+HM_SECTION(log, "One event per line on standard error.")
+HM_SETTING(log, level, STR, "info", 1, 256, RELOAD, NULL,
+	   "error, warn, info, debug or trace; single parts after it: info,redis=debug,wire=trace.")
+HM_SETTING(log, format, ENUM, "human", 0, 0, RELOAD, "human|json", "human to read, json to collect.")
+HM_SETTING(log, file, STR, "", 0, 512, RELOAD, NULL,
+	   "Append to this file instead of standard error. SIGHUP opens it again after rotation.")
+HM_SECTION_END(log)
+
+HM_SECTION(metrics, "Prometheus text at /metrics of the API.")
+HM_SETTING(metrics, auth, ENUM, "off", 0, 0, RELOAD, "required|off",
+	   "Whether /metrics needs an API key. Numbers only, no content and no addresses.")
+HM_SECTION_END(metrics)
+
+HM_SECTION(test, "For tests of the program itself. Never in production.")
+HM_SETTING(test, clock, BOOL, "false", 0, 0, RESTART, NULL,
+	   "Let the admin API move the clock. Every message and limit then follows whoever may call it.")
+HM_SECTION_END(test)
