@@ -27,7 +27,7 @@ static inline void hm_buf_reset(struct hm_buf *b) /* empties, keeps memory, clea
 	b->len = 0;
 	b->err = 0;
 }
-bool hm_buf_grow(struct hm_buf *b, size_t more); /* slow path of reserve */
+bool hm_buf_grow(struct hm_buf *b, size_t more);		 /* slow path of reserve */
 static inline bool hm_buf_reserve(struct hm_buf *b, size_t more) /* room for `more` bytes at b->p + b->len */
 {
 	if (hm_likely(b->cap - b->len >= more && b->err == 0))

@@ -30,7 +30,8 @@ struct hm_err {
 void hm_err_clear(struct hm_err *e);
 /* Both accept e == NULL, and return `code`, so that `return hm_err_set(...)` reads well. */
 int hm_err_set(struct hm_err *e, int code, const char *fmt, ...) HM_PRINTF(3, 4);
-int hm_err_at(struct hm_err *e, int code, const char *file, int line, int col, const char *fmt, ...) HM_PRINTF(6, 7);
+int hm_err_at(struct hm_err *e, int code, const char *file, int line, int col, const char *fmt, ...)
+	HM_PRINTF(6, 7);
 /* Puts "<fmt>: " in front of the text: context added on the way up. Returns e->code. */
 int hm_err_wrap(struct hm_err *e, const char *fmt, ...) HM_PRINTF(2, 3);
 void hm_err_field(struct hm_err *e, const char *field);

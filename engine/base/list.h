@@ -84,7 +84,7 @@ static inline void hm_list_splice(struct hm_list *dst, struct hm_list *src)
 	hm_list_init(src);
 }
 #define hm_list_foreach(l, n) for (struct hm_node *n = (l)->head.next; n != &(l)->head; n = n->next)
-#define hm_list_foreach_safe(l, n, tmp)                                                                      \
+#define hm_list_foreach_safe(l, n, tmp) \
 	for (struct hm_node *n = (l)->head.next, *tmp = n->next; n != &(l)->head; n = tmp, tmp = n->next)
 
 #endif

@@ -322,12 +322,11 @@ static int find(struct hm_str s, const char *const *names)
 	return -1;
 }
 
-int hm_log_set_levels(struct hm_str spec, struct hm_err *e)
+static int parse_levels(struct hm_str spec, uint8_t levels[HM_SUB_COUNT], struct hm_err *e)
 {
-	uint8_t levels[HM_SUB_COUNT];
 	struct hm_str item;
 
-	memcpy(levels, hm_log_levels, sizeof(levels));
+	memcpy(levels, hm_log_levels, HM_SUB_COUNT);
 	while (hm_str_split(&spec, ',', &item)) {
 		ptrdiff_t eq;
 		struct hm_str name;
@@ -343,7 +342,7 @@ int hm_log_set_levels(struct hm_str spec, struct hm_err *e)
 				"\"%.*s\" is not a log level; there are error, warn, info, debug, trace",
 				HM_STRF(name));
 		if (eq < 0) {
-			memset(levels, level, sizeof(levels));
+			memset(levels, level, HM_SUB_COUNT);
 			continue;
 		}
 		name = hm_str_n(item.p, (size_t)eq);
@@ -357,6 +356,23 @@ int hm_log_set_levels(struct hm_str spec, struct hm_err *e)
 		}
 		levels[sub] = (uint8_t)level;
 	}
+	return 0;
+}
+
+int hm_log_check_levels(struct hm_str spec, struct hm_err *e)
+{
+	uint8_t levels[HM_SUB_COUNT];
+
+	return parse_levels(spec, levels, e);
+}
+
+int hm_log_set_levels(struct hm_str spec, struct hm_err *e)
+{
+	uint8_t levels[HM_SUB_COUNT];
+	int rc = parse_levels(spec, levels, e);
+
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < HM_SUB_COUNT; i++)
 		__atomic_store_n(&hm_log_levels[i], levels[i], __ATOMIC_RELAXED);
 	return 0;

@@ -76,6 +76,7 @@ enum hm_log_format { HM_LOG_HUMAN, HM_LOG_JSON };
 int hm_log_open(const char *file, enum hm_log_format fmt, struct hm_err *e) HM_MUSTCHECK;
 /* "info" or "info,redis=debug,h2=trace". */
 int hm_log_set_levels(struct hm_str spec, struct hm_err *e) HM_MUSTCHECK;
+int hm_log_check_levels(struct hm_str spec, struct hm_err *e) HM_MUSTCHECK; /* the same, changes nothing */
 /* Attached to every line of this thread, e.g. "shard=1"; copied, cut to 31 bytes, at most
  * 4 keys. The same key again replaces the value; value NULL takes the key away. */
 void hm_log_thread(const char *key, const char *value);

@@ -20,7 +20,7 @@ struct hm_slab {
 	size_t per_page;
 };
 void hm_slab_init(struct hm_slab *s, const char *name, size_t size, size_t max);
-void hm_slab_fini(struct hm_slab *s); /* asserts live == 0 */
+void hm_slab_fini(struct hm_slab *s);		     /* asserts live == 0 */
 void *hm_slab_alloc(struct hm_slab *s) HM_MUSTCHECK; /* not zeroed; NULL at max or out of memory */
 void hm_slab_free(struct hm_slab *s, void *p);
 

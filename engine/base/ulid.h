@@ -16,7 +16,8 @@ struct hm_ulid {
 };
 #define HM_ULID_TEXT 26
 
-void hm_ulid_new(struct hm_ulid *id, uint64_t wall_ms); /* random part from a per-thread generator seeded by the OS */
+void hm_ulid_new(struct hm_ulid *id,
+		 uint64_t wall_ms); /* random part from a per-thread generator seeded by the OS */
 /* The same inputs give the same id: used for queue entries that carry none. */
 void hm_ulid_derive(struct hm_ulid *id, uint64_t wall_ms, const void *seed, size_t len);
 void hm_ulid_add(struct hm_ulid *id, uint32_t n);

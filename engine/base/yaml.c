@@ -318,7 +318,7 @@ static int expected(const struct hm_yaml *n, struct hm_err *e, const char *what)
 {
 	const char *name = n->key.p ? n->key.p : "this";
 
-	if (n->type == HM_YAML_SCALAR)
+	if (n->type == HM_YAML_SCALAR && !n->secret)
 		return hm_yaml_err(n, e, HM_ECONFIG, "%s: expected %s, found \"%.*s\"", name, what,
 				   (int)hm_utf8_cut(n->text, 60), n->text.p);
 	return hm_yaml_err(n, e, HM_ECONFIG, "%s: expected %s, found %s", name, what, hm_yaml_type_name(n));

@@ -18,6 +18,7 @@
 enum hm_yaml_type { HM_YAML_NULL, HM_YAML_SCALAR, HM_YAML_SEQ, HM_YAML_MAP };
 struct hm_yaml {
 	enum hm_yaml_type type;
+	bool secret;		      /* text came from a reference (config): errors do not quote it */
 	bool quoted;		      /* scalar was quoted: "5" is text, 5 may be a number */
 	int line, col;		      /* 1-based */
 	struct hm_str text;	      /* scalar; also NUL-terminated */

@@ -1,0 +1,62 @@
+/*
+ * config_int.h - what the files of this folder share
+ *
+ * settings.c knows the types of single values, refs.c resolves ${env:} and ${file:},
+ * config.c builds a configuration from its sources, check.c judges the whole,
+ * show.c prints and compares.
+ */
+#ifndef HM_CONFIG_CONFIG_INT_H
+#define HM_CONFIG_CONFIG_INT_H
+
+#include "config/config.h"
+
+/* hm_config.marks: who set it, and whether its text came from a reference. */
+enum config_source {
+	CONFIG_DEFAULT,
+	CONFIG_FILE,
+	CONFIG_ENV,
+	CONFIG_CLI,
+	CONFIG_SOURCE_MASK = 7,
+	CONFIG_SECRET = 8
+};
+
+/* One load in progress: problems go out through report and are counted. */
+struct config_load {
+	struct hm_config *cfg;
+	hm_report_fn report;
+	void *arg;
+	size_t problems;
+	struct { /* where the file sets an option, for problems found later; line 0 = not in the file */
+		int line, col;
+	} * at;
+};
+void config_problem(struct config_load *l, const struct hm_err *e);
+
+/* settings.c. Setting returns 0, HM_ECONFIG (does not fit) or HM_ENOMEM. */
+int config_set(struct hm_arena *a, const struct hm_setting_info *i, struct hm_str text,
+	       struct hm_settings *s);
+int config_set_list(struct hm_arena *a, const struct hm_setting_info *i, const struct hm_str *items, size_t n,
+		    struct hm_settings *s);
+int config_defaults(struct hm_arena *a, struct hm_settings *s);
+void config_expectation(const struct hm_setting_info *i, struct hm_buf *b);
+void config_put_value(const struct hm_settings *s, const struct hm_setting_info *i, bool secret,
+		      struct hm_buf *b);
+bool config_same_value(const struct hm_settings *a, const struct hm_settings *b,
+		       const struct hm_setting_info *i);
+const char *config_section_name(size_t i); /* NULL past the last */
+const char *config_section_doc(size_t i);
+
+/* refs.c. Replaces references in one text; *secret_r tells whether there were any. */
+int config_resolve(struct hm_arena *a, struct hm_str text, struct hm_str *out_r, bool *secret_r,
+		   struct hm_err *e);
+/* The same for every scalar of a tree; problems are reported at their node. */
+void config_resolve_tree(struct config_load *l, struct hm_yaml *n);
+
+/* routes.c: channels and routes of the file, into cfg. */
+void config_load_channels(struct config_load *l, const struct hm_yaml *map);
+void config_load_routes(struct config_load *l, const struct hm_yaml *map);
+
+/* check.c: settings that contradict each other. */
+void config_check_settings(struct config_load *l);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * show.c - a configuration as text, and what differs between two
+ */
+#include "config/config_int.h"
+
+#include <stdio.h>
+
+static const char *source_name(uint8_t mark)
+{
+	switch (mark & CONFIG_SOURCE_MASK) {
+	case CONFIG_FILE: return "file";
+	case CONFIG_ENV: return "environment";
+	case CONFIG_CLI: return "command line";
+	default: return "default";
+	}
+}
+
+void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out)
+{
+	struct hm_settings defaults = {0};
+	const char *section = "";
+	struct hm_arena scratch;
+
+	hm_arena_init(&scratch, NULL, 0);
+	if (config_defaults(&scratch, &defaults) < 0) {
+		out->err = HM_ENOMEM;
+		hm_arena_fini(&scratch);
+		return;
+	}
+	for (size_t i = 0; i < hm_settings_count; i++) {
+		const struct hm_setting_info *row = &hm_settings_table[i];
+		size_t start;
+
+		if (!all && ((cfg->marks[i] & CONFIG_SOURCE_MASK) == CONFIG_DEFAULT ||
+			     config_same_value(&cfg->settings, &defaults, row)))
+			continue;
+		if (strcmp(section, row->section) != 0) {
+			section = row->section;
+			hm_buf_printf(out, "%s:\n", section);
+		}
+		start = out->len;
+		hm_buf_printf(out, "  %s: ", row->key);
+		config_put_value(&cfg->settings, row, cfg->marks[i] & CONFIG_SECRET, out);
+		for (size_t col = out->len - start; col < 44 && out->err == 0; col++)
+			hm_buf_putc(out, ' ');
+		hm_buf_printf(out, " # %s\n", source_name(cfg->marks[i]));
+	}
+	if (cfg->n_channels)
+		hm_buf_lit(out, "channels:\n");
+	for (size_t i = 0; i < cfg->n_channels; i++) /* their settings are credentials more often than not */
+		hm_buf_printf(out, "  %s: {adapter: %s}  # line %d\n", cfg->channels[i].name.p,
+			      cfg->channels[i].adapter.p, cfg->channels[i].line);
+	if (cfg->n_routes)
+		hm_buf_lit(out, "routes:\n");
+	for (size_t i = 0; i < cfg->n_routes; i++) {
+		const struct hm_route *r = &cfg->routes[i];
+
+		hm_buf_printf(out, "  %s: [", r->name.p);
+		for (size_t k = 0; k < r->n; k++)
+			hm_buf_printf(out, "%s%s", k ? ", " : "", r->steps[k].channel.p);
+		hm_buf_printf(out, "]  # line %d\n", r->line);
+	}
+	hm_arena_fini(&scratch);
+}
+
+static bool same_node(const struct hm_yaml *a, const struct hm_yaml *b)
+{
+	const struct hm_yaml *x = a->first, *y = b->first;
+
+	if (a->type != b->type || a->len != b->len || a->quoted != b->quoted ||
+	    !hm_str_eq(a->text, b->text) || !hm_str_eq(a->key, b->key))
+		return false;
+	for (; x && y; x = x->next, y = y->next)
+		if (!same_node(x, y))
+			return false;
+	return x == y;
+}
+
+static bool same_route(const struct hm_route *a, const struct hm_route *b)
+{
+	if (a->n != b->n || a->deadline_ms != b->deadline_ms)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (!hm_str_eq(a->steps[i].channel, b->steps[i].channel) ||
+		    a->steps[i].on_mask != b->steps[i].on_mask)
+			return false;
+	return true;
+}
+
+struct diff {
+	hm_change_fn fn;
+	void *arg;
+	size_t n;
+};
+
+static void changed(struct diff *d, const char *group, const char *name, bool in_effect)
+{
+	char what[160];
+
+	snprintf(what, sizeof(what), "%s.%s", group, name);
+	d->n++;
+	if (d->fn)
+		d->fn(d->arg, what, in_effect);
+}
+
+/* Channels and routes always take effect. Gone ones are found by looking from the other side. */
+static void diff_channels(struct diff *d, const struct hm_config *a, const struct hm_config *b,
+			  bool gone_only)
+{
+	for (size_t i = 0; i < a->n_channels; i++) {
+		const struct hm_channel_conf *x = &a->channels[i], *y = hm_config_channel(b, x->name);
+
+		if (y == NULL || (!gone_only && !same_node(x->node, y->node)))
+			changed(d, "channels", x->name.p, true);
+	}
+	for (size_t i = 0; i < a->n_routes; i++) {
+		const struct hm_route *x = &a->routes[i], *y = hm_config_route(b, x->name);
+
+		if (y == NULL || (!gone_only && !same_route(x, y)))
+			changed(d, "routes", x->name.p, true);
+	}
+}
+
+size_t hm_config_diff(const struct hm_config *old, const struct hm_config *new_, hm_change_fn fn, void *arg)
+{
+	struct diff d = {.fn = fn, .arg = arg};
+
+	for (size_t i = 0; i < hm_settings_count; i++)
+		if (!config_same_value(&old->settings, &new_->settings, &hm_settings_table[i]))
+			changed(&d, hm_settings_table[i].section, hm_settings_table[i].key,
+				hm_settings_table[i].reloadable);
+	diff_channels(&d, new_, old, false);
+	diff_channels(&d, old, new_, true);
+	return d.n;
+}
