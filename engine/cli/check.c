@@ -1,0 +1,78 @@
+/*
+ * check.c - hermod check: everything that can be wrong before a message is sent
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/check.h"
+#include "cli/conf_args.h"
+#include "core/engine.h"
+#include "dispatch/content.h"
+#include "dispatch/runtime.h"
+
+static int usage(void)
+{
+	printf("usage: hermod check [options]\n\nReads the configuration, the adapters, the channels and the "
+	       "templates as `hermod run` "
+	       "would, and says what is wrong\nas file:line:column: sentence. Exit code 0: all good, 2: "
+	       "something is wrong.\n\n" HM_CONF_ARGS_HELP
+	       "  --show              print the settings in effect and who set them\n"
+	       "  --options           print every option with its meaning\n");
+	return 0;
+}
+
+static void print_buf(struct hm_buf *b)
+{
+	fwrite(b->p, 1, b->len, stdout);
+	hm_buf_fini(b);
+}
+
+int hm_cli_check(int argc, char **argv)
+{
+	struct hm_conf_args c;
+	struct hm_config *cfg;
+	struct hm_runtime *rt;
+	struct hm_buf b;
+	bool bad = false, show = false;
+
+	hm_conf_args_init(&c);
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0)
+			return usage();
+		if (strcmp(argv[i], "--options") == 0) {
+			hm_buf_init(&b, 1u << 20);
+			hm_settings_doc(&b);
+			print_buf(&b);
+			return 0;
+		}
+		if (strcmp(argv[i], "--show") == 0) {
+			show = true;
+			continue;
+		}
+		if (!hm_conf_args_take(&c, argc, argv, &i, &bad)) {
+			fprintf(stderr,
+				"hermod: check does not know \"%s\"; hermod check --help lists its options\n",
+				argv[i]);
+			return 2;
+		}
+		if (bad)
+			return 2;
+	}
+	if (hm_config_load(c.path, c.sets, &cfg, hm_print_error, NULL) != 0)
+		return 2;
+	if (hm_config_check(cfg, hm_print_error, NULL) > 0)
+		bad = true;
+	if (show) {
+		hm_buf_init(&b, 4u << 20);
+		hm_config_print(cfg, true, &b);
+		print_buf(&b);
+	}
+	if (hm_runtime_build(cfg, &rt, hm_print_error, NULL) != 0)
+		return 2;
+	if (!bad && !show)
+		printf("%s: %zu channels, %zu routes, %zu templates: all good\n",
+		       c.path ? c.path : "no configuration file, defaults", rt->channels->n,
+		       rt->cfg->n_routes, hm_template_set_count(rt->templates));
+	hm_runtime_unref(rt);
+	return bad ? 2 : 0;
+}

@@ -1,0 +1,53 @@
+/*
+ * conf_args.c - finding the configuration
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/conf_args.h"
+
+void hm_conf_args_init(struct hm_conf_args *c)
+{
+	static const char *const places[] = {"hermod.yaml", "/etc/hermod/hermod.yaml"};
+	const char *env = getenv("HERMOD_CONFIG");
+
+	memset(c, 0, sizeof(*c));
+	if (env != NULL && env[0] != '\0') {
+		c->path = env;
+		return;
+	}
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && c->path == NULL; i++)
+		if (access(places[i], F_OK) == 0)
+			c->path = places[i];
+}
+
+bool hm_conf_args_take(struct hm_conf_args *c, int argc, char **argv, int *i, bool *bad)
+{
+	const char *a = argv[*i], *value = NULL;
+	bool config = strncmp(a, "--config", 8) == 0 && (a[8] == '\0' || a[8] == '=');
+	bool set = strncmp(a, "--set", 5) == 0 && (a[5] == '\0' || a[5] == '=');
+
+	if (!config && !set)
+		return false;
+	if (strchr(a, '=') != NULL)
+		value = strchr(a, '=') + 1;
+	else if (*i + 1 < argc)
+		value = argv[++*i];
+	if (value == NULL || value[0] == '\0') {
+		fprintf(stderr, "hermod: %s needs a value\n", config ? "--config" : "--set");
+		*bad = true;
+		return true;
+	}
+	if (config) {
+		c->path = value;
+	} else if (c->n_sets == HM_CONF_SETS_MAX || strchr(value, '=') == NULL) {
+		fprintf(stderr, "hermod: --set takes section.key=value, at most %d times\n",
+			HM_CONF_SETS_MAX);
+		*bad = true;
+	} else {
+		c->sets[c->n_sets++] = value;
+	}
+	return true;
+}

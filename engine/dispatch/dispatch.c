@@ -1,0 +1,404 @@
+/*
+ * dispatch.c - the dispatcher of one shard: put together, reload, drain, take apart
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+/* -- configuration snapshots --------------------------------------------------------------------- */
+
+/* An origin has room again; several channels may share it, under several snapshots. */
+static void on_room(void *arg)
+{
+	struct hm_dispatch *d = arg;
+
+	HM_CHECK(d, HM_DISPATCH_MAGIC);
+	hm_flush_later(d->t, &d->room);
+}
+
+static void wake_all(struct hm_flush *f)
+{
+	struct hm_dispatch *d = hm_container_of(f, struct hm_dispatch, room);
+
+	hm_list_foreach_safe (&d->runtimes, n, tmp) {
+		struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
+
+		for (size_t i = 0; i < r->n_chans; i++)
+			hm_chan_wake(&r->chans[i]);
+	}
+}
+
+static int chan_open(struct chan *c, struct hm_err *e)
+{
+	struct hm_dispatch *d = c->d;
+
+	if (c->info->recipient_is_url)
+		return 0;
+	if (hm_wire_origin(d->deps.wire, &c->info->origin, &c->origin, e) != 0)
+		return hm_err_wrap(e, "channel %.*s", HM_STRF(c->info->name));
+	return 0;
+}
+
+static struct runtime_ref *runtime_ref_new(struct hm_dispatch *d, struct hm_runtime *rt, struct hm_err *e)
+{
+	struct runtime_ref *r = calloc(1, sizeof(*r));
+
+	if (r == NULL ||
+	    (rt->channels->n > 0 && (r->chans = calloc(rt->channels->n, sizeof(*r->chans))) == NULL)) {
+		free(r);
+		hm_err_set(e, HM_ENOMEM, "out of memory");
+		return NULL;
+	}
+	r->rt = hm_runtime_ref(rt);
+	r->refs = 1;
+	r->d = d;
+	r->n_chans = rt->channels->n;
+	hm_list_push(&d->runtimes, &r->node);
+	for (size_t i = 0; i < r->n_chans; i++)
+		hm_chan_init(&r->chans[i], d, r, rt->channels->v[i]);
+	for (size_t i = 0; i < r->n_chans; i++) {
+		if (chan_open(&r->chans[i], e) != 0) {
+			hm_runtime_ref_put(r);
+			return NULL;
+		}
+	}
+	return r;
+}
+
+struct runtime_ref *hm_runtime_ref_get(struct runtime_ref *r)
+{
+	r->refs++;
+	return r;
+}
+
+void hm_runtime_ref_put(struct runtime_ref *r)
+{
+	if (--r->refs > 0)
+		return;
+	for (size_t i = 0; i < r->n_chans; i++)
+		hm_chan_fini(&r->chans[i]);
+	hm_list_remove(&r->d->runtimes, &r->node);
+	hm_runtime_unref(r->rt);
+	free(r->chans);
+	free(r);
+}
+
+static void take_settings(struct hm_dispatch *d, const struct hm_settings *s)
+{
+	uint32_t in_flight = (uint32_t)s->dispatch.max_in_flight;
+
+	d->o.read_count = (uint32_t)s->queue.read_count;
+	d->o.block_ms = (uint32_t)s->queue.block_ms;
+	d->o.claim_after_ms = (uint32_t)s->queue.claim_after_ms;
+	d->o.heartbeat_ms = (uint32_t)s->queue.heartbeat_ms;
+	d->o.dead_letter_max = (uint32_t)s->queue.dead_letter_max;
+	d->o.max_entry_bytes = s->queue.max_entry_bytes;
+	/* The in-flight table was sized at start: a reload may lower the limit, or raise it back. */
+	d->o.max_in_flight = d->inflight_limit ? hm_min(in_flight, d->inflight_limit) : in_flight;
+	d->o.critical_reserve = d->o.max_in_flight * (uint32_t)s->dispatch.critical_reserve / 100;
+	d->o.max_attempts = (uint32_t)s->dispatch.max_attempts;
+	d->o.retry_base_ms = (uint32_t)s->dispatch.retry_base_ms;
+	d->o.retry_max_ms = (uint32_t)s->dispatch.retry_max_ms;
+	d->o.request_timeout_ms = (uint32_t)s->dispatch.request_timeout_ms;
+	d->o.job_window = (uint32_t)s->dispatch.job_window;
+	d->o.default_deadline_ms = s->dispatch.deadline_ms;
+	d->o.ledger_backlog_max = 32u << 20;
+	d->lanes[HM_LANE_HIGH].weight = (uint32_t)s->queue.weight_high;
+	d->lanes[HM_LANE_NORMAL].weight = (uint32_t)s->queue.weight_normal;
+	d->lanes[HM_LANE_BULK].weight = (uint32_t)s->queue.weight_bulk;
+}
+
+static void listen_for_room(struct runtime_ref *r, bool on)
+{
+	for (size_t i = 0; i < r->n_chans; i++)
+		if (r->chans[i].origin != NULL)
+			hm_origin_on_room(r->chans[i].origin, on ? on_room : NULL, r->d);
+}
+
+/* -- life ---------------------------------------------------------------------------------------- */
+
+int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, struct hm_dispatch **d_r,
+		    struct hm_err *e)
+{
+	const struct hm_settings *s = &rt->cfg->settings;
+	struct hm_dispatch *d = calloc(1, sizeof(*d));
+	uint32_t slots;
+
+	if (d == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	HM_MAGIC_SET(d, HM_DISPATCH_MAGIC);
+	d->deps = *deps;
+	d->t = deps->tick;
+	d->writer = deps->writer;
+	d->o.partitions = (uint32_t)s->queue.partitions;
+	d->o.prefix = s->queue.prefix; /* the first configuration lives as long as the process (main.c) */
+	d->o.group = s->queue.group;
+	take_settings(d, s);
+	d->inflight_limit = d->o.max_in_flight;
+	snprintf(d->consumer, sizeof(d->consumer), "%.*s.%u", HM_STRF(deps->node_id), deps->shard);
+	for (int l = 0; l < HM_LANE_COUNT; l++) {
+		hm_list_init(&d->lanes[l].runnable);
+		d->lanes[l].per_entry_x16 = 16;
+	}
+	hm_list_init(&d->held);
+	hm_list_init(&d->free_jobs);
+	hm_list_init(&d->jobs);
+	hm_list_init(&d->runtimes);
+	hm_flush_init(&d->room, wake_all);
+	hm_slab_init(&d->msg_slab, "messages", sizeof(struct msg), 0);
+	hm_slab_init(&d->send_slab, "sends", sizeof(struct send), 0);
+	hm_slab_init(&d->past_slab, "past attempts", sizeof(struct past_attempt), 0);
+	hm_flush_init(&d->pump, hm_pump_run);
+	hm_timer_init(&d->heartbeat, NULL);
+	hm_timer_init(&d->delay_timer, NULL);
+	hm_timer_init(&d->drain_timer, NULL);
+	/* Slots: what is in flight, plus what is final but not yet durable. */
+	slots = (d->o.max_in_flight + d->o.critical_reserve) * 4 + 4096;
+	if (!hm_ack_init(d)) {
+		hm_err_set(e, HM_ENOMEM, "out of memory");
+		goto fail;
+	}
+	if (hm_inflight_open(deps->data_dir, deps->shard, slots, &d->inflight, e) != 0)
+		goto fail;
+	d->rt = runtime_ref_new(d, rt, e);
+	if (d->rt == NULL)
+		goto fail;
+	listen_for_room(d->rt, true);
+	*d_r = d;
+	return 0;
+fail:
+	hm_inflight_close(d->inflight);
+	hm_ack_fini(d);
+	HM_MAGIC_CLEAR(d);
+	free(d);
+	return e ? e->code : HM_ENOMEM;
+}
+
+int hm_dispatch_start(struct hm_dispatch *d, struct hm_err *e)
+{
+	d->redis_up = hm_redis_up(d->deps.redis);
+	hm_recover_start(d);
+	hm_delay_start(d);
+	return hm_pull_start(d, e);
+}
+
+void hm_dispatch_reload(struct hm_dispatch *d, struct hm_runtime *rt)
+{
+	struct hm_err e = {0};
+	struct runtime_ref *r = runtime_ref_new(d, rt, &e);
+
+	if (r == NULL) {
+		HM_ERROR(DISPATCH, "the new configuration cannot be used by this shard; the old one stays",
+			 HM_E(&e));
+		return;
+	}
+	hm_runtime_ref_put(d->rt);
+	d->rt = r;
+	take_settings(d, &rt->cfg->settings);
+	listen_for_room(r, true);
+	hm_pump_later(d);
+}
+
+void hm_dispatch_durable(void *arg, uint64_t ticket)
+{
+	hm_ack_durable(arg, ticket);
+}
+
+void hm_dispatch_redis_state(struct hm_dispatch *d, bool up)
+{
+	d->redis_up = up;
+	if (up) {
+		hm_flush_later(d->t, &d->ack_flush);
+		hm_pull_kick(d);
+	}
+}
+
+/* -- drain --------------------------------------------------------------------------------------- */
+
+/* What has not left goes back: it stays pending under this consumer's name. */
+static void hand_back(struct hm_dispatch *d)
+{
+	hm_list_foreach_safe (&d->jobs, n, tmp) {
+		struct job *j = hm_container_of(n, struct job, all);
+
+		if (hm_node_linked(&j->node)) {
+			/* runnable or parked: off its list, whichever it is */
+			j->node.prev->next = j->node.next;
+			j->node.next->prev = j->node.prev;
+			hm_node_init(&j->node);
+		}
+	}
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		hm_list_init(&d->lanes[l].runnable);
+}
+
+static void drop_msg(struct msg *m)
+{
+	struct job *j = m->job;
+	struct hm_dispatch *d = j->d;
+
+	m->where = MSG_NOWHERE;
+	hm_timer_stop(d->t, &m->timer);
+	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
+		next = p->next;
+		hm_slab_free(&d->past_slab, p);
+	}
+	/* Its slot stays marked: whether it was delivered by an earlier attempt is known from the record. */
+	if (m->slot != HM_INFLIGHT_NONE)
+		hm_inflight_clear(d->inflight, m->slot);
+	HM_MAGIC_CLEAR(m);
+	hm_slab_free(&d->msg_slab, m);
+	d->in_flight--;
+	hm_stats_sub(d->t->stats, HM_CT_IN_FLIGHT, 1);
+	j->open--;
+}
+
+static void drop_list(struct hm_list *l)
+{
+	struct hm_node *n;
+
+	while ((n = hm_list_pop(l)) != NULL)
+		drop_msg(hm_container_of(n, struct msg, node));
+}
+
+static void drop_waiting(struct runtime_ref *r)
+{
+	for (size_t i = 0; i < r->n_chans; i++)
+		for (int l = 0; l < HM_LANE_COUNT; l++)
+			drop_list(&r->chans[i].waiting[l]);
+}
+
+/* Every snapshot still in use by some job. */
+static void drop_all_waiting(struct hm_dispatch *d)
+{
+	drop_list(&d->held);
+	drop_waiting(d->rt);
+	hm_list_foreach (&d->jobs, n) {
+		drop_waiting(hm_container_of(n, struct job, all)->rt);
+	}
+}
+
+static void report_drained(struct hm_dispatch *d)
+{
+	if (d->drained)
+		return;
+	d->drained = true;
+	hm_timer_stop(d->t, &d->drain_timer);
+	HM_INFO(DISPATCH, "drained", HM_U("jobs_handed_back", d->jobs.len), HM_U("sends_cut", d->sends_live));
+	d->on_drained(d->drained_arg);
+}
+
+void hm_dispatch_check_drained(struct hm_dispatch *d)
+{
+	if (!d->draining || d->drained)
+		return;
+	if (d->sends_live == 0) {
+		drop_all_waiting(d); /* retries that came back while draining */
+		if (d->rechecks == 0 && d->beats_open == 0 && (hm_ack_idle(d) || !d->redis_up) &&
+		    d->fifo_len == 0)
+			report_drained(d);
+	}
+}
+
+static void on_drain_limit(struct hm_timer *t)
+{
+	struct hm_dispatch *d = hm_container_of(t, struct hm_dispatch, drain_timer);
+
+	if (!d->drain_forced) {
+		d->drain_forced = true;
+		HM_WARN(DISPATCH, "requests still without an answer at the drain limit are cut",
+			HM_U("sends", d->sends_live));
+		/* Their answers are lost: recorded as unknown or handed back, as after a crash. */
+		hm_wire_abort(d->deps.wire);
+		hm_timer_start(d->t, &d->drain_timer, 5000);
+		hm_dispatch_check_drained(d);
+		return;
+	}
+	report_drained(d);
+}
+
+void hm_dispatch_drain(struct hm_dispatch *d, uint64_t limit_ms, void (*on_drained)(void *arg), void *arg)
+{
+	HM_CHECK(d, HM_DISPATCH_MAGIC);
+	d->draining = true;
+	d->on_drained = on_drained;
+	d->drained_arg = arg;
+	hm_pull_stop(d);
+	hm_timer_stop(d->t, &d->delay_timer);
+	hand_back(d);
+	drop_all_waiting(d);
+	hm_recover_stop(d);
+	hm_timer_init(&d->drain_timer, on_drain_limit);
+	hm_timer_start(d->t, &d->drain_timer, limit_ms);
+	hm_dispatch_check_drained(d);
+}
+
+void hm_dispatch_free(struct hm_dispatch *d)
+{
+	struct hm_node *n;
+
+	HM_CHECK(d, HM_DISPATCH_MAGIC);
+	hm_assert(d->drained);
+	hm_pull_close(d);
+	hm_pull_free(d);
+	hm_flush_cancel(d->t, &d->pump);
+	hm_flush_cancel(d->t, &d->ack_flush);
+	hm_timer_stop(d->t, &d->ack_retry);
+	hm_timer_stop(d->t, &d->heartbeat);
+	hm_timer_stop(d->t, &d->delay_timer);
+	hm_timer_stop(d->t, &d->drain_timer);
+	while ((n = hm_list_first(&d->jobs)) != NULL) {
+		struct job *j = hm_container_of(n, struct job, all);
+
+		j->open = 0;
+		hm_job_free(j);
+	}
+	while ((n = hm_list_pop(&d->free_jobs)) != NULL) {
+		struct job *j = hm_container_of(n, struct job, node);
+
+		msgpack_zone_destroy(&j->zone);
+		free(j);
+	}
+	listen_for_room(d->rt, false);
+	hm_flush_cancel(d->t, &d->room);
+	hm_runtime_ref_put(d->rt);
+	hm_slab_fini(&d->msg_slab);
+	hm_slab_fini(&d->send_slab);
+	hm_slab_fini(&d->past_slab);
+	hm_inflight_close(d->inflight);
+	hm_ack_fini(d);
+	HM_MAGIC_CLEAR(d);
+	free(d);
+}
+
+void hm_dispatch_describe(const struct hm_dispatch *d, struct hm_buf *out)
+{
+	hm_buf_printf(out,
+		      "{\"shard\":%u,\"consumer\":\"%s\",\"redis_up\":%s,\"draining\":%s,\"in_flight\":%u,"
+		      "\"jobs\":%u,\"sends\":%u,"
+		      "\"held\":%zu,\"rechecks\":%u,\"undurable\":%u,\"acks_waiting\":%u,\"lanes\":{",
+		      d->deps.shard, d->consumer, d->redis_up ? "true" : "false",
+		      d->draining ? "true" : "false", d->in_flight, d->jobs_live, d->sends_live, d->held.len,
+		      d->rechecks, d->fifo_len, d->acks_waiting);
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		hm_buf_printf(out, "%s\"%s\":{\"runnable_jobs\":%zu,\"buffered_messages\":%llu}",
+			      l ? "," : "", hm_lane_name((enum hm_lane)l), d->lanes[l].runnable.len,
+			      (unsigned long long)d->lanes[l].buffered_msgs);
+	hm_buf_lit(out, "},\"channels\":{");
+	for (size_t i = 0; i < d->rt->n_chans; i++) {
+		const struct chan *c = &d->rt->chans[i];
+		size_t waiting = 0, parked = 0;
+
+		for (int l = 0; l < HM_LANE_COUNT; l++) {
+			waiting += c->waiting[l].len;
+			parked += c->parked[l].len;
+		}
+		hm_buf_printf(out,
+			      "%s\"%.*s\":{\"sends\":%zu,\"waiting\":%zu,\"parked_jobs\":%zu,\"paused\":%s}",
+			      i ? "," : "", HM_STRF(c->info->name), c->sends.len, waiting, parked,
+			      c->paused_until_ms > hm_tick_ms(d->t) ? "true" : "false");
+	}
+	hm_buf_lit(out, "}}");
+}

@@ -1,0 +1,315 @@
+/*
+ * dispatch_int.h - the objects of the dispatch folder and where they live
+ *
+ *   job   one stream entry being worked on. On lanes[lane].runnable while it still has
+ *         recipients to expand, on its channel's parked list while that channel is full,
+ *         on no list when all its recipients are out; freed when its acknowledgement is
+ *         handed to ack.c.
+ *   msg   one recipient of a job, from expansion to its final state. In exactly one place:
+ *           WAITING  chan.waiting[lane]    has no room on its channel yet, or comes back from a hold
+ *           SENDING  send.msgs             part of an attempt
+ *           HELD     d.held                its timer says when it is tried again
+ *   send  one attempt: a request and the messages it carries (1, or up to batch_max that
+ *         share one content). On chan.sends from first message to settle; while it may take
+ *         more messages also chan.open.
+ *   chan  a channel as this shard sees it: origin, what waits for it, what is open.
+ *
+ * All of it belongs to one shard's thread.
+ */
+#ifndef HM_DISPATCH_INT_H
+#define HM_DISPATCH_INT_H
+
+#include "adapter/cred.h"
+#include "base/idmap.h"
+#include "dispatch/content.h"
+#include "dispatch/dispatch.h"
+#include "dispatch/inflight.h"
+#include "dispatch/runtime.h"
+#include "ingest/job.h"
+#include "ingest/job_encode.h"
+
+#define HM_DISPATCH_MAGIC 0x64697370u
+#define HM_JOB_MAGIC	  0x6a6f6221u
+#define HM_MSG_MAGIC	  0x6d736721u
+#define HM_SEND_MAGIC	  0x73656e64u
+#define HM_CHAN_MAGIC	  0x63686e6cu
+#define HM_READER_MAGIC	  0x72656164u
+
+#define ENTRY_ID_MAX 44
+
+struct chan;
+
+/* A finished attempt of a message that is not final yet. */
+struct past_attempt {
+	struct past_attempt *next; /* newest first */
+	struct chan *chan;
+	uint8_t outcome;
+	uint16_t status;
+	uint64_t at_ms;
+	uint32_t took_us;
+	uint8_t reason_len, provider_id_len;
+	char channel[64], reason[120], provider_id[64];
+};
+
+struct job {
+	uint32_t magic;
+	struct hm_node node;
+	struct hm_node all; /* d.jobs */
+	struct hm_dispatch *d;
+	struct runtime_ref *rt; /* configuration this job runs under */
+	struct hm_arena arena;	/* payload copy, literal content */
+	msgpack_zone zone;
+	bool zone_ready;
+	struct hm_job_spec spec;
+	struct hm_ulid id;
+	uint32_t partition;
+	uint8_t lane;
+	uint8_t entry_len;
+	bool redelivered; /* an earlier run may have worked on it */
+	bool foreign;	  /* taken over from another node: its in-flight table cannot be read */
+	char entry[ENTRY_ID_MAX];
+	uint32_t bytes;		       /* of the payload */
+	struct chan *fixed;	       /* the job names a channel ... */
+	const struct hm_route *route;  /* ... or a route */
+	uint64_t entry_ms;	       /* when it entered the stream */
+	uint64_t expires_ms;	       /* of every message */
+	uint32_t cursor;	       /* next recipient to expand */
+	uint32_t open;		       /* expanded, not final */
+	uint64_t ticket;	       /* ledger ticket everything of this job waits for */
+	uint8_t *done;		       /* bitmap of recipients that are final already (redelivered jobs) */
+	uint8_t *tried;		       /* attempts already recorded, per recipient (redelivered jobs) */
+	struct content_source *source; /* template or compiled inline content */
+	bool source_owned;
+	struct hm_content literal; /* rendered once when no recipient can change it */
+	bool literal_ready;
+	struct hm_err broken; /* code != 0: every message of this job fails with this */
+};
+
+enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_SENDING, MSG_HELD };
+
+struct msg {
+	uint32_t magic;
+	struct hm_node node;
+	uint8_t where; /* enum msg_where */
+	uint8_t lane;
+	uint8_t route_pos;     /* index into the route's channels */
+	uint8_t attempts;      /* in total */
+	uint8_t chan_attempts; /* on the current channel */
+	bool auth_retried, interim, maybe_repeat;
+	uint32_t index;
+	uint32_t slot; /* in-flight table */
+	struct job *job;
+	struct chan *chan;
+	struct hm_ulid id;
+	struct hm_str addr, user;
+	struct hm_timer timer;
+	struct past_attempt *past;
+};
+
+enum send_step {
+#define HM_SEND_STEP(fn, name, waits) SEND_##name,
+#include "tbl/send_steps.h"
+#undef HM_SEND_STEP
+	SEND_STEP_COUNT
+};
+
+struct send {
+	uint32_t magic;
+	struct hm_node node; /* chan.sends */
+	struct chan *chan;
+	struct runtime_ref *rt;
+	enum send_step step;
+	bool running, again, answered, submitted, cred_waiting;
+	uint8_t lane;
+	struct hm_list msgs;
+	struct hm_arena arena;
+	struct hm_content content;
+	uint64_t content_hash;
+	const struct job *content_job; /* literal content of this job: equal without comparing */
+	struct hm_build_rcpt *rcpts;
+	struct hm_build_in in;
+	struct hm_call call;
+	struct hm_cred_waiter cred;
+	struct hm_verdict verdict;
+	uint64_t started_ms;
+};
+
+struct chan {
+	uint32_t magic;
+	struct hm_dispatch *d;
+	struct hm_channel *ch;
+	const struct hm_channel_info *info;
+	struct hm_origin *origin; /* NULL when the recipient is the URL */
+	struct hm_list waiting[HM_LANE_COUNT];
+	struct hm_list parked[HM_LANE_COUNT]; /* jobs */
+	struct hm_list sends;
+	struct send *open;     /* takes more messages until it is full or the tick ends */
+	struct hm_flush flush; /* closes `open` */
+	struct runtime_ref *rt;
+	uint32_t unsubmitted;	  /* sends that have not reached the driver */
+	uint64_t paused_until_ms; /* monotonic; provider said slow down */
+	struct hm_timer pause;
+	struct hm_flush wake;
+};
+
+/* The runtime as this shard uses it: configuration snapshot and its channels' shard state. */
+struct runtime_ref {
+	struct hm_node node; /* d.runtimes */
+	struct hm_runtime *rt;
+	uint32_t refs; /* jobs, sends and the dispatcher itself */
+	struct hm_dispatch *d;
+	struct chan *chans;
+	size_t n_chans;
+};
+
+struct lane {
+	struct hm_list runnable; /* jobs */
+	uint32_t weight;
+	int32_t credit;
+	uint64_t buffered_msgs, buffered_bytes; /* read, not yet expanded */
+	uint32_t per_entry_x16;			/* running mean of messages per entry, times 16 */
+};
+
+struct ack_key { /* one stream */
+	struct hm_dispatch *d;
+	uint32_t partition;
+	uint8_t lane;
+	struct hm_buf ids; /* length byte + text, repeated: to acknowledge in this flush */
+	uint32_t n;
+};
+
+struct fifo_item {
+	uint64_t ticket;
+	struct job *job; /* NULL: only the slot */
+	uint32_t slot;
+};
+
+struct reader; /* pull.c */
+
+struct hm_dispatch {
+	uint32_t magic;
+	struct hm_dispatch_deps deps;
+	struct hm_tick *t;
+	struct dispatch_opts {
+		uint32_t partitions, read_count, block_ms, claim_after_ms, heartbeat_ms, dead_letter_max;
+		uint32_t max_in_flight, critical_reserve, max_attempts, retry_base_ms, retry_max_ms;
+		uint32_t request_timeout_ms, job_window;
+		uint64_t default_deadline_ms;
+		size_t ledger_backlog_max; /* bytes not yet durable */
+		size_t max_entry_bytes;
+		struct hm_str prefix, group;
+	} o;
+	char consumer[80];
+	struct runtime_ref *rt;
+	struct hm_ledger_writer *writer;
+	struct lane lanes[HM_LANE_COUNT];
+	struct hm_list held;	  /* msgs */
+	struct hm_list free_jobs; /* kept with their zones */
+	struct hm_list jobs;	  /* all live ones */
+	uint64_t durable;	  /* highest durable ticket */
+	struct hm_slab msg_slab, send_slab, past_slab;
+	uint32_t in_flight, jobs_live, sends_live;
+	struct hm_flush pump, room;
+	struct hm_list runtimes; /* snapshots in use */
+	/* tickets -> acknowledgements */
+	struct fifo_item *fifo; /* ring */
+	uint32_t fifo_cap, fifo_head, fifo_len;
+	struct ack_key *acks; /* partitions x lanes, only this shard's */
+	struct hm_flush ack_flush;
+	uint32_t acks_waiting; /* commands sent, not answered */
+	uint32_t rechecks;     /* jobs at the look-up of what is done already */
+	struct hm_inflight *inflight;
+	struct reader *readers;
+	size_t n_readers;
+	struct hm_timer heartbeat, delay_timer;
+	uint32_t beats_open, delay_open; /* commands of recover.c and delay.c not answered */
+	uint64_t delay_next_ms;
+	bool draining, drained, drain_forced, redis_up;
+	uint32_t inflight_limit; /* the in-flight table was sized for this at start */
+	struct hm_timer ack_retry;
+	void (*on_drained)(void *arg);
+	void *drained_arg;
+	struct hm_timer drain_timer;
+};
+
+/* -- pull.c: streams -> jobs -- */
+int hm_pull_start(struct hm_dispatch *d, struct hm_err *e);
+void hm_pull_kick(struct hm_dispatch *d); /* buffers have room again */
+void hm_pull_stop(struct hm_dispatch *d);
+void hm_pull_close(struct hm_dispatch *d);
+void hm_pull_free(struct hm_dispatch *d);
+bool hm_pull_owns(const struct hm_dispatch *d, uint32_t partition);
+struct hm_reply;
+/* Entries of one stream as XREADGROUP or XCLAIM give them: [[id, [j, payload]], ...]. */
+void hm_pull_entries(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
+		     const struct hm_reply *entries, bool redelivered, bool foreign);
+void hm_pull_dead(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry,
+		  struct hm_str payload, const struct hm_err *why);
+
+/* -- delay.c: entries with a future `at` -- */
+void hm_delay_start(struct hm_dispatch *d);
+void hm_delay_entry(struct job *j, struct hm_str payload); /* takes the job */
+
+/* -- recover.c: heartbeat, taking over from dead consumers, what a redelivered job has behind it -- */
+void hm_recover_start(struct hm_dispatch *d);
+void hm_recover_stop(struct hm_dispatch *d);
+void hm_recover_check(struct job *j); /* looks the recipients up in the ledger, then hm_job_ready */
+
+/* -- job.c -- */
+struct job *hm_job_new(struct hm_dispatch *d);
+void hm_job_ready(struct job *j); /* onto its lane */
+void hm_job_free(struct job *j);
+void hm_job_maybe_done(struct job *j);
+void hm_job_lane_push(struct job *j);
+
+/* -- pump.c: lanes by weight -> messages -- */
+void hm_pump_later(struct hm_dispatch *d);
+void hm_pump_run(struct hm_flush *f);
+void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */
+void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch);
+void hm_chan_fini(struct chan *c);
+void hm_chan_wake_later(struct chan *c);
+void hm_chan_rest(struct chan *c, uint64_t ms);
+void hm_chan_pause(struct chan *c, uint64_t ms);
+void hm_msg_go(struct msg *m);
+bool hm_chan_has_room(const struct chan *c, enum hm_lane lane);
+
+/* -- gates.c: may this message leave now? -- */
+/* true: go on. false: the message has been ended (it is gone). */
+bool hm_gates_pass(struct msg *m);
+
+/* -- route.c -- */
+/* Chooses channel route_pos (or the next possible one) for m; false: ended as failed. */
+bool hm_route_choose(struct msg *m);
+/* After a failure on the current channel: the next of the route. false: there is none. */
+bool hm_route_next(struct msg *m, enum hm_outcome why);
+int hm_route_resolve(struct job *j, struct hm_err *e); /* channel or route exists? */
+
+/* -- send.c: the attempt -- */
+void hm_send_join(struct msg *m); /* renders, joins or starts a send on m->chan */
+void hm_send_run(struct send *s);
+void hm_chan_flush_init(struct chan *c);
+const char *hm_send_step_name(enum send_step s);
+
+/* -- settle.c -- */
+void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
+		       struct hm_str reason);
+void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
+void hm_msg_timer_init(struct msg *m);
+void hm_settle_unknown_before(struct msg *m); /* an attempt of an earlier run whose answer nobody saw */
+
+/* -- ack.c -- */
+void hm_ack_wait(struct hm_dispatch *d, uint64_t ticket, struct job *j, uint32_t slot);
+void hm_ack_durable(void *arg, uint64_t ticket);
+void hm_ack_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, const char *entry,
+		  size_t len);
+void hm_ack_flush(struct hm_flush *f);
+bool hm_ack_idle(const struct hm_dispatch *d);
+bool hm_ack_init(struct hm_dispatch *d);
+void hm_ack_fini(struct hm_dispatch *d);
+
+void hm_dispatch_check_drained(struct hm_dispatch *d);
+struct runtime_ref *hm_runtime_ref_get(struct runtime_ref *r);
+void hm_runtime_ref_put(struct runtime_ref *r);
+
+#endif

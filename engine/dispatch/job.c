@@ -1,0 +1,118 @@
+/*
+ * job.c - jobs: birth, readiness, end
+ *
+ * A job object is kept with its msgpack zone when it ends, so that steady state
+ * neither allocates nor frees for it.
+ */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+struct job *hm_job_new(struct hm_dispatch *d)
+{
+	struct hm_node *n = hm_list_pop(&d->free_jobs);
+	struct job *j;
+	msgpack_zone zone;
+
+	if (n != NULL) {
+		j = hm_container_of(n, struct job, node);
+		zone = j->zone;
+		memset(j, 0, sizeof(*j));
+		j->zone = zone;
+		j->zone_ready = true;
+	} else {
+		j = calloc(1, sizeof(*j));
+		if (j == NULL)
+			return NULL;
+		if (!msgpack_zone_init(&j->zone, MSGPACK_ZONE_CHUNK_SIZE)) {
+			free(j);
+			return NULL;
+		}
+		j->zone_ready = true;
+	}
+	HM_MAGIC_SET(j, HM_JOB_MAGIC);
+	j->d = d;
+	j->rt = hm_runtime_ref_get(d->rt);
+	hm_arena_init(&j->arena, &d->t->blocks, 0);
+	hm_list_push(&d->jobs, &j->all);
+	d->jobs_live++;
+	return j;
+}
+
+void hm_job_free(struct job *j)
+{
+	struct hm_dispatch *d = j->d;
+
+	HM_CHECK(j, HM_JOB_MAGIC);
+	hm_assert(j->open == 0 && !hm_node_linked(&j->node));
+	if (j->source_owned)
+		hm_content_free(j->source);
+	free(j->done);
+	hm_runtime_ref_put(j->rt);
+	hm_arena_fini(&j->arena);
+	msgpack_zone_clear(&j->zone);
+	hm_list_remove(&d->jobs, &j->all);
+	HM_MAGIC_CLEAR(j);
+	d->jobs_live--;
+	hm_list_push(&d->free_jobs, &j->node);
+}
+
+void hm_job_lane_push(struct job *j)
+{
+	hm_list_push(&j->d->lanes[j->lane].runnable, &j->node);
+	hm_pump_later(j->d);
+}
+
+/* What concerns the whole job is decided once; a job that cannot work fails every message with the reason. */
+void hm_job_ready(struct job *j)
+{
+	struct hm_dispatch *d = j->d;
+	struct hm_ledger_job lj = {
+		.id = j->id,
+		.n = j->spec.n0 + j->spec.n_rcpts,
+		.lane = j->lane,
+		.accepted_ms = j->entry_ms,
+		.campaign = j->spec.campaign,
+		.category = j->spec.category,
+		.tenant = j->spec.tenant,
+		.template_ref = j->spec.template_ref,
+		.channel = j->spec.channel.len ? j->spec.channel : j->spec.route,
+	};
+	bool own = j->spec.acc.len == 8 && memcmp(j->spec.acc.p, d->deps.boot_id, 8) == 0;
+	struct hm_err e = {0};
+
+	/* The accept record: HTTP ingest of this very run has written it; everything else is written here. */
+	if (!own) {
+		lj.if_absent = j->redelivered || j->spec.acc.len == 8;
+		j->ticket = hm_ledger_put_job(d->writer, &lj);
+		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->redelivered ? 0 : j->spec.n_rcpts);
+	}
+	if (hm_route_resolve(j, &e) != 0)
+		j->broken = e;
+	if (j->broken.code == 0 && j->spec.template_ref.len > 0) {
+		j->source = hm_template_find(j->rt->rt->templates, j->spec.template_ref);
+		if (j->source == NULL)
+			hm_err_set(&j->broken, HM_ENOENT, "no template \"%.*s\"",
+				   HM_STRF(j->spec.template_ref));
+	} else if (j->broken.code == 0) {
+		if (hm_content_inline(&j->spec, &j->arena, &j->source, &e) == 0)
+			j->source_owned = true;
+		else
+			j->broken = e;
+	}
+	d->lanes[j->lane].buffered_msgs += j->spec.n_rcpts;
+	d->lanes[j->lane].buffered_bytes += j->bytes;
+	hm_job_lane_push(j);
+}
+
+/* Called when a message ended or the last recipient was skipped. */
+void hm_job_maybe_done(struct job *j)
+{
+	struct hm_dispatch *d = j->d;
+
+	if (j->open > 0 || j->cursor < j->spec.n_rcpts)
+		return;
+	hm_assert(!hm_node_linked(&j->node));
+	hm_ack_wait(d, j->ticket, j, HM_INFLIGHT_NONE);
+}

@@ -1,0 +1,517 @@
+/*
+ * pull.c - from the streams into jobs
+ *
+ * One reader per lane, each on a connection of its own, so that a blocked read of one
+ * lane never delays another and critical has a read of its own. On a single server a
+ * reader asks for all its partitions in one command; in a cluster one command must
+ * stay on one slot, so there is one reader per lane and partition. Partition p
+ * belongs to shard p mod shards; several processes read the same streams under
+ * different consumer names and Redis hands every entry to one of them.
+ *
+ *   (re)connect ──▶ GROUP: XGROUP CREATE ──▶ OWN: what was delivered to this consumer
+ *   before and not acknowledged ──▶ NEW: XREADGROUP > (blocking), as long as the lane's
+ *   buffer wants more
+ *
+ * OWN after every reconnect: entries whose delivery was lost with the connection are in
+ * this consumer's pending list; those this shard already works on are skipped.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+#define OWN_PAGE	 256
+#define RETRY_MS	 200
+#define BUFFER_MAX_BYTES (32u << 20) /* per lane: entries read ahead */
+
+enum reader_mode { READER_GROUP, READER_OWN, READER_NEW };
+
+struct reader {
+	uint32_t magic;
+	struct hm_dispatch *d;
+	enum hm_lane lane;
+	struct hm_redis_line *line;
+	enum reader_mode mode;
+	uint32_t *parts;
+	uint32_t n_parts, at; /* at: partition in hand during GROUP and OWN */
+	char (*keys)[96];
+	struct hm_str *key; /* views of keys */
+	char cursor[ENTRY_ID_MAX];
+	bool busy, closed, group_failed;
+	uint32_t groups_open; /* XGROUP commands not answered */
+	struct hm_timer retry;
+	struct hm_str *argv;
+};
+
+static void reader_go(struct reader *r);
+
+bool hm_pull_owns(const struct hm_dispatch *d, uint32_t partition)
+{
+	return partition % d->deps.shards == d->deps.shard;
+}
+
+/* -- dead letters ------------------------------------------------------------------------------- */
+
+#define DEAD_MAGIC 0x64656164u
+struct dead {
+	uint32_t magic;
+	struct hm_dispatch *d;
+	uint32_t partition;
+	enum hm_lane lane;
+	uint8_t len;
+	char entry[ENTRY_ID_MAX];
+};
+
+static void on_dead(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct dead *x = arg;
+
+	HM_CHECK(x, DEAD_MAGIC);
+	/* Without an answer the entry stays pending and comes back after the reconnect. */
+	if (reply != NULL)
+		hm_ack_entry(x->d, x->partition, x->lane, x->entry, x->len);
+	HM_MAGIC_CLEAR(x);
+	free(x);
+}
+
+void hm_pull_dead(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry,
+		  struct hm_str payload, const struct hm_err *why)
+{
+	char key[128], max[24];
+	size_t n = hm_job_key(d->o.prefix, partition, "dead", key, sizeof(key));
+	struct dead *x = calloc(1, sizeof(*x));
+	struct hm_str argv[] = {
+		HM_STR("XADD"),	  hm_str_n(key, n),
+		HM_STR("MAXLEN"), HM_STR("~"),
+		HM_STR_NULL,	  HM_STR("*"),
+		HM_STR("reason"), hm_str_c(why->text),
+		HM_STR("field"),  hm_str_c(why->field),
+		HM_STR("lane"),	  hm_str_c(hm_lane_name(lane)),
+		HM_STR("entry"),  entry,
+		HM_STR("j"),	  payload,
+	};
+
+	if (x == NULL)
+		return; /* stays pending; read again after the next reconnect or by another consumer */
+	snprintf(max, sizeof(max), "%u", d->o.dead_letter_max);
+	argv[4] = hm_str_c(max);
+	HM_MAGIC_SET(x, DEAD_MAGIC);
+	x->d = d;
+	x->partition = partition;
+	x->lane = lane;
+	x->len = (uint8_t)hm_min(entry.len, (size_t)ENTRY_ID_MAX - 1);
+	memcpy(x->entry, entry.p, x->len);
+	hm_stats_inc(d->t->stats, HM_CT_DEAD_ENTRIES);
+	HM_WARN(INGEST, "entry moved to the dead-letter stream", HM_U("partition", partition),
+		HM_S("lane", hm_lane_name(lane)), HM_SV("entry", entry), HM_E(why));
+	hm_redis_send(d->deps.redis, argv[1], argv, hm_countof(argv), on_dead, x);
+}
+
+/* -- entries -> jobs ---------------------------------------------------------------------------- */
+
+static bool parse_entry_id(struct hm_str id, uint64_t *ms, uint64_t *seq)
+{
+	struct hm_str rest = id, part;
+
+	return id.len < ENTRY_ID_MAX && hm_str_split(&rest, '-', &part) && hm_str_u64(part, ms) &&
+	       hm_str_u64(rest, seq);
+}
+
+static struct job *find_live(const struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
+			     struct hm_str entry)
+{
+	hm_list_foreach (&d->jobs, n) {
+		struct job *j = hm_container_of(n, struct job, all);
+
+		if (j->partition == partition && j->lane == lane && j->entry_len == entry.len &&
+		    memcmp(j->entry, entry.p, entry.len) == 0)
+			return j;
+	}
+	return NULL;
+}
+
+static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
+		      const struct hm_reply *entry, bool redelivered, bool foreign)
+{
+	const struct hm_reply *id = hm_reply_at(entry, 0), *fields = hm_reply_at(entry, 1);
+	struct hm_str payload = HM_STR_NULL, bytes;
+	struct hm_err e = {0};
+	uint64_t ms, seq;
+	struct job *j;
+
+	if (id == NULL || id->type != HM_REPLY_STR || !parse_entry_id(id->s, &ms, &seq))
+		return;
+	if (fields == NULL || fields->type != HM_REPLY_ARRAY) { /* deleted from the stream, still pending */
+		hm_ack_entry(d, partition, lane, id->s.p, id->s.len);
+		return;
+	}
+	if (redelivered && find_live(d, partition, lane, id->s) != NULL)
+		return;
+	hm_stats_inc(d->t->stats, HM_CT_PULLED_ENTRIES);
+	for (size_t i = 0; i + 1 < fields->n; i += 2)
+		if (hm_str_is(fields->v[i].s, "j"))
+			payload = fields->v[i + 1].s;
+	if (payload.p == NULL) {
+		hm_err_set(&e, HM_EINVAL, "the entry has no field \"j\"");
+		hm_pull_dead(d, partition, lane, id->s, HM_STR(""), &e);
+		return;
+	}
+	if (payload.len > d->o.max_entry_bytes) {
+		hm_err_set(&e, HM_ELIMIT, "the entry has %zu bytes, more than queue.max_entry_bytes (%zu)",
+			   payload.len, d->o.max_entry_bytes);
+		hm_pull_dead(d, partition, lane, id->s, hm_str_n(payload.p, 4096), &e);
+		return;
+	}
+	j = hm_job_new(d);
+	if (j == NULL)
+		return; /* pending, comes back */
+	bytes = hm_arena_str(&j->arena, payload);
+	if (bytes.p == NULL || hm_job_decode(bytes, &j->zone, &j->spec, &e) != 0) {
+		if (bytes.p == NULL)
+			hm_err_set(&e, HM_ENOMEM, "out of memory");
+		hm_pull_dead(d, partition, lane, id->s, payload, &e);
+		hm_job_free(j);
+		return;
+	}
+	j->partition = partition;
+	j->lane = (uint8_t)lane;
+	j->entry_len = (uint8_t)id->s.len;
+	memcpy(j->entry, id->s.p, id->s.len);
+	j->entry_ms = ms;
+	j->bytes = (uint32_t)payload.len;
+	j->redelivered = redelivered;
+	j->foreign = foreign;
+	if (j->spec.has_id)
+		j->id = j->spec.id;
+	else
+		hm_job_derive_id(&j->id, partition, lane, ms, seq);
+	j->expires_ms = j->spec.expires_ms ? j->spec.expires_ms
+					   : hm_max(ms, j->spec.at_ms) + d->o.default_deadline_ms;
+	if (j->spec.at_ms > d->t->wall_ms) {
+		hm_delay_entry(j, bytes);
+		return;
+	}
+	if (redelivered)
+		hm_recover_check(j);
+	else
+		hm_job_ready(j);
+}
+
+void hm_pull_entries(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
+		     const struct hm_reply *entries, bool redelivered, bool foreign)
+{
+	for (size_t i = 0; i < entries->n; i++)
+		one_entry(d, partition, lane, &entries->v[i], redelivered, foreign);
+}
+
+/* -- the reader --------------------------------------------------------------------------------- */
+
+/* Messages this lane may still buffer; 0 = enough. */
+static uint64_t wanted(const struct reader *r)
+{
+	const struct lane *l = &r->d->lanes[r->lane];
+
+	if (l->buffered_msgs >= r->d->o.job_window || l->buffered_bytes >= BUFFER_MAX_BYTES)
+		return 0;
+	return r->d->o.job_window - l->buffered_msgs;
+}
+
+static void learn(struct reader *r, uint64_t entries, uint64_t msgs)
+{
+	struct lane *l = &r->d->lanes[r->lane];
+	uint64_t now = entries ? msgs * 16 / entries : 16;
+
+	l->per_entry_x16 = (uint32_t)((l->per_entry_x16 * 3u + now) / 4);
+	if (l->per_entry_x16 < 16)
+		l->per_entry_x16 = 16;
+}
+
+static bool retry_later(struct reader *r)
+{
+	if (!r->closed && !hm_timer_armed(&r->retry))
+		hm_timer_start(r->d->t, &r->retry, RETRY_MS);
+	return true;
+}
+
+static int part_index(const struct reader *r, struct hm_str key)
+{
+	for (uint32_t i = 0; i < r->n_parts; i++)
+		if (hm_str_eq(r->key[i], key))
+			return (int)i;
+	return -1;
+}
+
+static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct reader *r = arg;
+	struct hm_dispatch *d = r->d;
+	uint64_t entries = 0, before, after;
+	struct lane *l = &d->lanes[r->lane];
+
+	HM_CHECK(r, HM_READER_MAGIC);
+	r->busy = false;
+	if (r->closed)
+		return;
+	if (reply == NULL) {
+		/* The group is gone (stream deleted, FLUSHALL): made again. A lost connection starts over in on_up. */
+		if (err->code == HM_EREDIS && strstr(err->text, "NOGROUP") != NULL) {
+			r->mode = READER_GROUP;
+			r->at = 0;
+		} else if (err->code == HM_EREDIS) {
+			HM_ERROR(INGEST, "a stream cannot be read", HM_S("lane", hm_lane_name(r->lane)),
+				 HM_E(err));
+		}
+		retry_later(r);
+		return;
+	}
+	(void)hm_fault(HM_FAULT_pull_after_read);
+	before = l->buffered_msgs;
+	for (size_t i = 0; reply->type == HM_REPLY_ARRAY && i < reply->n; i++) {
+		const struct hm_reply *key = hm_reply_at(&reply->v[i], 0),
+				      *list = hm_reply_at(&reply->v[i], 1);
+		int p = key ? part_index(r, key->s) : -1;
+
+		if (p < 0 || list == NULL || list->type != HM_REPLY_ARRAY)
+			continue;
+		hm_pull_entries(d, r->parts[p], r->lane, list, r->mode == READER_OWN, false);
+		entries += list->n;
+		if (r->mode == READER_OWN && list->n > 0) {
+			const struct hm_reply *last = hm_reply_at(&list->v[list->n - 1], 0);
+
+			if (last != NULL && last->s.len < sizeof(r->cursor)) {
+				memcpy(r->cursor, last->s.p, last->s.len);
+				r->cursor[last->s.len] = '\0';
+			}
+		}
+	}
+	after = l->buffered_msgs;
+	if (r->mode == READER_OWN) {
+		if (entries == 0) {
+			strcpy(r->cursor, "0");
+			if (++r->at == r->n_parts)
+				r->mode = READER_NEW;
+		}
+	} else if (entries > 0 && after >= before) {
+		learn(r, entries, after - before);
+	}
+	reader_go(r);
+}
+
+static void on_group(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct reader *r = arg;
+
+	HM_CHECK(r, HM_READER_MAGIC);
+	if (reply == NULL && !(err->code == HM_EREDIS && strstr(err->text, "BUSYGROUP") != NULL)) {
+		r->group_failed = true;
+		if (err->code == HM_EREDIS)
+			HM_ERROR(INGEST, "a consumer group cannot be made",
+				 HM_S("lane", hm_lane_name(r->lane)), HM_E(err));
+	}
+	if (--r->groups_open > 0)
+		return;
+	r->busy = false;
+	if (r->closed)
+		return;
+	if (r->group_failed) {
+		retry_later(r);
+		return;
+	}
+	r->mode = READER_OWN;
+	r->at = 0;
+	strcpy(r->cursor, "0");
+	reader_go(r);
+}
+
+static void make_groups(struct reader *r)
+{
+	r->busy = true;
+	r->group_failed = false;
+	r->groups_open = r->n_parts;
+	for (uint32_t i = 0; i < r->n_parts; i++) {
+		const struct hm_str argv[] = {HM_STR("XGROUP"), HM_STR("CREATE"), r->key[i],
+					      r->d->o.group,	HM_STR("0"),	  HM_STR("MKSTREAM")};
+
+		hm_redis_line_send(r->line, argv, hm_countof(argv), 10000, on_group, r);
+	}
+}
+
+static void read_streams(struct reader *r, uint32_t count, bool own)
+{
+	struct hm_dispatch *d = r->d;
+	char num[24], block[24];
+	size_t n = 0;
+	uint32_t first = own ? r->at : 0, last = own ? r->at + 1 : r->n_parts;
+	uint32_t timeout = 0;
+
+	snprintf(num, sizeof(num), "%u", count);
+	snprintf(block, sizeof(block), "%u", d->o.block_ms);
+	r->argv[n++] = HM_STR("XREADGROUP");
+	r->argv[n++] = HM_STR("GROUP");
+	r->argv[n++] = d->o.group;
+	r->argv[n++] = hm_str_c(d->consumer);
+	r->argv[n++] = HM_STR("COUNT");
+	r->argv[n++] = hm_str_c(num);
+	if (!own) {
+		r->argv[n++] = HM_STR("BLOCK");
+		r->argv[n++] = hm_str_c(block);
+		timeout = d->o.block_ms + 10000;
+	} else {
+		timeout = 10000;
+	}
+	r->argv[n++] = HM_STR("STREAMS");
+	for (uint32_t i = first; i < last; i++)
+		r->argv[n++] = r->key[i];
+	for (uint32_t i = first; i < last; i++)
+		r->argv[n++] = own ? hm_str_c(r->cursor) : HM_STR(">");
+	r->busy = true;
+	hm_redis_line_send(r->line, r->argv, n, timeout, on_read, r);
+}
+
+static void reader_go(struct reader *r)
+{
+	struct hm_dispatch *d = r->d;
+	uint64_t want;
+	uint32_t count;
+
+	if (r->busy || r->closed || d->draining || hm_timer_armed(&r->retry) || !hm_redis_line_up(r->line))
+		return;
+	if (r->mode == READER_GROUP) {
+		make_groups(r);
+		return;
+	}
+	want = wanted(r);
+	/* Half empty before the next read: a reply is worth its round trip. */
+	if (want == 0 || (r->mode == READER_NEW && want * 2 < d->o.job_window))
+		return;
+	if (r->mode == READER_OWN) {
+		read_streams(r, OWN_PAGE, true);
+		return;
+	}
+	count = (uint32_t)hm_min(want * 16 / d->lanes[r->lane].per_entry_x16 / r->n_parts + 1,
+				 (uint64_t)d->o.read_count);
+	read_streams(r, count, false);
+}
+
+static void on_retry(struct hm_timer *t)
+{
+	struct reader *r = hm_container_of(t, struct reader, retry);
+
+	HM_CHECK(r, HM_READER_MAGIC);
+	reader_go(r);
+}
+
+static void on_up(void *arg)
+{
+	struct reader *r = arg;
+
+	HM_CHECK(r, HM_READER_MAGIC);
+	if (r->closed)
+		return;
+	hm_timer_stop(r->d->t, &r->retry);
+	r->mode = READER_GROUP;
+	r->at = 0;
+	reader_go(r);
+}
+
+void hm_pull_kick(struct hm_dispatch *d)
+{
+	for (size_t i = 0; i < d->n_readers; i++)
+		reader_go(&d->readers[i]);
+}
+
+static bool reader_init(struct reader *r, struct hm_dispatch *d, enum hm_lane lane, const uint32_t *parts,
+			uint32_t n)
+{
+	HM_MAGIC_SET(r, HM_READER_MAGIC);
+	r->d = d;
+	r->lane = lane;
+	r->n_parts = n;
+	r->parts = malloc(n * sizeof(*r->parts));
+	r->keys = malloc(n * sizeof(*r->keys));
+	r->key = malloc(n * sizeof(*r->key));
+	r->argv = malloc((2 * (size_t)n + 16) * sizeof(*r->argv));
+	hm_timer_init(&r->retry, on_retry);
+	if (r->parts == NULL || r->keys == NULL || r->key == NULL || r->argv == NULL)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		r->parts[i] = parts[i];
+		r->key[i] = hm_str_n(r->keys[i], hm_job_stream_key(d->o.prefix, parts[i], lane, r->keys[i],
+								   sizeof(r->keys[i])));
+	}
+	r->line = hm_redis_line_open(d->deps.redis, r->key[0]);
+	if (r->line == NULL)
+		return false;
+	hm_redis_line_on_up(r->line, on_up, r);
+	if (hm_redis_line_up(r->line))
+		on_up(r);
+	return true;
+}
+
+int hm_pull_start(struct hm_dispatch *d, struct hm_err *e)
+{
+	bool cluster = hm_redis_is_cluster(d->deps.redis);
+	uint32_t *parts = malloc(d->o.partitions * sizeof(*parts)), n = 0;
+	size_t k = 0;
+
+	if (parts == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	for (uint32_t p = 0; p < d->o.partitions; p++)
+		if (hm_pull_owns(d, p))
+			parts[n++] = p;
+	d->n_readers = n == 0 ? 0 : HM_LANE_COUNT * (size_t)(cluster ? n : 1);
+	d->readers = calloc(d->n_readers ? d->n_readers : 1, sizeof(*d->readers));
+	if (d->readers == NULL) {
+		d->n_readers = 0;
+		free(parts);
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	}
+	for (int l = 0; l < HM_LANE_COUNT && n > 0; l++) {
+		for (uint32_t i = 0; i < (cluster ? n : 1); i++) {
+			if (!reader_init(&d->readers[k++], d, (enum hm_lane)l, cluster ? &parts[i] : parts,
+					 cluster ? 1 : n)) {
+				free(parts);
+				return hm_err_set(e, HM_ENOMEM, "out of memory");
+			}
+		}
+	}
+	free(parts);
+	return 0;
+}
+
+void hm_pull_stop(struct hm_dispatch *d)
+{
+	for (size_t i = 0; i < d->n_readers; i++) {
+		struct reader *r = &d->readers[i];
+
+		r->closed = true;
+		hm_timer_stop(d->t, &r->retry);
+	}
+}
+
+/* The lines fail what is pending, from their close. */
+void hm_pull_close(struct hm_dispatch *d)
+{
+	hm_pull_stop(d);
+	for (size_t i = 0; i < d->n_readers; i++) {
+		if (d->readers[i].line != NULL)
+			hm_redis_line_close(d->readers[i].line);
+		d->readers[i].line = NULL;
+	}
+}
+
+void hm_pull_free(struct hm_dispatch *d)
+{
+	for (size_t i = 0; i < d->n_readers; i++) {
+		free(d->readers[i].parts);
+		free(d->readers[i].keys);
+		free(d->readers[i].key);
+		free(d->readers[i].argv);
+		HM_MAGIC_CLEAR(&d->readers[i]);
+	}
+	free(d->readers);
+	d->readers = NULL;
+	d->n_readers = 0;
+}

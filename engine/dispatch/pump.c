@@ -1,0 +1,298 @@
+/*
+ * pump.c - lanes by weight -> messages
+ *
+ * critical is strict: it is emptied first, and its messages may use the in-flight
+ * reserve and the reserve of streams. The others share by smooth weighted round
+ * robin: every turn each lane with work earns its weight, the richest sends one
+ * message and pays the sum of all weights; so weights 8:4:1 interleave evenly and
+ * no lane with weight starves.
+ *
+ * Nothing is expanded before it can leave: a job whose channel is full is parked on
+ * that channel, so that one slow provider holds neither memory nor the lane.
+ */
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+#define RUN_BUDGET	8192 /* messages per pass, so that I/O gets its turn */
+#define WAITING_MAX	64   /* per channel and lane: messages whose channel is known only per recipient */
+#define UNSUBMITTED_MAX 512  /* sends waiting for a credential */
+
+void hm_pump_later(struct hm_dispatch *d)
+{
+	hm_flush_later(d->t, &d->pump);
+}
+
+bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
+{
+	const struct hm_dispatch *d = c->d;
+	bool urgent = lane == HM_LANE_CRITICAL;
+	size_t room;
+
+	if (c->paused_until_ms > hm_tick_ms(d->t))
+		return false;
+	if (c->open != NULL && c->open->msgs.len < c->info->batch_max)
+		return true;
+	if (c->unsubmitted >= UNSUBMITTED_MAX)
+		return false;
+	if (c->info->max_concurrency > 0 && c->sends.len >= c->info->max_concurrency)
+		return false;
+	if (c->origin == NULL)
+		return c->sends.len < d->o.max_in_flight;
+	room = hm_origin_room(c->origin, urgent);
+	return room > c->unsubmitted;
+}
+
+static bool may_expand(const struct hm_dispatch *d, enum hm_lane lane)
+{
+	uint32_t limit = lane == HM_LANE_CRITICAL ? d->o.max_in_flight + d->o.critical_reserve
+						  : d->o.max_in_flight;
+
+	return d->in_flight < limit && hm_inflight_free_slots(d->inflight) > 0 &&
+	       d->fifo_len + 2 < d->fifo_cap && hm_ledger_backlog(d->writer) < d->o.ledger_backlog_max;
+}
+
+static struct msg *msg_new(struct job *j, uint32_t index)
+{
+	struct hm_dispatch *d = j->d;
+	struct msg *m = hm_slab_alloc(&d->msg_slab);
+	struct hm_rcpt r;
+
+	if (m == NULL)
+		return NULL;
+	memset(m, 0, sizeof(*m));
+	HM_MAGIC_SET(m, HM_MSG_MAGIC);
+	m->job = j;
+	m->lane = j->lane;
+	m->index = index;
+	m->slot = HM_INFLIGHT_NONE;
+	m->id = j->id;
+	hm_ulid_add(&m->id, j->spec.n0 + index);
+	m->attempts = j->tried ? j->tried[index] : (uint8_t)hm_min(j->spec.attempts, 200u);
+	m->maybe_repeat = j->redelivered;
+	m->interim = j->tried && j->tried[index] > 0;
+	hm_job_rcpt(&j->spec, index, &r);
+	m->user = r.user;
+	hm_msg_timer_init(m);
+	j->open++;
+	d->in_flight++;
+	hm_stats_inc(d->t->stats, HM_CT_IN_FLIGHT);
+	return m;
+}
+
+/* A message ready for its channel: out now, or waiting there. */
+void hm_msg_go(struct msg *m)
+{
+	struct chan *c = m->chan;
+
+	if (hm_list_empty(&c->waiting[m->lane]) && hm_chan_has_room(c, m->lane)) {
+		hm_send_join(m);
+		return;
+	}
+	m->where = MSG_WAITING;
+	hm_list_push(&c->waiting[m->lane], &m->node);
+}
+
+/* A redelivered message that had left when the last run died: its lost attempt is written down, and the
+ * channel's policy decides. What another node had in flight cannot be known, so all of it counts. */
+static bool not_lost_before(struct msg *m)
+{
+	const struct job *j = m->job;
+
+	if (!j->redelivered || !(j->foreign || hm_inflight_was(j->d->deps.old, &m->id)))
+		return true;
+	hm_settle_unknown_before(m);
+	if (m->chan->info->resend_unknown || m->chan->info->idempotent)
+		return true;
+	hm_settle_final(m, HM_ST_FAILED,
+			HM_STR("its answer was lost and the channel does not send such messages again"));
+	return false;
+}
+
+/* Takes the next recipient of the lane's first job. false: the lane can do nothing now. */
+static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
+{
+	struct lane *l = &d->lanes[lane];
+	struct hm_node *n;
+
+	while ((n = hm_list_first(&l->runnable)) != NULL) {
+		struct job *j = hm_container_of(n, struct job, node);
+		struct chan *c = j->fixed;
+		uint32_t i = j->cursor;
+		struct msg *m;
+
+		HM_CHECK(j, HM_JOB_MAGIC);
+		if (!may_expand(d, lane))
+			return false;
+		if (c != NULL && (!hm_list_empty(&c->waiting[lane]) || !hm_chan_has_room(c, lane))) {
+			hm_list_remove(&l->runnable, n);
+			hm_list_push(&c->parked[lane], n);
+			continue;
+		}
+		if (j->done != NULL && (j->done[i >> 3] & (1u << (i & 7)))) {
+			m = NULL; /* final already, in an earlier run */
+		} else {
+			m = msg_new(j, i);
+			if (m == NULL)
+				return false; /* out of memory: goes on when something ends */
+		}
+		j->cursor++;
+		l->buffered_msgs--;
+		if (j->cursor == j->spec.n_rcpts) {
+			hm_list_remove(&l->runnable, n);
+			l->buffered_bytes -= j->bytes;
+		}
+		if (m == NULL) {
+			hm_job_maybe_done(j);
+			continue;
+		}
+		if (hm_gates_pass(m) && hm_route_choose(m) && not_lost_before(m)) {
+			struct chan *at = m->chan;
+
+			hm_msg_go(m);
+			if (hm_node_linked(n) && hm_list_first(&l->runnable) == n &&
+			    at->waiting[lane].len >= WAITING_MAX) {
+				hm_list_remove(&l->runnable, n);
+				hm_list_push(&at->parked[lane], n);
+			}
+		}
+		return true;
+	}
+	return false;
+}
+
+static int pick(struct hm_dispatch *d)
+{
+	int best = -1, sum = 0;
+
+	for (int l = HM_LANE_HIGH; l < HM_LANE_COUNT; l++) {
+		struct lane *ln = &d->lanes[l];
+
+		if (hm_list_empty(&ln->runnable)) {
+			ln->credit = 0;
+			continue;
+		}
+		sum += (int)ln->weight;
+		ln->credit += (int)ln->weight;
+		if (best < 0 || ln->credit > d->lanes[best].credit)
+			best = l;
+	}
+	if (best >= 0)
+		d->lanes[best].credit -= sum;
+	return best;
+}
+
+void hm_pump_run(struct hm_flush *f)
+{
+	struct hm_dispatch *d = hm_container_of(f, struct hm_dispatch, pump);
+	int budget = RUN_BUDGET;
+
+	HM_CHECK(d, HM_DISPATCH_MAGIC);
+	if (d->draining)
+		return;
+	while (budget > 0 && lane_step(d, HM_LANE_CRITICAL))
+		budget--;
+	while (budget > 0) {
+		int l = pick(d);
+
+		if (l < 0)
+			break;
+		if (lane_step(d, (enum hm_lane)l)) {
+			budget--;
+			continue;
+		}
+		/* The lane with the turn is stuck on the shared limit: so is everyone. If it only
+		 * ran out of runnable jobs the next pick sees that. */
+		if (!hm_list_empty(&d->lanes[l].runnable))
+			break;
+	}
+	if (budget == 0)
+		hm_pump_later(d);
+	hm_pull_kick(d);
+}
+
+/* Room or time has come for this channel. */
+void hm_chan_wake(struct chan *c)
+{
+	struct hm_dispatch *d = c->d;
+
+	HM_CHECK(c, HM_CHAN_MAGIC);
+	if (d->draining)
+		return;
+	for (int l = 0; l < HM_LANE_COUNT; l++) {
+		while (!hm_list_empty(&c->waiting[l]) && hm_chan_has_room(c, (enum hm_lane)l)) {
+			struct msg *m = hm_container_of(hm_list_pop(&c->waiting[l]), struct msg, node);
+
+			HM_CHECK(m, HM_MSG_MAGIC);
+			m->where = MSG_NOWHERE;
+			/* Time may have passed: the gates are asked again. */
+			if (hm_gates_pass(m))
+				hm_send_join(m);
+		}
+		if (!hm_list_empty(&c->parked[l]) && hm_chan_has_room(c, (enum hm_lane)l)) {
+			hm_list_splice(&d->lanes[l].runnable, &c->parked[l]);
+			hm_pump_later(d);
+		}
+	}
+}
+
+static void on_wake(struct hm_flush *f)
+{
+	hm_chan_wake(hm_container_of(f, struct chan, wake));
+}
+
+static void on_pause_over(struct hm_timer *t)
+{
+	hm_chan_wake(hm_container_of(t, struct chan, pause));
+}
+
+void hm_chan_wake_later(struct chan *c)
+{
+	hm_flush_later(c->d->t, &c->wake);
+}
+
+/* Nothing leaves for so long. */
+void hm_chan_rest(struct chan *c, uint64_t ms)
+{
+	uint64_t until = hm_tick_ms(c->d->t) + ms;
+
+	if (until <= c->paused_until_ms)
+		return;
+	c->paused_until_ms = until;
+	hm_timer_start(c->d->t, &c->pause, ms);
+}
+
+/* The provider asks the whole channel to wait. */
+void hm_chan_pause(struct chan *c, uint64_t ms)
+{
+	if (c->paused_until_ms <= hm_tick_ms(c->d->t))
+		HM_INFO(DISPATCH, "channel waits as the provider asked", HM_SV("channel", c->info->name),
+			HM_U("ms", ms));
+	hm_chan_rest(c, ms);
+}
+
+void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch)
+{
+	HM_MAGIC_SET(c, HM_CHAN_MAGIC);
+	c->d = d;
+	c->rt = rt;
+	c->ch = ch;
+	c->info = hm_channel_info(ch);
+	for (int l = 0; l < HM_LANE_COUNT; l++) {
+		hm_list_init(&c->waiting[l]);
+		hm_list_init(&c->parked[l]);
+	}
+	hm_list_init(&c->sends);
+	hm_chan_flush_init(c);
+	hm_flush_init(&c->wake, on_wake);
+	hm_timer_init(&c->pause, on_pause_over);
+}
+
+void hm_chan_fini(struct chan *c)
+{
+	HM_CHECK(c, HM_CHAN_MAGIC);
+	hm_assert(hm_list_empty(&c->sends));
+	hm_flush_cancel(c->d->t, &c->flush);
+	hm_flush_cancel(c->d->t, &c->wake);
+	hm_timer_stop(c->d->t, &c->pause);
+	HM_MAGIC_CLEAR(c);
+}

@@ -1,0 +1,258 @@
+/*
+ * recover.c - nothing is left behind: heartbeats, taking over, redelivered jobs
+ *
+ * Each consumer writes its heartbeat into `{hm:p}:consumers` (score = Redis' own time).
+ * The script that does so also takes over, entry by entry, what consumers with an old
+ * heartbeat have pending. Consumer names are <node id>.<shard> and the data directory is
+ * locked, so a restarted node finds its own entries under its own name at once
+ * (pull.c, OWN), and only a node that stays away is taken over from.
+ *
+ * A redelivered job is compared with the ledger before it runs: recipients with a
+ * final record are done; interim records tell the attempts made. The look-up runs in
+ * the thread pool.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+#define CLAIM_PAGE    32
+#define RECHECK_MAGIC 0x72656368u
+
+static struct hm_redis_script beat_script = {
+	.name = "heartbeat",
+	/* KEYS: consumers, one stream per lane; ARGV: me, group, claim after ms, page
+	 * Returns a list of {lane index, entries} taken over. */
+	.source = "local t = redis.call('TIME')\n"
+		  "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+		  "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
+		  "local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[3]), "
+		  "'LIMIT', 0, 4)\n"
+		  "local out = {}\n"
+		  "for _, c in ipairs(dead) do\n"
+		  "  local left = 0\n"
+		  "  for l = 2, #KEYS do\n"
+		  "    local ok = redis.pcall('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], c)\n"
+		  "    if not ok.err and #ok > 0 then\n"
+		  "      left = left + #ok\n"
+		  "      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[1], 0}\n"
+		  "      for _, p in ipairs(ok) do cmd[#cmd + 1] = p[1] end\n"
+		  "      out[#out + 1] = {l - 2, redis.call(unpack(cmd))}\n"
+		  "    end\n"
+		  "  end\n"
+		  "  if left == 0 then\n"
+		  "    for l = 2, #KEYS do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
+		  "    redis.call('ZREM', KEYS[1], c)\n"
+		  "  end\n"
+		  "end\n"
+		  "return out\n",
+};
+
+struct beat {
+	uint32_t magic;
+	struct hm_dispatch *d;
+	uint32_t partition;
+};
+#define BEAT_MAGIC 0x62656174u
+
+static void beat_partition(struct hm_dispatch *d, uint32_t p);
+
+static void on_beat(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct beat *b = arg;
+	struct hm_dispatch *d;
+	uint32_t p;
+	size_t got = 0;
+
+	HM_CHECK(b, BEAT_MAGIC);
+	d = b->d;
+	p = b->partition;
+	HM_MAGIC_CLEAR(b);
+	free(b);
+	d->beats_open--;
+	if (reply == NULL) {
+		if (err->code == HM_EREDIS)
+			HM_ERROR(INGEST, "the heartbeat failed", HM_U("partition", p), HM_E(err));
+		hm_dispatch_check_drained(d);
+		return;
+	}
+	for (size_t i = 0; i < reply->n && !d->draining; i++) {
+		const struct hm_reply *lane = hm_reply_at(&reply->v[i], 0),
+				      *entries = hm_reply_at(&reply->v[i], 1);
+
+		if (lane == NULL || entries == NULL || entries->type != HM_REPLY_ARRAY || lane->i < 0 ||
+		    lane->i >= HM_LANE_COUNT)
+			continue;
+		got += entries->n;
+		hm_stats_add(d->t->stats, HM_CT_CLAIMED_ENTRIES, entries->n);
+		hm_pull_entries(d, p, (enum hm_lane)lane->i, entries, true, true);
+	}
+	if (got > 0) {
+		HM_INFO(INGEST, "entries taken over from a dead consumer", HM_U("partition", p),
+			HM_U("entries", got));
+		beat_partition(d, p); /* there may be more */
+	}
+	hm_dispatch_check_drained(d);
+}
+
+static void beat_partition(struct hm_dispatch *d, uint32_t p)
+{
+	char k[1 + HM_LANE_COUNT][128], after[24], page[24];
+	struct hm_str keys[1 + HM_LANE_COUNT], args[4];
+	struct beat *b = calloc(1, sizeof(*b));
+
+	if (b == NULL)
+		return;
+	HM_MAGIC_SET(b, BEAT_MAGIC);
+	b->d = d;
+	b->partition = p;
+	keys[0] = hm_str_n(k[0], hm_job_key(d->o.prefix, p, "consumers", k[0], sizeof(k[0])));
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		keys[1 + l] = hm_str_n(k[1 + l], hm_job_stream_key(d->o.prefix, p, (enum hm_lane)l, k[1 + l],
+								   sizeof(k[1 + l])));
+	snprintf(after, sizeof(after), "%u", d->o.claim_after_ms);
+	/* What is in hand comes first: no taking over while the buffers are full. */
+	snprintf(page, sizeof(page), "%u", CLAIM_PAGE);
+	args[0] = hm_str_c(d->consumer);
+	args[1] = d->o.group;
+	args[2] = hm_str_c(after);
+	args[3] = hm_str_c(page);
+	d->beats_open++;
+	hm_redis_eval(d->deps.redis, &beat_script, keys, hm_countof(keys), args, 4, on_beat, b);
+}
+
+static void on_heartbeat(struct hm_timer *t)
+{
+	struct hm_dispatch *d = hm_container_of(t, struct hm_dispatch, heartbeat);
+
+	hm_timer_start(d->t, &d->heartbeat, d->o.heartbeat_ms);
+	if (!d->redis_up || d->beats_open > 0 || d->draining)
+		return;
+	for (uint32_t p = 0; p < d->o.partitions; p++)
+		if (hm_pull_owns(d, p))
+			beat_partition(d, p);
+}
+
+void hm_recover_start(struct hm_dispatch *d)
+{
+	hm_timer_init(&d->heartbeat, on_heartbeat);
+	hm_timer_start(d->t, &d->heartbeat, 0);
+}
+
+static void on_farewell(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct hm_dispatch *d = arg;
+
+	d->beats_open--;
+	hm_dispatch_check_drained(d);
+}
+
+/* At drain: a heartbeat of 0 lets others take over at once what is handed back. */
+void hm_recover_stop(struct hm_dispatch *d)
+{
+	hm_timer_stop(d->t, &d->heartbeat);
+	if (!d->redis_up)
+		return;
+	for (uint32_t p = 0; p < d->o.partitions; p++) {
+		char k[128];
+		struct hm_str argv[4] = {HM_STR("ZADD"), HM_STR_NULL, HM_STR("0"), hm_str_c(d->consumer)};
+
+		if (!hm_pull_owns(d, p))
+			continue;
+		argv[1] = hm_str_n(k, hm_job_key(d->o.prefix, p, "consumers", k, sizeof(k)));
+		d->beats_open++;
+		hm_redis_send(d->deps.redis, argv[1], argv, 4, on_farewell, d);
+	}
+}
+
+/* -- redelivered jobs --------------------------------------------------------------------------- */
+
+struct recheck {
+	uint32_t magic;
+	uv_work_t work;
+	struct job *job;
+	struct hm_ledger *ledger;
+	struct hm_ulid id;
+	uint32_t n;
+	uint8_t *bits; /* done bitmap, then one attempts byte per recipient */
+	bool failed;
+	struct hm_err err;
+};
+
+static void recheck_work(uv_work_t *w)
+{
+	struct recheck *x = hm_container_of(w, struct recheck, work);
+	uint8_t *tried = x->bits + (x->n + 7) / 8;
+	struct hm_arena a;
+
+	hm_arena_init(&a, NULL, 0);
+	for (uint32_t i = 0; i < x->n && !x->failed; i++) {
+		struct hm_ulid id = x->id;
+		struct hm_ledger_msg m;
+		int r;
+
+		hm_ulid_add(&id, i);
+		r = hm_ledger_get_msg(x->ledger, &id, &a, &m, &x->err);
+		if (r == 0 && hm_state_final((enum hm_state)m.state))
+			x->bits[i >> 3] = (uint8_t)(x->bits[i >> 3] | (1u << (i & 7)));
+		else if (r == 0)
+			tried[i] = (uint8_t)hm_min(m.n_attempts, (size_t)255);
+		else if (r != HM_ENOENT)
+			x->failed = true;
+		hm_arena_reset(&a);
+	}
+	hm_arena_fini(&a);
+}
+
+static void recheck_done(uv_work_t *w, int status)
+{
+	struct recheck *x = hm_container_of(w, struct recheck, work);
+	struct job *j = x->job;
+	struct hm_dispatch *d = j->d;
+
+	HM_CHECK(x, RECHECK_MAGIC);
+	d->rechecks--;
+	if (x->failed || status != 0) {
+		/* Without the look-up a second send is possible: leave the entry pending rather than risk it. */
+		HM_ERROR(INGEST, "a redelivered entry cannot be compared with the ledger; it stays pending",
+			 HM_E(&x->err));
+		free(x->bits);
+		hm_job_free(j);
+	} else {
+		j->done = x->bits;
+		j->tried = x->bits + (x->n + 7) / 8;
+		if (d->draining)
+			hm_job_free(j);
+		else
+			hm_job_ready(j);
+	}
+	HM_MAGIC_CLEAR(x);
+	free(x);
+	hm_dispatch_check_drained(d);
+}
+
+void hm_recover_check(struct job *j)
+{
+	struct hm_dispatch *d = j->d;
+	struct recheck *x = calloc(1, sizeof(*x));
+
+	if (x != NULL) {
+		HM_MAGIC_SET(x, RECHECK_MAGIC);
+		x->job = j;
+		x->ledger = d->deps.ledger;
+		x->id = j->id;
+		hm_ulid_add(&x->id, j->spec.n0);
+		x->n = j->spec.n_rcpts;
+		x->bits = calloc(1, (x->n + 7) / 8 + x->n);
+	}
+	if (x == NULL || x->bits == NULL ||
+	    uv_queue_work(d->t->loop, &x->work, recheck_work, recheck_done) != 0) {
+		if (x != NULL)
+			free(x->bits);
+		free(x);
+		hm_job_free(j); /* pending, comes back */
+		return;
+	}
+	d->rechecks++;
+}

@@ -1,0 +1,85 @@
+/*
+ * route.c - which channel a message takes, and which next
+ *
+ * A job names one channel, or a route: an ordered list of channels, each with the
+ * outcomes after which it is left for the next one.
+ */
+#include "dispatch/dispatch_int.h"
+
+static struct chan *find_chan(struct runtime_ref *rt, struct hm_str name)
+{
+	struct hm_channel *ch = hm_channel_find(rt->rt->channels, name);
+
+	return ch ? &rt->chans[hm_channel_info(ch)->index] : NULL;
+}
+
+int hm_route_resolve(struct job *j, struct hm_err *e)
+{
+	if (j->spec.channel.len > 0) {
+		j->fixed = find_chan(j->rt, j->spec.channel);
+		if (j->fixed == NULL)
+			return hm_err_set(e, HM_ENOENT, "no channel \"%.*s\"", HM_STRF(j->spec.channel));
+		return 0;
+	}
+	j->route = hm_config_route(j->rt->rt->cfg, j->spec.route);
+	if (j->route == NULL)
+		return hm_err_set(e, HM_ENOENT, "no route \"%.*s\"", HM_STRF(j->spec.route));
+	return 0;
+}
+
+static bool take(struct msg *m, struct chan *c)
+{
+	struct hm_rcpt r;
+
+	hm_job_rcpt(&m->job->spec, m->index, &r);
+	m->addr = hm_rcpt_address(&r, c->info->name, c->info->medium);
+	if (m->addr.p == NULL)
+		return false;
+	m->chan = c;
+	m->chan_attempts = 0;
+	m->auth_retried = false;
+	return true;
+}
+
+bool hm_route_choose(struct msg *m)
+{
+	struct job *j = m->job;
+
+	if (j->route == NULL) {
+		if (take(m, j->fixed))
+			return true;
+		hm_settle_final(m, HM_ST_FAILED,
+				hm_arena_printf(&j->d->t->scratch,
+						"the recipient has no address for channel %.*s (%s)",
+						HM_STRF(j->fixed->info->name),
+						hm_medium_name(j->fixed->info->medium)));
+		return false;
+	}
+	for (; m->route_pos < j->route->n; m->route_pos++) {
+		struct chan *c = find_chan(j->rt, j->route->steps[m->route_pos].channel);
+
+		if (c != NULL && take(m, c))
+			return true;
+	}
+	hm_settle_final(m, HM_ST_FAILED, HM_STR("the recipient has no address for any channel of the route"));
+	return false;
+}
+
+bool hm_route_next(struct msg *m, enum hm_outcome why)
+{
+	struct job *j = m->job;
+
+	if (j->route == NULL)
+		return false;
+	/* An empty condition means: after any failure. */
+	if (j->route->steps[m->route_pos].on_mask != 0 &&
+	    !(j->route->steps[m->route_pos].on_mask & (1u << why)))
+		return false;
+	for (m->route_pos++; m->route_pos < j->route->n; m->route_pos++) {
+		struct chan *c = find_chan(j->rt, j->route->steps[m->route_pos].channel);
+
+		if (c != NULL && take(m, c))
+			return true;
+	}
+	return false;
+}

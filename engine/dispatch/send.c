@@ -1,0 +1,407 @@
+/*
+ * send.c - one attempt, from its first message to its settlement
+ *
+ *      join            credential?          request           answer
+ *   msgs ──▶ CREDENTIAL ──▶ BUILD ──▶ TRANSMIT ──▶ CLASSIFY ──▶ SETTLE ──▶ gone
+ *                │             │          │                        ▲
+ *                └─ refused ───┴─ unfit ──┴─ driver busy: the messages wait again
+ *
+ * Rules. The runner (hm_send_run) is the only one that advances; callbacks note what
+ * happened and run it. send_goto is the only place that sets the step. A send completes
+ * exactly once: after SETTLE, or when the driver refused it before anything left.
+ * The wire calls on_done exactly once per accepted call, never from inside submit.
+ */
+#include "base/fault.h"
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+#define BUSY_MS 10 /* the driver's queue was full: a moment before the next try */
+
+enum step_next { STEP_MORE, STEP_WAIT, STEP_DONE };
+
+#define HM_SEND_STEP(fn, name, waits) static enum step_next step_##fn(struct send *s);
+#include "tbl/send_steps.h"
+#undef HM_SEND_STEP
+
+static const struct {
+	const char *name, *waits;
+	enum step_next (*run)(struct send *s);
+} steps[SEND_STEP_COUNT] = {
+#define HM_SEND_STEP(fn, name, waits) [SEND_##name] = {#fn, waits, step_##fn},
+#include "tbl/send_steps.h"
+#undef HM_SEND_STEP
+};
+
+const char *hm_send_step_name(enum send_step s)
+{
+	return steps[s].name;
+}
+
+static void send_free(struct send *s)
+{
+	struct chan *c = s->chan;
+	struct hm_dispatch *d = c->d;
+
+	HM_CHECK(s, HM_SEND_MAGIC);
+	hm_assert(hm_list_empty(&s->msgs) && !s->cred_waiting);
+	if (c->open == s)
+		c->open = NULL;
+	if (!s->submitted)
+		c->unsubmitted--;
+	hm_list_remove(&c->sends, &s->node);
+	hm_arena_fini(&s->arena);
+	HM_MAGIC_CLEAR(s);
+	d->sends_live--;
+	hm_slab_free(&d->send_slab, s);
+	hm_runtime_ref_put(c->rt);
+}
+
+static struct send *send_new(struct chan *c)
+{
+	struct hm_dispatch *d = c->d;
+	struct send *s = hm_slab_alloc(&d->send_slab);
+
+	if (s == NULL)
+		return NULL;
+	memset(s, 0, offsetof(struct send, call));
+	memset((char *)s + offsetof(struct send, cred), 0, sizeof(*s) - offsetof(struct send, cred));
+	HM_MAGIC_SET(s, HM_SEND_MAGIC);
+	s->chan = c;
+	hm_runtime_ref_get(c->rt);
+	hm_list_init(&s->msgs);
+	hm_arena_init(&s->arena, &d->t->blocks, 0);
+	hm_list_push(&c->sends, &s->node);
+	c->unsubmitted++;
+	d->sends_live++;
+	return s;
+}
+
+static enum step_next send_goto(struct send *s, enum send_step to)
+{
+	hm_assert(to > s->step || s->step == SEND_CREDENTIAL);
+	s->step = to;
+	return STEP_MORE;
+}
+
+/* The messages go back to waiting: nothing has left, nothing has happened. */
+static void send_undo(struct send *s)
+{
+	struct hm_node *n;
+
+	while ((n = hm_list_pop(&s->msgs)) != NULL) {
+		struct msg *m = hm_container_of(n, struct msg, node);
+
+		m->where = MSG_WAITING;
+		hm_list_push(&s->chan->waiting[m->lane], &m->node);
+	}
+}
+
+void hm_send_run(struct send *s)
+{
+	enum step_next next;
+
+	HM_CHECK(s, HM_SEND_MAGIC);
+	if (s->running) {
+		s->again = true;
+		return;
+	}
+	s->running = true;
+	do {
+		s->again = false;
+		next = steps[s->step].run(s);
+	} while (next == STEP_MORE || (next == STEP_WAIT && s->again));
+	s->running = false;
+	if (next == STEP_DONE) {
+		struct chan *c = s->chan;
+
+		send_free(s);
+		hm_chan_wake(c);
+	}
+}
+
+/* -- the steps ------------------------------------------------------------------------------------ */
+
+static void on_credential(struct hm_cred_waiter *w, const struct hm_err *err)
+{
+	struct send *s = hm_container_of(w, struct send, cred);
+
+	HM_CHECK(s, HM_SEND_MAGIC);
+	s->cred_waiting = false;
+	if (err != NULL) {
+		bool passing = err->code == HM_ETIMEDOUT || err->code == HM_ECONN || err->code == HM_EAGAIN ||
+			       err->code == HM_ECLOSED;
+
+		s->verdict.outcome = passing ? HM_OUT_PROVIDER_DOWN : HM_OUT_AUTH;
+		s->verdict.operator_needed = !passing;
+		s->verdict.reason = HM_STR("credential");
+		s->verdict.detail = hm_arena_str(&s->arena, hm_str_c(err->text));
+		s->answered = true;
+		(void)send_goto(s, SEND_SETTLE);
+	}
+	hm_send_run(s);
+}
+
+static enum step_next step_credential(struct send *s)
+{
+	struct hm_dispatch *d = s->chan->d;
+	struct hm_str token;
+
+	if (s->cred_waiting)
+		return STEP_WAIT;
+	if (s->chan->info->needs_credential) {
+		if (!hm_cred_get(d->deps.creds, s->chan->ch, &token)) {
+			s->cred.on_ready = on_credential;
+			s->cred_waiting = true;
+			hm_cred_wait(d->deps.creds, s->chan->ch, &s->cred);
+			return STEP_WAIT;
+		}
+		s->in.credential = hm_arena_str(&s->arena, token); /* kept for hm_cred_reject */
+	}
+	return send_goto(s, SEND_BUILD);
+}
+
+static void on_answer(struct hm_call *call)
+{
+	struct send *s = hm_container_of(call, struct send, call);
+
+	HM_CHECK(s, HM_SEND_MAGIC);
+	s->answered = true;
+	hm_send_run(s);
+}
+
+static enum step_next unfit(struct send *s, enum hm_outcome o, struct hm_str reason, const struct hm_err *e)
+{
+	memset(&s->verdict, 0, sizeof(s->verdict));
+	s->verdict.outcome = o;
+	s->verdict.reason = reason;
+	s->verdict.detail = hm_arena_str(&s->arena, hm_str_c(e->text));
+	return send_goto(s, SEND_SETTLE);
+}
+
+static enum step_next step_build(struct send *s)
+{
+	struct chan *c = s->chan;
+	struct hm_dispatch *d = c->d;
+	const struct msg *first = hm_container_of(hm_list_first(&s->msgs), struct msg, node);
+	enum hm_outcome o = HM_OUT_BAD_REQUEST;
+	struct hm_origin_opts origin;
+	struct hm_err e = {0};
+	size_t i = 0;
+
+	s->rcpts = hm_arena_alloc(&s->arena, s->msgs.len * sizeof(*s->rcpts));
+	if (s->rcpts == NULL) {
+		hm_err_set(&e, HM_ENOMEM, "out of memory");
+		return unfit(s, HM_OUT_RETRY, HM_STR("memory"), &e);
+	}
+	hm_list_foreach (&s->msgs, n) {
+		const struct msg *m = hm_container_of(n, struct msg, node);
+
+		s->rcpts[i++] = (struct hm_build_rcpt){.addr = m->addr, .user = m->user, .id = m->id};
+	}
+	s->in.channel = c->ch;
+	s->in.rcpts = s->rcpts;
+	s->in.n_rcpts = i;
+	s->in.content = &s->content;
+	s->in.wall_ms = d->t->wall_ms;
+	s->in.expires_ms = first->job->expires_ms;
+	s->in.lane = (enum hm_lane)s->lane;
+	memset(&s->call, 0, sizeof(s->call));
+	HM_MAGIC_SET(&s->call, HM_CALL_MAGIC);
+	s->call.arena = &s->arena;
+	if (hm_channel_build(&s->in, &s->arena, &s->call, &origin, &o, &e) != 0)
+		return unfit(s, o, HM_STR("request"), &e);
+	s->call.origin = c->origin;
+	if (c->origin == NULL && hm_wire_origin(d->deps.wire, &origin, &s->call.origin, &e) != 0)
+		return unfit(s, HM_OUT_INVALID_RECIPIENT, HM_STR("address"), &e);
+	s->call.timeout_ms = c->info->timeout_ms ? c->info->timeout_ms : d->o.request_timeout_ms;
+	s->call.urgent = s->lane == HM_LANE_CRITICAL;
+	s->call.on_done = on_answer;
+	return send_goto(s, SEND_TRANSMIT);
+}
+
+static enum step_next step_transmit(struct send *s)
+{
+	struct chan *c = s->chan;
+	struct hm_dispatch *d = c->d;
+	struct hm_err e = {0};
+
+	if (s->answered)
+		return send_goto(s, SEND_CLASSIFY);
+	if (s->submitted)
+		return STEP_WAIT;
+	hm_list_foreach (&s->msgs, n) {
+		struct msg *m = hm_container_of(n, struct msg, node);
+
+		if (m->slot == HM_INFLIGHT_NONE)
+			m->slot = hm_inflight_put(d->inflight, &m->id);
+	}
+	(void)hm_fault(HM_FAULT_transmit_before);
+	if (hm_wire_submit(&s->call, &e) != 0) {
+		if (e.code != HM_EAGAIN)
+			return unfit(s, HM_OUT_RETRY, HM_STR("driver"), &e);
+		send_undo(s);
+		hm_chan_rest(c, BUSY_MS);
+		return STEP_DONE;
+	}
+	s->submitted = true;
+	c->unsubmitted--;
+	s->started_ms = d->t->wall_ms;
+	return STEP_WAIT;
+}
+
+static enum step_next step_classify(struct send *s)
+{
+	struct hm_dispatch *d = s->chan->d;
+
+	(void)hm_fault(HM_FAULT_transmit_after);
+	hm_channel_classify(s->chan->ch, &s->in, &s->call, &s->arena, &s->verdict);
+	if (s->call.done_ns > s->call.started_ns)
+		hm_stats_record_us(d->t->stats, HM_HG_ATTEMPT, (s->call.done_ns - s->call.started_ns) / 1000);
+	return send_goto(s, SEND_SETTLE);
+}
+
+static enum step_next step_settle(struct send *s)
+{
+	const struct hm_verdict *v = &s->verdict;
+	const struct hm_partial **by_index = NULL;
+	struct chan *c = s->chan;
+	struct hm_node *n;
+	uint32_t i = 0;
+
+	if (c->open == s)
+		c->open = NULL;
+	if (v->n_partial > 0) {
+		by_index = hm_arena_zalloc(&s->arena, s->msgs.len * sizeof(*by_index));
+		for (size_t k = 0; by_index != NULL && k < v->n_partial; k++)
+			if (v->partial[k].index < s->msgs.len)
+				by_index[v->partial[k].index] = &v->partial[k];
+	}
+	if (v->outcome == HM_OUT_RATE_LIMITED && v->scope != HM_SCOPE_RECIPIENT)
+		hm_chan_pause(c, v->retry_after_ms ? v->retry_after_ms : 1000);
+	if (v->refresh_credential && s->in.credential.len > 0)
+		hm_cred_reject(c->d->deps.creds, c->ch, s->in.credential);
+	while ((n = hm_list_pop(&s->msgs)) != NULL) {
+		struct msg *m = hm_container_of(n, struct msg, node);
+		const struct hm_partial *p = by_index ? by_index[i] : NULL;
+
+		i++;
+		m->where = MSG_NOWHERE;
+		hm_settle_attempt(s, m, v, p ? p->outcome : v->outcome, p ? p->reason : v->reason);
+	}
+	return STEP_DONE;
+}
+
+/* -- joining -------------------------------------------------------------------------------------- */
+
+static uint64_t content_hash(const struct hm_content *x)
+{
+	const struct hm_str v[] = {x->title, x->body, x->short_text, x->url, x->image};
+	uint64_t h = (uint64_t)(uintptr_t)x->data ^ ((uint64_t)(uintptr_t)x->options << 1);
+
+	for (size_t i = 0; i < hm_countof(v); i++)
+		h = hm_hash64(v[i].p, v[i].len, h + i);
+	return h;
+}
+
+static bool content_eq(const struct hm_content *a, const struct hm_content *b)
+{
+	return a->data == b->data && a->options == b->options && hm_str_eq(a->title, b->title) &&
+	       hm_str_eq(a->body, b->body) && hm_str_eq(a->short_text, b->short_text) &&
+	       hm_str_eq(a->url, b->url) && hm_str_eq(a->image, b->image);
+}
+
+static int render(struct msg *m, struct hm_arena *a, struct hm_content *out, struct hm_err *e)
+{
+	struct job *j = m->job;
+	struct hm_rcpt r;
+	struct hm_render_env env = {
+		.now_ms = j->d->t->wall_ms,
+		.arena = a,
+		.scratch = &j->d->t->scratch,
+		.settings = &j->rt->rt->cfg->settings,
+	};
+
+	hm_job_rcpt(&j->spec, m->index, &r);
+	env.roots[0] = r.data;
+	env.roots[1] = j->spec.data;
+	env.locale = r.locale;
+	env.tz = r.tz;
+	return hm_content_render(j->source, m->chan->info->medium, &env, out, e);
+}
+
+static void on_tick_end(struct hm_flush *f)
+{
+	struct chan *c = hm_container_of(f, struct chan, flush);
+
+	HM_CHECK(c, HM_CHAN_MAGIC);
+	if (c->open != NULL) {
+		struct send *s = c->open;
+
+		c->open = NULL;
+		hm_send_run(s);
+	}
+}
+
+void hm_chan_flush_init(struct chan *c)
+{
+	hm_flush_init(&c->flush, on_tick_end);
+}
+
+void hm_send_join(struct msg *m)
+{
+	struct chan *c = m->chan;
+	struct job *j = m->job;
+	struct hm_dispatch *d = c->d;
+	bool literal = hm_content_is_literal(j->source, c->info->medium);
+	struct hm_content content;
+	struct hm_err e = {0};
+	struct send *s, *open = c->open;
+	uint64_t hash = 0;
+
+	if (literal && open != NULL && open->content_job == j && open->lane == m->lane)
+		goto join;
+	s = send_new(c);
+	if (s == NULL) {
+		m->where = MSG_WAITING;
+		hm_list_push(&c->waiting[m->lane], &m->node);
+		return;
+	}
+	s->lane = m->lane;
+	if (render(m, literal ? &j->arena : &s->arena, &content, &e) != 0) {
+		send_free(s);
+		hm_settle_final(m, HM_ST_FAILED, hm_str_c(e.text));
+		return;
+	}
+	(void)hm_fault(HM_FAULT_render_after);
+	s->content = content;
+	if (literal)
+		s->content_job = j;
+	if (c->info->batch_max > 1) {
+		hash = content_hash(&content);
+		if (open != NULL && open->content_hash == hash && open->lane == m->lane &&
+		    open->in.expires_ms == j->expires_ms && content_eq(&open->content, &content)) {
+			send_free(s);
+			goto join;
+		}
+		s->content_hash = hash;
+		s->in.expires_ms = j->expires_ms;
+	}
+	m->where = MSG_SENDING;
+	hm_list_push(&s->msgs, &m->node);
+	if (c->info->batch_max <= 1) {
+		hm_send_run(s);
+		return;
+	}
+	c->open = s;
+	hm_flush_later(d->t, &c->flush);
+	if (open != NULL)
+		hm_send_run(open); /* another content: what was open leaves now */
+	return;
+join:
+	m->where = MSG_SENDING;
+	hm_list_push(&open->msgs, &m->node);
+	if (open->msgs.len >= c->info->batch_max) {
+		c->open = NULL;
+		hm_send_run(open);
+	}
+}

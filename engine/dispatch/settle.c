@@ -1,0 +1,290 @@
+/*
+ * settle.c - what becomes of a message after an attempt
+ *
+ *   ok ─────────────────────────────▶ sent
+ *   auth, credential just refreshed ─▶ once more, at once
+ *   retryable, attempts and time left ▶ held (full jitter, provider's hint) ▶ waiting
+ *   unknown ─ channel may resend ────▶ held;  may not ▶ next channel or failed
+ *   otherwise ── route has another ──▶ waiting there;  has none ▶ failed
+ *
+ * Every end goes through hm_settle_final: ledger record, counters, slot, job.
+ */
+#include <openssl/rand.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dispatch/dispatch_int.h"
+
+#define MAX_PAST 16
+
+static void free_past(struct hm_dispatch *d, struct msg *m)
+{
+	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
+		next = p->next;
+		hm_slab_free(&d->past_slab, p);
+	}
+	m->past = NULL;
+}
+
+/* Oldest first into v; returns the number. */
+static size_t attempts_of(const struct msg *m, struct hm_ledger_attempt *v)
+{
+	size_t n = 0;
+
+	for (const struct past_attempt *p = m->past; p != NULL && n < MAX_PAST; p = p->next, n++)
+		;
+	if (n == 0)
+		return 0;
+	size_t i = n;
+
+	for (const struct past_attempt *p = m->past; p != NULL && i > 0; p = p->next) {
+		v[--i] = (struct hm_ledger_attempt){
+			.channel = hm_str_c(p->channel),
+			.outcome = p->outcome,
+			.status = p->status,
+			.at_ms = p->at_ms,
+			.took_us = p->took_us,
+			.reason = hm_str_n(p->reason, p->reason_len),
+			.provider_id = hm_str_n(p->provider_id, p->provider_id_len),
+		};
+	}
+	return n;
+}
+
+static uint64_t put_record(struct msg *m, enum hm_state state, struct hm_str reason,
+			   const struct hm_ledger_attempt *attempts, size_t n)
+{
+	struct job *j = m->job;
+	struct hm_dispatch *d = j->d;
+	struct hm_ledger_msg r = {
+		.id = m->id,
+		.job = j->id,
+		.state = (uint8_t)state,
+		.lane = m->lane,
+		.accepted_ms = j->entry_ms,
+		.updated_ms = d->t->wall_ms,
+		.user = m->user,
+		.address = m->addr,
+		.campaign = j->spec.campaign,
+		.channel = m->chan ? m->chan->info->name : j->spec.channel,
+		.template_ref = j->spec.template_ref,
+		.reason = reason,
+		.attempts = attempts,
+		.n_attempts = n,
+		.maybe_repeat = m->maybe_repeat || m->interim,
+	};
+
+	if (r.address.p == NULL) {
+		struct hm_rcpt rc;
+
+		hm_job_rcpt(&j->spec, m->index, &rc);
+		r.address = rc.addr;
+	}
+	return hm_ledger_put_msg(d->writer, &r);
+}
+
+static void end(struct msg *m, enum hm_state state, struct hm_str reason,
+		const struct hm_ledger_attempt *attempts, size_t n)
+{
+	static const enum hm_counter counter[HM_ST_COUNT] = {
+		[HM_ST_SENT] = HM_CT_SENT,	     [HM_ST_DELIVERED] = HM_CT_SENT,
+		[HM_ST_FAILED] = HM_CT_FAILED,	     [HM_ST_SUPPRESSED] = HM_CT_SUPPRESSED,
+		[HM_ST_CAPPED] = HM_CT_CAPPED,	     [HM_ST_EXPIRED] = HM_CT_EXPIRED,
+		[HM_ST_CANCELLED] = HM_CT_CANCELLED,
+	};
+	struct job *j = m->job;
+	struct hm_dispatch *d = j->d;
+	uint64_t ticket;
+
+	HM_CHECK(m, HM_MSG_MAGIC);
+	hm_assert(hm_state_final(state) && m->where == MSG_NOWHERE && !hm_node_linked(&m->node));
+	ticket = put_record(m, state, reason, attempts, n);
+	hm_stats_inc(d->t->stats, counter[state]);
+	if (ticket > j->ticket)
+		j->ticket = ticket;
+	if (m->slot != HM_INFLIGHT_NONE)
+		hm_ack_wait(d, ticket, NULL, m->slot);
+	hm_timer_stop(d->t, &m->timer);
+	free_past(d, m);
+	HM_MAGIC_CLEAR(m);
+	hm_slab_free(&d->msg_slab, m);
+	d->in_flight--;
+	hm_stats_sub(d->t->stats, HM_CT_IN_FLIGHT, 1);
+	j->open--;
+	hm_job_maybe_done(j);
+	hm_dispatch_check_drained(d);
+	hm_pump_later(d);
+}
+
+void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason)
+{
+	struct hm_ledger_attempt v[MAX_PAST];
+	size_t n = attempts_of(m, v);
+
+	end(m, state, reason, v, n);
+}
+
+static void copy_cut(char *dst, size_t cap, uint8_t *len_r, struct hm_str s)
+{
+	size_t n = s.len ? hm_utf8_cut(s, cap) : 0;
+
+	if (n)
+		memcpy(dst, s.p, n);
+	*len_r = (uint8_t)n;
+}
+
+static void remember(struct msg *m, const struct hm_ledger_attempt *a)
+{
+	struct hm_dispatch *d = m->job->d;
+	struct past_attempt *p = hm_slab_alloc(&d->past_slab);
+	uint8_t n;
+
+	if (p == NULL)
+		return; /* the timeline loses a line, the message nothing */
+	p->next = m->past;
+	p->chan = m->chan;
+	p->outcome = a->outcome;
+	p->status = a->status;
+	p->at_ms = a->at_ms;
+	p->took_us = a->took_us;
+	copy_cut(p->channel, sizeof(p->channel) - 1, &n, a->channel);
+	p->channel[n] = '\0';
+	copy_cut(p->reason, sizeof(p->reason), &p->reason_len, a->reason);
+	copy_cut(p->provider_id, sizeof(p->provider_id), &p->provider_id_len, a->provider_id);
+	m->past = p;
+}
+
+/* An earlier run handed this message to a driver and nobody saw the answer. */
+void hm_settle_unknown_before(struct msg *m)
+{
+	struct hm_ledger_attempt a = {
+		.channel = m->chan->info->name,
+		.outcome = HM_OUT_UNKNOWN,
+		.at_ms = m->job->d->t->wall_ms,
+		.reason = HM_STR("the engine stopped before the answer was recorded"),
+	};
+
+	remember(m, &a);
+	m->attempts++;
+}
+
+/* Full jitter (uniform in 0..cap, cap doubling), never below the provider's hint. */
+static uint64_t backoff_ms(const struct msg *m, uint64_t hint_ms)
+{
+	const struct hm_dispatch *d = m->job->d;
+	unsigned shift = hm_min((unsigned)(m->chan_attempts ? m->chan_attempts - 1 : 0), 20u);
+	uint64_t cap = hm_min((uint64_t)d->o.retry_base_ms << shift, (uint64_t)d->o.retry_max_ms);
+	uint64_t rnd = 0;
+
+	(void)RAND_bytes((unsigned char *)&rnd, (int)sizeof(rnd));
+	rnd = cap / 10 + rnd % (cap - cap / 10 + 1); /* a floor, so that a retry is never immediate */
+	return hint_ms > rnd ? hint_ms + rnd / 10 : rnd;
+}
+
+static void on_held_due(struct hm_timer *t)
+{
+	struct msg *m = hm_container_of(t, struct msg, timer);
+	struct hm_dispatch *d = m->job->d;
+
+	HM_CHECK(m, HM_MSG_MAGIC);
+	hm_assert(m->where == MSG_HELD);
+	hm_list_remove(&d->held, &m->node);
+	m->where = MSG_WAITING;
+	/* In front: it has waited already. */
+	hm_list_push_front(&m->chan->waiting[m->lane], &m->node);
+	hm_chan_wake(m->chan);
+}
+
+void hm_msg_timer_init(struct msg *m)
+{
+	hm_timer_init(&m->timer, on_held_due);
+}
+
+static void hold(struct msg *m, uint64_t delay_ms)
+{
+	struct hm_dispatch *d = m->job->d;
+	struct hm_ledger_attempt v[MAX_PAST];
+	size_t n = attempts_of(m, v);
+	uint64_t ticket = put_record(m, HM_ST_HELD, HM_STR("waiting for another try"), v, n);
+
+	if (ticket > m->job->ticket)
+		m->job->ticket = ticket;
+	m->interim = true;
+	m->where = MSG_HELD;
+	hm_list_push(&d->held, &m->node);
+	hm_timer_start(d->t, &m->timer, delay_ms);
+	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
+}
+
+void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
+		       struct hm_str reason)
+{
+	struct chan *c = s->chan;
+	struct hm_dispatch *d = c->d;
+	struct job *j = m->job;
+	uint32_t max = c->info->max_attempts ? c->info->max_attempts : d->o.max_attempts;
+	struct hm_ledger_attempt a[MAX_PAST + 1];
+	size_t n = attempts_of(m, a);
+	uint64_t delay;
+	bool again;
+
+	if (n == MAX_PAST) { /* keep the newest */
+		memmove(a, a + 1, (MAX_PAST - 1) * sizeof(a[0]));
+		n--;
+	}
+	a[n] = (struct hm_ledger_attempt){
+		.channel = c->info->name,
+		.outcome = (uint8_t)outcome,
+		.status = (uint16_t)(s->call.status > 0 && s->submitted ? s->call.status : 0),
+		.at_ms = s->started_ms ? s->started_ms : d->t->wall_ms,
+		.took_us = s->submitted && s->call.done_ns > s->call.started_ns
+				   ? (uint32_t)((s->call.done_ns - s->call.started_ns) / 1000)
+				   : 0,
+		.reason = outcome == HM_OUT_OK ? HM_STR_NULL : reason,
+		.provider_id = v->provider_id,
+	};
+	if (outcome != HM_OUT_OK && v->detail.len > 0 && outcome == v->outcome)
+		a[n].reason = hm_arena_printf(&s->arena, "%.*s: %.*s", HM_STRF(reason), HM_STRF(v->detail));
+	n++;
+	m->attempts++;
+	m->chan_attempts++;
+	hm_stats_inc(d->t->stats, HM_CT_ATTEMPTS);
+	if (outcome == HM_OUT_OK) {
+		uint64_t now = hm_clock_wall_ms();
+
+		hm_stats_record_us(d->t->stats, HM_HG_QUEUE_TO_ACCEPTED,
+				   now > j->entry_ms ? (now - j->entry_ms) * 1000 : 0);
+		end(m, HM_ST_SENT, HM_STR_NULL, a, n);
+		return;
+	}
+	HM_DEBUG(DISPATCH, "attempt failed", HM_SV("channel", c->info->name),
+		 HM_S("outcome", hm_outcome_name(outcome)), HM_SV("reason", a[n - 1].reason),
+		 HM_U("status", s->call.status));
+	remember(m, &a[n - 1]);
+	if (outcome == HM_OUT_AUTH && v->refresh_credential && !m->auth_retried) {
+		m->auth_retried = true;
+		m->where = MSG_WAITING;
+		hm_list_push_front(&c->waiting[m->lane], &m->node); /* woken when this send is freed */
+		hm_stats_inc(d->t->stats, HM_CT_RETRIES);
+		return;
+	}
+	again = hm_outcome_retryable(outcome) && !(outcome == HM_OUT_AUTH && v->operator_needed);
+	if (outcome == HM_OUT_UNKNOWN)
+		again = c->info->resend_unknown || c->info->idempotent;
+	if (again && m->chan_attempts < max) {
+		delay = backoff_ms(m, v->retry_after_ms);
+		if (j->expires_ms == 0 || d->t->wall_ms + delay < j->expires_ms) {
+			hold(m, delay);
+			return;
+		}
+	}
+	if (outcome != HM_OUT_UNKNOWN && hm_route_next(m, outcome)) {
+		m->where = MSG_WAITING;
+		hm_list_push(&m->chan->waiting[m->lane], &m->node);
+		hm_stats_inc(d->t->stats, HM_CT_RETRIES);
+		hm_chan_wake_later(m->chan);
+		return;
+	}
+	hm_settle_final(m, HM_ST_FAILED,
+			a[n - 1].reason.len ? a[n - 1].reason : hm_str_c(hm_outcome_name(outcome)));
+}

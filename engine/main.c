@@ -1,0 +1,66 @@
+/*
+ * main.c - hermod: the commands
+ *
+ * `hermod run` is the engine (core/engine.c); the rest are tools beside it. Exit
+ * codes everywhere: 0 done, 1 failed, 2 wrong use or wrong configuration.
+ */
+#include <locale.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "cli/adapters.h"
+#include "cli/check.h"
+#include "cli/enqueue.h"
+#include "cli/keys.h"
+#include "cli/render.h"
+#include "cli/report.h"
+#include "cli/run.h"
+
+static int version(int argc, char **argv)
+{
+	printf("hermod %s\n", HM_VERSION);
+	return 0;
+}
+
+static int help(int argc, char **argv);
+
+static const struct command {
+	const char *name, *what;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"run", "start the engine", hm_cli_run},
+	{"check", "validate configuration, adapters and templates", hm_cli_check},
+	{"enqueue", "put messages from a JSON Lines or CSV file into the queue", hm_cli_enqueue},
+	{"report", "the balance: accepted = sent + failed + ... + pending", hm_cli_report},
+	{"ledger", "look messages up on disk: get, find, list, dump", hm_cli_ledger},
+	{"keys", "API keys: create, list, revoke", hm_cli_keys},
+	{"adapters", "list, check and dry-run adapters", hm_cli_adapters},
+	{"render", "render a template, or run a file of cases", hm_cli_render},
+	{"version", "print the version", version},
+	{"help", "print this", help},
+};
+
+static int help(int argc, char **argv)
+{
+	printf("hermod - a message hub\n\nusage: hermod COMMAND [options]\n\n");
+	for (size_t i = 0; i < hm_countof(commands); i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].what);
+	printf("\nhermod COMMAND --help tells more.\n");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "help";
+
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	if (strcmp(name, "--version") == 0)
+		name = "version";
+	for (size_t i = 0; i < hm_countof(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return commands[i].run(argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : argv);
+	fprintf(stderr, "hermod: unknown command \"%s\"; hermod help lists them\n", name);
+	return 2;
+}
