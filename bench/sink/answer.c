@@ -1,0 +1,196 @@
+/*
+ * answer.c - what happens to a complete request
+ *
+ *   limits -> profile -> ids -> script?  -> that is the answer
+ *                            -> faults, rate limit, error mix (knobs)
+ *                            -> the profile's own answer
+ *   -> ledger and counts -> recent requests -> now, or after its latency
+ *
+ * The ledger counts when the answer is decided: from then on the provider has
+ * the message, even if the answer is late, lost or cut off on its way.
+ */
+#include "conn.h"
+#include "recent.h"
+#include "script.h"
+
+static void set_fault(struct sink_req *r, enum sink_fault f)
+{
+	const struct knobs_conn *k = &r->conn->worker->knobs->conn;
+
+	r->reply.fault = f;
+	if (f == FAULT_SLOW)
+		r->reply.trickle_ms = (uint32_t)k->trickle_ms;
+	if (f == FAULT_HUGE)
+		r->reply.fill = (uint64_t)k->huge_bytes;
+	if ((f == FAULT_TRUNCATE || f == FAULT_SLOW) && r->reply.body.len < 2)
+		r->reply.body = HM_STR("a body long enough to be cut\n");
+}
+
+/* Faults that let the profile answer; all others replace the answer. */
+static bool fault_keeps_answer(enum sink_fault f)
+{
+	return f == FAULT_NONE || f == FAULT_SLOW || f == FAULT_HUGE || f == FAULT_GOAWAY ||
+	       f == FAULT_TRUNCATE;
+}
+
+static void error_reply(struct sink_req *r, int status, int retry_after)
+{
+	const struct sink_profile *p = sink_profile_get(r->profile);
+	char text[16];
+
+	r->reply.status = status;
+	if (p->error)
+		p->error(r, status);
+	r->reply.status = status;
+	if (retry_after >= 0) {
+		snprintf(text, sizeof(text), "%d", retry_after);
+		reply_header_copy(r, HM_STR("retry-after"), hm_str_c(text));
+	}
+}
+
+/* Error mix: one draw decides among all rows. */
+static const struct knobs_mix *draw_mix(const struct knobs_profile *k, struct sink_worker *w)
+{
+	double x;
+
+	if (k->n_mix == 0)
+		return NULL;
+	x = sink_rand_unit(w) * 100;
+	for (size_t i = 0; i < k->n_mix; i++) {
+		if (x < k->mix[i].percent)
+			return &k->mix[i];
+		x -= k->mix[i].percent;
+	}
+	return NULL;
+}
+
+static void natural(struct sink_req *r, struct sink_worker *w, struct sink_ids *ids)
+{
+	const struct sink_profile *p = sink_profile_get(r->profile);
+
+	p->handle(r, w, sink_special_for(r->profile, r->target, w), ids);
+}
+
+static void by_knobs(struct sink_req *r, struct sink_worker *w, struct sink_ids *ids)
+{
+	const struct knobs_profile *k = &w->knobs->p[r->profile];
+	const struct knobs_mix *m;
+
+	r->reply.delay_ms = knobs_latency_draw(&k->latency, w);
+	if (!fault_keeps_answer(k->fault)) {
+		set_fault(r, k->fault);
+		return;
+	}
+	if (k->rate_per_s > 0 && !knobs_rate_take(w->knobs, r->profile, hm_clock_mono_ns())) {
+		error_reply(r, 429, k->rate_retry_after);
+		return;
+	}
+	m = draw_mix(k, w);
+	if (m && m->status) {
+		error_reply(r, m->status, m->retry_after);
+		r->reply.accepted = m->accept_set ? m->accept : m->status < 300;
+	} else if (!m || fault_keeps_answer(m->fault) || (m->accept_set && m->accept)) {
+		natural(r, w, ids); /* with accept: the provider works, only the answer is lost */
+	}
+	set_fault(r, m && m->fault ? m->fault : k->fault);
+}
+
+static void by_script(struct sink_req *r, struct sink_worker *w, struct sink_ids *ids,
+		      const struct script_reply *s)
+{
+	if (s->natural) {
+		natural(r, w, ids);
+	} else {
+		r->reply.status = s->status;
+		r->reply.accepted = s->accept_set ? s->accept
+						  : s->status >= 200 && s->status < 300 &&
+							    fault_keeps_answer(s->fault);
+		if (s->has_body) {
+			hm_buf_puts(&r->out, s->body);
+			reply_out(r, s->status, HM_STR_NULL);
+		} else if (s->status >= 400) {
+			error_reply(r, s->status, -1);
+		} else if (s->status == 200 && s->fault == FAULT_NONE) {
+			natural(r, w, ids);
+			if (s->accept_set)
+				r->reply.accepted = s->accept;
+		}
+	}
+	for (size_t i = 0; i < s->n_headers; i++) {
+		if (hm_str_is(s->headers[i].name, "content-type"))
+			r->reply.type = HM_STR_NULL; /* the script's own goes out instead */
+		reply_header_copy(r, s->headers[i].name, s->headers[i].value);
+	}
+	if (s->has_body && !s->has_type)
+		r->reply.type = s->json ? TYPE_JSON : TYPE_TEXT;
+	r->reply.delay_ms = s->delay_ms;
+	if (s->trickle_ms)
+		r->reply.trickle_ms = s->trickle_ms;
+	if (s->fault)
+		set_fault(r, s->fault);
+	if (s->fill)
+		r->reply.fill = s->fill;
+}
+
+static void count(struct sink_req *r, struct sink_worker *w, const struct sink_ids *ids)
+{
+	struct sink_counts *n = &w->counts[r->profile];
+	bool answered = fault_keeps_answer(r->reply.fault);
+	int status = r->reply.status >= 100 && r->reply.status < 600 ? r->reply.status : 0;
+
+	count_add(&n->requests, 1);
+	count_add(&n->bytes_in, r->data.len);
+	count_add(&n->status[answered ? status : 0], 1);
+	if (!r->reply.accepted)
+		return;
+	count_add(&n->accepted_requests, 1);
+	for (size_t i = 0; w->sink->ledger && i < ids->n; i++)
+		if (!ids->v[i].refused)
+			ledger_add(w->sink->ledger, r->profile, ids->v[i].id, w->now_ms);
+}
+
+static void decide(struct sink_req *r, struct sink_worker *w)
+{
+	struct sink_ids ids = {w->ids, 0, WORKER_IDS};
+	const struct sink_profile *p;
+	struct script_reply *s = NULL;
+
+	hm_buf_reset(&w->scratch);
+	/* Slices of the scratch buffer must not move while this request is decided. */
+	if (!hm_buf_reserve(&w->scratch, 4 * r->data.len + 4096)) {
+		reply_static(r, 503, TYPE_TEXT, HM_STR("out of memory\n"));
+		return;
+	}
+	r->profile = sink_profile_match(req_method(r), req_path(r));
+	p = sink_profile_get(r->profile);
+	if (p->ids)
+		p->ids(r, w, &ids);
+	if (r->head_too_big || r->body_too_big) {
+		error_reply(r, r->head_too_big ? 431 : 413, -1);
+	} else {
+		s = scripts_take(w->sink->scripts, r, &ids);
+		if (s)
+			by_script(r, w, &ids, s);
+		else
+			by_knobs(r, w, &ids);
+	}
+	count(r, w, &ids);
+	if (w->sink->recent)
+		recent_add(w->sink->recent, r, w);
+	scripts_done(s);
+	r->target = HM_STR_NULL; /* points into the scratch buffer */
+}
+
+void answer_request(struct sink_req *r)
+{
+	struct sink_worker *w = r->conn->worker;
+
+	HM_CHECK(r, SINK_REQ_MAGIC);
+	decide(r, w);
+	if (r->reply.delay_ms) {
+		r->state = REQ_WAITING;
+		worker_delay(w, r, r->reply.delay_ms);
+	} else {
+		conn_answer(r);
+	}
+}
