@@ -541,6 +541,11 @@ size_t hm_conn_pending(const struct hm_conn *c)
 	return c->out.len + c->enc.len + (c->tx.len - c->tx_off);
 }
 
+uint64_t hm_conn_taken(const struct hm_conn *c)
+{
+	return c->taken;
+}
+
 struct hm_buf *hm_conn_out(struct hm_conn *c)
 {
 	HM_CHECK(c, HM_CONN_MAGIC);
@@ -605,8 +610,11 @@ static bool write_tx(struct hm_conn *c)
 	int n, rc;
 	uv_buf_t b;
 
-	if (c->tx.len == c->tx_off)
+	if (c->tx.len == c->tx_off) { /* also when a uv_write finished it: push() swaps an empty buffer back */
+		give_back(&c->tx);
+		c->tx_off = 0;
 		return true;
+	}
 	if (c->faults) {
 		switch (hm_fault(HM_FAULT_wire_write)) {
 		case HM_FAULT_FAIL: close_with(c, HM_EIO, "writing to %s failed", c->peer); return false;
@@ -683,12 +691,11 @@ static void push(struct hm_conn *c)
 			close_with(c, err, "more than %zu bytes wait for %s", c->max_bytes, c->peer);
 			return;
 		}
+		if (c->state != HM_CONN_HANDSHAKE)
+			c->taken += c->out.len;
 		if (c->ssl && c->out.len && c->state != HM_CONN_HANDSHAKE && !encrypt(c))
 			return;
-		if (c->ssl)
-			swap(&c->enc, &c->tx);
-		else
-			swap(&c->out, &c->tx);
+		swap(c->ssl ? &c->enc : &c->out, &c->tx);
 		if (c->tx.len == 0)
 			return;
 	}

@@ -101,6 +101,7 @@ struct hm_conn {
 	struct hm_conn_dial *dial;  /* while connecting */
 	struct hm_buf out, enc, tx; /* clear text; encrypted, not yet handed over; being written */
 	size_t tx_off, tx_busy;
+	uint64_t taken;
 	uv_write_t write_req;
 	uv_shutdown_t shutdown_req;
 	struct hm_flush flush;
@@ -129,6 +130,9 @@ struct hm_buf *hm_conn_out(struct hm_conn *c);
 void hm_conn_write(struct hm_conn *c, const void *p, size_t n); /* the same, copying */
 void hm_conn_kick(struct hm_conn *c);				/* on_flush will be called in this tick */
 size_t hm_conn_pending(const struct hm_conn *c);
+/* How many bytes put into hm_conn_out() since birth may have reached the kernel; what lies beyond has
+ * certainly not left this process. */
+uint64_t hm_conn_taken(const struct hm_conn *c);
 
 void hm_conn_read_stop(struct hm_conn *c);
 void hm_conn_read_start(struct hm_conn *c);

@@ -100,7 +100,7 @@ struct hm_call {
 	int32_t stream_id;
 	uint8_t tries, state;
 	void *driver;
-	size_t sent_off;
+	size_t sent_off, body_off;
 };
 
 struct hm_wire;
