@@ -9,8 +9,17 @@
 /* Texts are cut at a whole character so that they stay valid UTF-8 in logs and answers. */
 static void cut(char *out, size_t cap, int would)
 {
-	if (would > 0 && (size_t)would >= cap)
-		out[hm_utf8_cut(hm_str_n(out, cap - 1), cap - 2)] = '\0';
+	size_t n = cap - 1, lead = n, len;
+
+	if (would < 0 || (size_t)would < cap)
+		return;
+	while (lead > 0 && n - lead < 3 && ((unsigned char)out[lead - 1] & 0xc0) == 0x80)
+		lead--;
+	if (lead == 0 || (unsigned char)out[lead - 1] < 0xc0)
+		return;
+	lead--;
+	if (hm_utf8_decode(hm_str_n(out + lead, n - lead), &len) == 0xfffd && len == 1)
+		out[lead] = '\0'; /* only the beginning of a character was left */
 }
 
 static void copy(char *out, size_t cap, const char *s)
@@ -96,8 +105,7 @@ size_t hm_err_format(const struct hm_err *e, char *out, size_t cap)
 		n = snprintf(out, cap, "%s:%d: %s", e->file, e->line, e->text);
 	else
 		n = snprintf(out, cap, "%s:%d:%d: %s", e->file, e->line, e->col, e->text);
-	if (cap > 2)
-		cut(out, cap, n);
+	cut(out, cap, n);
 	return strlen(out);
 }
 

@@ -268,7 +268,10 @@ static int report(yajl_handle h, yajl_status st, const struct parse *p, struct h
 	yajl_free_error(h, raw);
 	if (strstr(text, "premature EOF"))
 		return fail_at(e, HM_EPARSE, json, json.len, "the JSON text ends too early");
-	return fail_at(e, HM_EPARSE, json, at ? at - 1 : 0, text);
+	/* yajl stands before the bad character inside a token, and behind a token that is bad as a whole. */
+	if (at && (strncmp(text, "lexical", 7) != 0 || strstr(text, "invalid char in json")))
+		at--;
+	return fail_at(e, HM_EPARSE, json, at, text);
 }
 
 int hm_json_to_msgpack(struct hm_str json, struct hm_buf *out, struct hm_err *e)

@@ -329,7 +329,7 @@ static void test_wrong_channels_and_routes(void **state)
 	refuse_one("channels: {a: {adapter: push/apns}}\nroutes:\n  r: []\n", 3, 6,
 		   "expected a list of channels");
 	refuse_one("channels: {a: {adapter: push/apns}}\nroutes:\n  r: [{channel: a, on: [timeout]}]\n", 3,
-		   26, "\"timeout\" is not an outcome");
+		   25, "\"timeout\" is not an outcome");
 	refuse_one("channels: {a: {adapter: push/apns}}\nroutes:\n  r: [{channel: a, when: x}]\n", 3, 20,
 		   "unknown option \"when\"");
 	refuse_one("channels: {a: {adapter: push/apns}}\nroutes:\n  r: [{channel: a, on: [ok]}]\n", 3, 25,
