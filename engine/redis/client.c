@@ -484,6 +484,11 @@ struct hm_cmd *hm_redis_cmd(struct hm_redis *r, struct hm_str key, const struct 
 
 	HM_CHECK(r, HM_REDIS_MAGIC);
 	hm_assert(argc > 0);
+	if (!r->fresh) { /* whatever woke the loop may not have read the clock, and deadlines start here */
+		r->fresh = true;
+		hm_tick_refresh(r->tick);
+		hm_flush_later(r->tick, &r->flush);
+	}
 	c = hm_cmd_new(&r->cmds, argv, argc);
 	c->fn = fn;
 	c->arg = arg;
@@ -650,6 +655,7 @@ static void on_flush(struct hm_flush *f)
 	size_t n;
 
 	HM_CHECK(r, HM_REDIS_MAGIC);
+	r->fresh = false;
 	if (r->tell)
 		tell_state(r);
 	/* Those that fail now; one that is sent again from its callback waits for the next pass. */

@@ -46,7 +46,8 @@ struct hm_redis {
 	struct hm_cluster *cluster; /* or a cluster */
 	bool up, hopeful;	    /* hopeful: a first attempt runs; one server's commands wait for it */
 	bool told_up, tell;
-	bool closing, closed;
+	bool fresh; /* the tick's clock was read in this pass */
+	bool closing;
 	struct hm_err why; /* last reason of not being up */
 	unsigned open;	   /* links and lines whose on_closed is to come */
 	void (*state_fn)(void *arg, bool up, const struct hm_err *why);
