@@ -1,0 +1,86 @@
+/*
+ * json.c - a message as the API shows it
+ */
+#include "base/clock.h"
+#include "store/ledger.h"
+
+static void put_key(struct hm_buf *b, const char *key)
+{
+	if (b->len && b->p[b->len - 1] != '{')
+		hm_buf_putc(b, ',');
+	hm_buf_putc(b, '"');
+	hm_buf_puts(b, hm_str_c(key));
+	hm_buf_lit(b, "\":");
+}
+
+static void put_text(struct hm_buf *b, const char *key, struct hm_str v)
+{
+	put_key(b, key);
+	hm_buf_putc(b, '"');
+	hm_buf_json(b, v);
+	hm_buf_putc(b, '"');
+}
+
+static void put_if(struct hm_buf *b, const char *key, struct hm_str v)
+{
+	if (v.len)
+		put_text(b, key, v);
+}
+
+static void put_id(struct hm_buf *b, const char *key, const struct hm_ulid *id)
+{
+	char text[HM_ULID_TEXT + 1];
+
+	hm_ulid_text(id, text);
+	put_text(b, key, hm_str_c(text));
+}
+
+static void put_time(struct hm_buf *b, const char *key, uint64_t ms)
+{
+	char text[25];
+
+	hm_clock_rfc3339(ms, text);
+	put_text(b, key, hm_str_c(text));
+}
+
+static void put_attempt(struct hm_buf *b, const struct hm_ledger_attempt *t)
+{
+	hm_buf_putc(b, '{');
+	put_time(b, "at", t->at_ms);
+	put_if(b, "channel", t->channel);
+	put_text(b, "outcome", hm_str_c(hm_outcome_name(t->outcome)));
+	if (t->status) {
+		put_key(b, "status");
+		hm_buf_u64(b, t->status);
+	}
+	put_key(b, "took_us");
+	hm_buf_u64(b, t->took_us);
+	put_if(b, "reason", t->reason);
+	put_if(b, "provider_id", t->provider_id);
+	hm_buf_putc(b, '}');
+}
+
+void hm_ledger_msg_json(const struct hm_ledger_msg *m, struct hm_buf *b)
+{
+	hm_buf_putc(b, '{');
+	put_id(b, "id", &m->id);
+	put_id(b, "job", &m->job);
+	put_text(b, "state", hm_str_c(hm_state_name(m->state)));
+	put_text(b, "lane", hm_str_c(hm_lane_name(m->lane)));
+	put_time(b, "accepted_at", m->accepted_ms);
+	put_time(b, "updated_at", m->updated_ms);
+	put_if(b, "campaign", m->campaign);
+	put_if(b, "user", m->user);
+	put_if(b, "address", m->address);
+	put_if(b, "channel", m->channel);
+	put_if(b, "template", m->template_ref);
+	put_if(b, "reason", m->reason);
+	put_key(b, "attempts");
+	hm_buf_putc(b, '[');
+	for (size_t i = 0; i < m->n_attempts; i++) {
+		if (i)
+			hm_buf_putc(b, ',');
+		put_attempt(b, &m->attempts[i]);
+	}
+	hm_buf_lit(b, "]}");
+}

@@ -1,0 +1,108 @@
+/*
+ * record.h - one ledger record as bytes
+ *
+ *   u32 length of what follows | u8 kind + 16 * version | u8 flags | u8 prev | u8 prev_unknown | id 16
+ *   JOB:  u8 lane | varint n | zigzag accepted_ms - ms of the id | texts
+ *   MSG:  u8 state + 16 * unknown attempts | u8 lane | varint (id - job) + 1, or 0 and the job's 16 bytes |
+ *         zigzag accepted_ms - ms of the id | zigzag updated_ms - accepted_ms | texts | varint attempts | ...
+ *   text: varint length, bytes
+ * Encoded once, by the thread that knows the message. The four bytes behind the
+ * length are the only ones the ledger thread may still change (hm_rec_mark): what
+ * the record replaced, and whether it counts at all.
+ *
+ * Decoding is safe on any bytes; texts point into them. Numbers are little-endian.
+ */
+#ifndef HM_STORE_RECORD_H
+#define HM_STORE_RECORD_H
+
+#include "store/ledger.h"
+
+#define HM_REC_VERSION	   1
+#define HM_REC_HEAD	   24		/* length, marks, id */
+#define HM_REC_MAX	   (512u << 10) /* no encoder makes a longer one */
+#define HM_REC_TEXT_MAX	   1024
+#define HM_REC_UNKNOWN_MAX 15
+
+enum hm_rec_kind { HM_REC_JOB = 1, HM_REC_MSG = 2 };
+enum {
+	HM_REC_DEAD = 1,   /* does not count and is not indexed */
+	HM_REC_REPEAT = 2, /* and it was a second final record */
+	/* never on disk: what the ledger thread has to look for */
+	HM_REC_SEARCH = 128,
+};
+
+/* What counters and index need to know of a record, in one cache line. */
+struct hm_rec {
+	struct hm_ulid id;
+	uint64_t campaign_hash;
+	uint32_t off, len;		  /* of the whole record inside its frame's payload */
+	uint32_t address_hash, user_hash; /* 0 = none */
+	uint32_t n;			  /* JOB: messages */
+	uint32_t campaign_off;
+	uint16_t campaign_len;
+	uint8_t kind, flags, state, unknown;
+	uint8_t prev, prev_unknown; /* state + 1 of the record this one replaced, 0 = none */
+};
+
+static inline void hm_le32_put(void *p, uint32_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	v = __builtin_bswap32(v);
+#endif
+	memcpy(p, &v, 4);
+}
+static inline uint32_t hm_le32(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	v = __builtin_bswap32(v);
+#endif
+	return v;
+}
+static inline void hm_le64_put(void *p, uint64_t v)
+{
+	hm_le32_put(p, (uint32_t)v);
+	hm_le32_put((char *)p + 4, (uint32_t)(v >> 32));
+}
+static inline uint64_t hm_le64(const void *p)
+{
+	return hm_le32(p) | (uint64_t)hm_le32((const char *)p + 4) << 32;
+}
+static inline char *hm_varint_put(char *p, uint64_t v) /* at most 10 bytes */
+{
+	while (v >= 128) {
+		*p++ = (char)(v | 128);
+		v >>= 7;
+	}
+	*p++ = (char)v;
+	return p;
+}
+/* A reader that stops at the end: after the first short or wrong read `bad` stays set and all reads give 0. */
+struct hm_cut {
+	const char *p, *end;
+	bool bad;
+};
+uint8_t hm_cut_u8(struct hm_cut *c);
+uint64_t hm_cut_varint(struct hm_cut *c);
+struct hm_str hm_cut_text(struct hm_cut *c);
+
+uint32_t hm_rec_text_hash(struct hm_str s); /* of a recipient, cut like the encoder does; 0 only for "" */
+uint64_t hm_rec_campaign_hash(struct hm_str s);
+
+/* Append to `out`; r_r->off is relative to out->p + base. HM_ENOMEM leaves `out` as it was. */
+int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *j,
+		   struct hm_rec *r_r) HM_MUSTCHECK;
+int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *m,
+		   struct hm_rec *r_r) HM_MUSTCHECK;
+void hm_rec_mark(char *rec, uint8_t flags, uint8_t prev, uint8_t prev_unknown);
+
+/* The record at payload[off]: 0, or HM_ESTORE when the bytes are none. */
+int hm_rec_scan(struct hm_str payload, size_t off, struct hm_rec *r_r) HM_MUSTCHECK;
+/* rec = one whole record; attempts go into the arena, texts stay where they are. */
+int hm_rec_get_job(struct hm_str rec, struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
+int hm_rec_get_msg(struct hm_str rec, struct hm_arena *a, struct hm_ledger_msg *m_r,
+		   struct hm_err *e) HM_MUSTCHECK;
+
+#endif
