@@ -11,6 +11,13 @@
 static const char hex_digits[] = "0123456789abcdef", hex_upper[] = "0123456789ABCDEF";
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
+/* Empty runs are left out here because s.p may be NULL, and NULL + 0 is not C. */
+static void put_run(struct hm_buf *b, struct hm_str s, size_t from, size_t to)
+{
+	if (to > from)
+		hm_buf_put(b, s.p + from, to - from);
+}
+
 /* Bytes a JSON string may carry as they are; from 0x80 on the sequence must be checked. */
 static bool json_plain(unsigned char c)
 {
@@ -56,14 +63,14 @@ void hm_buf_json(struct hm_buf *b, struct hm_str s)
 				continue;
 			}
 		}
-		hm_buf_put(b, s.p + run, i - run);
+		put_run(b, s, run, i);
 		if (c >= 0x80)
 			hm_buf_put(b, replacement, 3);
 		else
 			json_special(b, c);
 		run = ++i;
 	}
-	hm_buf_put(b, s.p + run, i - run);
+	put_run(b, s, run, i);
 }
 
 static void markup(struct hm_buf *b, struct hm_str s, const char *apos, bool xml)
@@ -88,11 +95,11 @@ static void markup(struct hm_buf *b, struct hm_str s, const char *apos, bool xml
 			to = replacement; /* XML 1.0 has no form at all for these */
 		else
 			continue;
-		hm_buf_put(b, s.p + run, i - run);
+		put_run(b, s, run, i);
 		hm_buf_puts(b, hm_str_c(to));
 		run = i + 1;
 	}
-	hm_buf_put(b, s.p + run, s.len - run);
+	put_run(b, s, run, s.len);
 }
 
 void hm_buf_html(struct hm_buf *b, struct hm_str s)
@@ -124,7 +131,7 @@ static void percent(struct hm_buf *b, struct hm_str s, bool form)
 
 		if (unreserved(c, form))
 			continue;
-		hm_buf_put(b, s.p + run, i - run);
+		put_run(b, s, run, i);
 		run = i + 1;
 		if (form && c == ' ') {
 			hm_buf_putc(b, '+');
@@ -134,7 +141,7 @@ static void percent(struct hm_buf *b, struct hm_str s, bool form)
 		text[2] = hex_upper[c & 15];
 		hm_buf_put(b, text, 3);
 	}
-	hm_buf_put(b, s.p + run, s.len - run);
+	put_run(b, s, run, s.len);
 }
 
 void hm_buf_percent(struct hm_buf *b, struct hm_str s)
