@@ -20,8 +20,8 @@ void gen_init(struct gen *g, struct opts *o, uint64_t seed)
 	g->o = o;
 	g->seed = seed;
 	memcpy(g->text, base, n);
-	while (n < hm_min(o->body_bytes, (uint32_t)sizeof(g->text) - 1))
-		g->text[n++] = " Thank you for shopping with us."[n % 32];
+	for (; n < hm_min(o->body_bytes, (uint32_t)sizeof(g->text) - 1); n++)
+		g->text[n] = " Thank you for shopping with us."[n % 32];
 	g->text[n] = '\0';
 }
 

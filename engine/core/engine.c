@@ -282,6 +282,7 @@ static void take_apart(struct hm_engine *en)
 		hm_redis_close(en->redis, set_flag, &en->redis_closed);
 		loop_until(en, &en->redis_closed);
 	}
+	hm_control_free(en->control);
 	if (en->ledger != NULL)
 		hm_ledger_close(en->ledger);
 	if (en->embedded != NULL) {
