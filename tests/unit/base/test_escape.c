@@ -33,6 +33,30 @@ static void test_json(void **state)
 	check(hm_buf_json, HM_STR("a\0b"), "a\\u0000b");
 }
 
+/* Eight bytes at a time must find what one byte at a time finds, wherever it stands. */
+static void test_json_every_byte_everywhere(void **state)
+{
+	struct hm_buf whole, single;
+	char text[21];
+
+	hm_buf_init(&whole, 4096);
+	hm_buf_init(&single, 4096);
+	for (unsigned v = 0; v < 256; v++)
+		for (unsigned filler = 0x20; filler < 0x80; filler += 0x5f)
+			for (size_t at = 0; at < sizeof(text); at++) {
+				memset(text, (int)filler, sizeof(text));
+				text[at] = (char)v;
+				hm_buf_reset(&whole);
+				hm_buf_reset(&single);
+				hm_buf_json(&whole, hm_str_n(text, sizeof(text)));
+				for (size_t i = 0; i < sizeof(text); i++)
+					hm_buf_json(&single, hm_str_n(text + i, 1));
+				assert_true(hm_str_eq(hm_buf_str(&whole), hm_buf_str(&single)));
+			}
+	hm_buf_fini(&whole);
+	hm_buf_fini(&single);
+}
+
 static void test_markup(void **state)
 {
 	check(hm_buf_html, HM_STR("<a href=\"x\">'&'"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;");
@@ -123,8 +147,10 @@ static void test_ceiling(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json),   cmocka_unit_test(test_markup), cmocka_unit_test(test_url),
-		cmocka_unit_test(test_base64), cmocka_unit_test(test_hex),    cmocka_unit_test(test_ceiling),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_json_every_byte_everywhere),
+		cmocka_unit_test(test_markup),	cmocka_unit_test(test_url),
+		cmocka_unit_test(test_base64),	cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_ceiling),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
