@@ -216,6 +216,9 @@ static int rotate(struct hm_ledger *l, struct hm_err *e)
 		free(list);
 		return rc;
 	}
+	/* As big as the last one got: growing step by step would copy and rehash all of it, several times. */
+	if (!hm_mem_reserve(s->mem, sealed->mem->n_msgs, sealed->mem->n_jobs))
+		HM_DEBUG(LEDGER, "no_memory_ahead");
 	for (size_t i = 0; i < old->n; i++)
 		list->v[i] = hm_seg_ref(old->v[i]);
 	list->v[old->n] = s; /* the list's reference; `active` borrows it */

@@ -24,8 +24,9 @@ void hm_mem_free(struct hm_mem *m)
 
 size_t hm_mem_bytes(const struct hm_mem *m)
 {
-	return m->cap_msgs * sizeof(*m->msgs) + m->cap_jobs * sizeof(*m->jobs) +
-	       4 * ((size_t)m->msg_ids.mask + m->job_ids.mask + 2) + m->cap_campaigns * sizeof(*m->campaigns);
+	/* two slots per entry: the tables are at most half full */
+	return m->n_msgs * (sizeof(*m->msgs) + 8) + m->n_jobs * (sizeof(*m->jobs) + 8) +
+	       m->n_campaigns * sizeof(*m->campaigns);
 }
 
 /* The ids of a chunk differ in their last bytes only, and those of one millisecond in the random ones. */

@@ -44,7 +44,7 @@ struct hm_mem {
 
 struct hm_mem *hm_mem_new(void); /* NULL when out of memory */
 void hm_mem_free(struct hm_mem *m);
-size_t hm_mem_bytes(const struct hm_mem *m);
+size_t hm_mem_bytes(const struct hm_mem *m); /* in use; as much again may be allocated and untouched */
 /* Room for that many more entries; afterwards adding cannot fail. */
 bool hm_mem_reserve(struct hm_mem *m, uint32_t msgs, uint32_t jobs) HM_MUSTCHECK;
 /* seq = the segment's; off = of the record in the segment. DEAD records are not for the index. */

@@ -238,7 +238,7 @@ static int verify_once(struct hm_ledger *l, struct hm_err *e)
 	struct hm_seglist *segs = NULL;
 	struct hm_counts live;
 	struct recount c;
-	uint64_t end;
+	uint64_t end = 0;
 	int rc;
 
 	hm_counts_init(&live);
