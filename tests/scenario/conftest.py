@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("HERMOD_BUILD", ROOT / "build" / "release"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+os.environ.setdefault("HERMOD_SINK", str(BUILD / "hermod-sink"))
 from sink_client import Sink  # noqa: E402
 
 SLOW = 8 if any(s in BUILD.name for s in ("asan", "tsan")) else 1  # time limits stretch under sanitizers
@@ -144,7 +145,7 @@ class Redis(Process):
 class Engine(Process):
     def __init__(self, folder, config, port, env=None, extra=(), wait=True):
         self.dir, self.config_file, self.port, self.env, self.extra = Path(folder), config, port, env or {}, extra
-        self.key = None
+        self.key = self.sink = None
         self.start(wait)
 
     def start(self, wait=True):
@@ -213,6 +214,8 @@ class Engine(Process):
     def advance(self, ms):
         a = self.post("/v1/admin/clock", {"advance_ms": ms})
         assert a.status == 200, a.body
+        if self.sink:
+            self.sink.advance(ms)  # tokens carry times
 
     def metric(self, name):
         for line in self.get("/metrics").body.decode().splitlines():
@@ -274,16 +277,14 @@ def redis(tmp_path):
 
 @pytest.fixture
 def sink(tmp_path, keys):
-    s = Sink(binary=BUILD / "hermod-sink", cert_dir=tmp_path / "sink-certs",
-             args=["--apns-key", str(keys.apns), "--fcm-key", str(keys.fcm_key), "--webhook-secret", keys.webhook_secret])
+    s = Sink("--apns-key", keys.apns, "--fcm-key", keys.fcm_key, "--webhook-secret", keys.webhook_secret)
     yield s
     s.stop()
 
 
 def channels_to(sink, keys):
     """The four demo channels, pointed at the simulator over TLS."""
-    ca = str(sink.ca_file)
-    tls = f"https://127.0.0.1:{sink.tls_port}"
+    ca, tls = sink.ca, sink.tls_url
     return {
         "apns-sink": {"adapter": "push/apns", "team_id": "DEF123GHIJ", "key_id": "ABC123DEFG", "key": "${file:%s}" % keys.apns,
                       "topic": "com.example.app", "endpoint": {"url": tls, "ca_file": ca}},
@@ -343,6 +344,7 @@ def engine(tmp_path, keys, request):
         file = folder / "hermod.yaml"
         file.write_text(to_yaml(config).strip() + "\n")
         e = Engine(folder, file, port, env, wait=wait)
+        e.sink = sink
         started.append(e)
         return e
 

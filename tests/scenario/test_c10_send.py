@@ -1,6 +1,4 @@
 """One message from its submission to its end, on every channel and by every way in."""
-import json
-
 from conftest import wait_for, xadd
 
 TOKEN = "1" * 64
@@ -18,9 +16,8 @@ def test_apns_message_over_http_reaches_the_provider(engine, sink):
     m = e.wait_state(id, "sent")
     assert [a["outcome"] for a in m["attempts"]] == ["ok"]
     r = sink.requests()[-1]
-    assert r["path"] == f"/3/device/{TOKEN}"
-    body = json.loads(r["body"])
-    assert body["aps"]["alert"] == {"title": "Order", "body": "Arrives Friday"}
+    assert r.path == f"/3/device/{TOKEN}"
+    assert r.json["aps"]["alert"] == {"title": "Order", "body": "Arrives Friday"}
     assert sink.ledger()["accepted"] == 1
     b = e.assert_balanced("c1")
     assert (b["accepted"], b["sent"], b["pending"]) == (1, 1, 0)
@@ -46,7 +43,7 @@ def test_chunk_of_a_thousand_is_a_thousand_messages(engine, sink, redis):
     assert r["sent"] == 1000
     led = sink.ledger()
     assert (led["unique"], led["duplicates"]) == (1000, 0)
-    body = json.loads(sink.requests()[-1]["body"])
+    body = sink.requests()[-1].json
     assert body["aps"]["alert"]["body"].endswith("for all")
     wait_for(lambda: redis.client.xlen("{hm:0}:q:bulk") == 0, what="the entry is acknowledged and deleted")
 
@@ -61,7 +58,7 @@ def test_article_example_in_chinese(engine, sink):
     for data, expected in cases:
         id = e.send(channel="apns-sink", to=TOKEN, template="price-drop", data=data)
         e.wait_state(id, "sent")
-        assert json.loads(sink.requests()[-1]["body"])["aps"]["alert"]["body"] == expected
+        assert sink.requests()[-1].json["aps"]["alert"]["body"] == expected
 
 
 def test_missing_field_fails_that_message_and_sends_no_hole(engine, sink, redis):
@@ -79,7 +76,7 @@ def test_wecom_partial_answer_fails_only_the_bad_ids(engine, sink, redis):
                         "content": {"body": "工单 8841 已关闭"}})
     r = e.wait_final(3, "partial")
     assert (r["sent"], r["failed"]) == (2, 1)
-    sends = [x for x in sink.requests() if x["path"].startswith("/cgi-bin/message/send")]
+    sends = [x for x in sink.requests() if x.path.startswith("/cgi-bin/message/send")]
     assert len(sends) == 1, "three recipients of one content share one call"
 
 
@@ -151,7 +148,7 @@ def test_expired_credential_is_refreshed_once(engine, sink):
     sink.script({"profile": "wecom", "path": "/cgi-bin/message/send"}, [{"status": 200, "body": '{"errcode":42001,"errmsg":"expired"}', "repeat": 1}])
     m = e.wait_state(e.send(channel="wecom-sink", to="b", content={"body": "y"}), "sent")
     assert [a["outcome"] for a in m["attempts"]] == ["auth", "ok"]
-    assert sum(r["path"].startswith("/cgi-bin/gettoken") for r in sink.requests()) == 2
+    assert sum(r.path.startswith("/cgi-bin/gettoken") for r in sink.requests()) == 2
 
 
 def test_cancel_before_it_leaves(engine, sink):

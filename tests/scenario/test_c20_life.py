@@ -17,13 +17,13 @@ def load(redis, n, campaign, chunk=100, channel="apns-sink", lane="normal", part
 
 def test_sigterm_drains_and_hands_the_rest_back(engine, sink, redis):
     e = engine(sink, redis, settings={"dispatch": {"max_in_flight": 200}})
-    sink.knobs({"latency": "50ms"})
+    sink.knobs({"apns": {"latency": 50}})
     load(redis, 5000, "drain")
     wait_for(lambda: sink.ledger()["accepted"] > 300, what="sending has begun")
     assert e.stop() == 0
     sent = sink.ledger()
     assert sent["duplicates"] == 0 and sent["accepted"] < 5000
-    sink.knobs({"latency": "0ms"})
+    sink.knobs({"apns": {"latency": 0}})
     e.start()
     r = e.wait_final(5000, "drain")
     assert r["sent"] == 5000 and r["unknown_attempts"] == 0
@@ -49,7 +49,7 @@ def test_sighup_reloads_and_a_bad_file_changes_nothing(engine, sink, redis, keys
 def test_kill_9_in_the_middle_loses_nothing(engine, sink, redis):
     n = int(os.environ.get("HERMOD_KILL9_MESSAGES", 20000))
     e = engine(sink, redis)
-    sink.knobs({"latency": "2ms"})
+    sink.knobs({"apns": {"latency": 2}})
     load(redis, n, "crash", chunk=250)
     for share in (4, 2):
         wait_for(lambda: sink.ledger()["accepted"] > n // share, 60, "a part is sent")
@@ -87,11 +87,11 @@ def test_two_engines_share_one_redis(engine, sink, redis):
 
 def test_entries_of_a_dead_engine_are_taken_over(engine, sink, redis):
     a = engine(sink, redis, name="a")
-    sink.knobs({"stall": True})
+    sink.knobs({"apns": {"fault": "stall"}})
     load(redis, 500, "over", chunk=50)
     wait_for(lambda: redis.client.xpending("{hm:0}:q:normal", "hermod")["pending"] > 0, what="entries are in work")
     a.kill9()
-    sink.knobs({"stall": False})
+    sink.knobs({"apns": {"fault": None}})
     b = engine(sink, redis, name="b")
     wait_for(lambda: b.final("over") >= 500, 60, "the second engine finishes")
     assert sink.ledger()["unique"] == 500
