@@ -500,6 +500,7 @@ static int read_rs(struct reading *r, const msgpack_object *o)
 	}
 	r->index = -1;
 	r->has_rs = true;
+	r->spec->chunk = true;
 	r->spec->rcpts = o->via.array.ptr;
 	r->spec->n_rcpts = o->via.array.size;
 	return 0;

@@ -77,6 +77,7 @@ struct hm_job_spec {
 	/* recipients: objects of the decoded tree */
 	const msgpack_object *rcpts;
 	uint32_t n_rcpts;
+	bool chunk; /* given as rs (recipients), not as to */
 	/* only in API messages */
 	bool has_lane;
 	enum hm_lane lane;
