@@ -115,6 +115,7 @@ static void flushes_run_once_and_those_they_queue_before_blocking(void **state)
 	struct fix *f = *state;
 	struct flusher a = {.f = f, .again = 2}, b = {.f = f}, c = {.f = f};
 
+	uv_ref((uv_handle_t *)&f->t.prepare); /* a loop with nothing to wait for does not turn */
 	hm_flush_init(&a.flush, on_flush);
 	hm_flush_init(&b.flush, on_flush);
 	hm_flush_init(&c.flush, on_flush);
@@ -134,6 +135,7 @@ static void flushes_run_once_and_those_they_queue_before_blocking(void **state)
 	assert_true(a.runs > 3 && a.runs < 1000);
 	a.again = 0;
 	uv_run(&f->loop, UV_RUN_NOWAIT);
+	uv_unref((uv_handle_t *)&f->t.prepare);
 }
 
 /* -- mailbox ------------------------------------------------------------------------------- */
