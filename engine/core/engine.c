@@ -86,6 +86,7 @@ void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_str data_dir, 
 		.ttl_s = (uint32_t)(s->ledger.ttl_ms / 1000),
 		.batch_wait_us = (uint32_t)s->ledger.batch_wait_ms * 1000,
 		.cache_bytes = s->ledger.cache_bytes,
+		.queue_max_bytes = s->ledger.queue_max,
 	};
 }
 

@@ -102,9 +102,9 @@ static void take_settings(struct hm_dispatch *d, const struct hm_settings *s)
 	d->o.retry_base_ms = (uint32_t)s->dispatch.retry_base_ms;
 	d->o.retry_max_ms = (uint32_t)s->dispatch.retry_max_ms;
 	d->o.request_timeout_ms = (uint32_t)s->dispatch.request_timeout_ms;
-	d->o.job_window = (uint32_t)s->dispatch.job_window;
+	d->o.read_ahead = (uint32_t)s->dispatch.read_ahead;
 	d->o.default_deadline_ms = s->dispatch.deadline_ms;
-	d->o.ledger_backlog_max = 32u << 20;
+	d->o.ledger_backlog_max = s->ledger.queue_max;
 	d->lanes[HM_LANE_HIGH].weight = (uint32_t)s->queue.weight_high;
 	d->lanes[HM_LANE_NORMAL].weight = (uint32_t)s->queue.weight_normal;
 	d->lanes[HM_LANE_BULK].weight = (uint32_t)s->queue.weight_bulk;

@@ -193,7 +193,7 @@ struct hm_dispatch {
 	struct dispatch_opts {
 		uint32_t partitions, read_count, block_ms, claim_after_ms, heartbeat_ms, dead_letter_max;
 		uint32_t max_in_flight, critical_reserve, max_attempts, retry_base_ms, retry_max_ms;
-		uint32_t request_timeout_ms, job_window;
+		uint32_t request_timeout_ms, read_ahead;
 		uint64_t default_deadline_ms;
 		size_t ledger_backlog_max; /* bytes not yet durable */
 		size_t max_entry_bytes;

@@ -213,9 +213,9 @@ static uint64_t wanted(const struct reader *r)
 {
 	const struct lane *l = &r->d->lanes[r->lane];
 
-	if (l->buffered_msgs >= r->d->o.job_window || l->buffered_bytes >= BUFFER_MAX_BYTES)
+	if (l->buffered_msgs >= r->d->o.read_ahead || l->buffered_bytes >= BUFFER_MAX_BYTES)
 		return 0;
-	return r->d->o.job_window - l->buffered_msgs;
+	return r->d->o.read_ahead - l->buffered_msgs;
 }
 
 static void learn(struct reader *r, uint64_t entries, uint64_t msgs)
@@ -384,7 +384,7 @@ static void reader_go(struct reader *r)
 	}
 	want = wanted(r);
 	/* Half empty before the next read: a reply is worth its round trip. */
-	if (want == 0 || (r->mode == READER_NEW && want * 2 < d->o.job_window))
+	if (want == 0 || (r->mode == READER_NEW && want * 2 < d->o.read_ahead))
 		return;
 	if (r->mode == READER_OWN) {
 		read_streams(r, OWN_PAGE, true);

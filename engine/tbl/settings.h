@@ -94,16 +94,14 @@ HM_SETTING(dispatch, max_in_flight, INT, "10000", 1, 1000000, RELOAD, NULL,
 	   "Messages a shard holds at the same time. It bounds memory (about 2 KiB each) and what a crash has to redo.")
 HM_SETTING(dispatch, critical_reserve, INT, "10", 0, 90, RELOAD, NULL,
 	   "Percent of max_in_flight that only lane critical may use, so that it never waits behind bulk.")
-HM_SETTING(dispatch, job_window, INT, "256", 1, 10000, RELOAD, NULL,
-	   "Recipients of one chunk in flight at the same time. Higher is faster for a single large job, lower is fairer between jobs.")
+HM_SETTING(dispatch, read_ahead, INT, "10000", 100, 1000000, RELOAD, NULL,
+	   "Messages each lane of a shard reads ahead of what it can send (and at most 32 MiB of entries). Raise it when Redis is far away.")
 HM_SETTING(dispatch, max_attempts, INT, "5", 1, 100, RELOAD, NULL,
 	   "Attempts per message and channel before the route moves on. A channel may set its own.")
 HM_SETTING(dispatch, retry_base, DURATION, "500ms", 1, 3600000, RELOAD, NULL,
 	   "First retry waits a random time up to this; each further one up to twice the last (full jitter).")
 HM_SETTING(dispatch, retry_max, DURATION, "60s", 1, 86400000, RELOAD, NULL,
 	   "Ceiling of that wait. A provider's Retry-After may be longer and is honoured.")
-HM_SETTING(dispatch, retry_memory_max, DURATION, "30s", 0, 600000, RELOAD, NULL,
-	   "Waits up to this are kept in memory; longer ones go back to Redis as scheduled entries.")
 HM_SETTING(dispatch, request_timeout, DURATION, "15s", 100, 600000, RELOAD, NULL,
 	   "Longest wait for one answer of a provider. Afterwards the outcome is unknown. A channel may set its own.")
 HM_SETTING(dispatch, deadline, DURATION, "24h", 1000, 2592000000, RELOAD, NULL,
@@ -169,12 +167,11 @@ HM_SETTING(ledger, sync, ENUM, "interval", 0, 0, RELOAD, "off|interval|always",
 HM_SETTING(ledger, group_commit, DURATION, "1s", 1, 60000, RELOAD, NULL, "Period of sync: interval.")
 HM_SETTING(ledger, ttl, DURATION, "30d", 60000, 315360000000, RELOAD, NULL,
 	   "How long records are kept. A million messages need roughly 150 MB.")
-HM_SETTING(ledger, batch_max, INT, "4096", 1, 100000, RELOAD, NULL, "Most records written at once.")
 HM_SETTING(ledger, batch_wait, DURATION, "2ms", 0, 1000, RELOAD, NULL,
 	   "How long the first record of a batch may wait for company. It adds to the time until an entry is acknowledged, not to sending.")
 HM_SETTING(ledger, cache_bytes, BYTES, "32MiB", 1048576, 68719476736, RESTART, NULL, "Memory for look-ups of old records.")
-HM_SETTING(ledger, queue_max, INT, "200000", 1000, 10000000, RELOAD, NULL,
-	   "Records waiting to be written; beyond it the shards slow down.")
+HM_SETTING(ledger, queue_max, BYTES, "32MiB", 1048576, 17179869184, RELOAD, NULL,
+	   "Records not yet on disk that a shard may hold. Beyond it the shard stops pulling until the disk has caught up.")
 HM_SECTION_END(ledger)
 
 HM_SECTION(templates, "Contents that jobs name.")
