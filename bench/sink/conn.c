@@ -27,6 +27,8 @@ static void on_closed(uv_handle_t *h)
 	hm_buf_fini(&c->inflight);
 	hm_buf_fini(&c->pending);
 	hm_buf_fini(&c->raw);
+	hm_buf_fini(&c->block);
+	hm_buf_fini(&c->part);
 	HM_MAGIC_CLEAR(c);
 	free(c);
 }
@@ -365,6 +367,8 @@ void conn_new(struct sink_worker *w, int fd, bool tls)
 	hm_buf_init(&c->inflight, PENDING_MAX);
 	hm_buf_init(&c->pending, PENDING_MAX);
 	hm_buf_init(&c->raw, 1 << 20);
+	hm_buf_init(&c->block, 2 * SINK_MAX_HEAD);
+	hm_buf_init(&c->part, 16 << 20);
 	c->tcp.data = c;
 	hm_list_push(&w->conns, &c->node);
 	uv_tcp_init(&w->loop, &c->tcp);

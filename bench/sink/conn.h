@@ -9,6 +9,7 @@
 #ifndef HM_SINK_CONN_H
 #define HM_SINK_CONN_H
 
+#include "hpack.h"
 #include "worker.h"
 
 enum conn_proto { PROTO_UNKNOWN, PROTO_H1, PROTO_H2 };
@@ -41,10 +42,20 @@ struct sink_conn {
 	nghttp2_session *h2;
 	const uint8_t *chunk; /* rest of what nghttp2 wants sent */
 	size_t chunk_len;
-	struct sink_req *cur; /* request of the frame at hand */
-	int32_t goaway_last;  /* streams above are not processed; -1 = none */
-	uint32_t max_streams; /* as announced */
-	bool opened;	      /* first_streams was raised */
+	struct sink_req *cur;	   /* request of the frame at hand */
+	struct sink_req *incoming; /* headers decoded, not yet a stream of nghttp2 */
+	struct hpack *hpack;
+	enum { FRAME_MAGIC, FRAME_HEAD, FRAME_PASS, FRAME_BLOCK } frame_state;
+	uint8_t frame[9];  /* header of the frame at hand */
+	size_t frame_have; /* bytes of it, while it is split */
+	size_t frame_left; /* payload (or magic) still to come */
+	bool in_block;	   /* between HEADERS and the last CONTINUATION */
+	bool block_end_stream;
+	int32_t block_stream, last_stream;
+	struct hm_buf block, part; /* the block over frames; one frame's payload over reads */
+	int32_t goaway_last;	   /* streams above are not processed; -1 = none */
+	uint32_t max_streams;	   /* as announced */
+	bool opened;		   /* first_streams was raised */
 	/* HTTP/1.1 */
 	llhttp_t h1;
 	bool h1_in_value;

@@ -2,7 +2,9 @@
  * h2.c - HTTP/2 by nghttp2: requests in, replies out
  *
  * nghttp2 is driven by memory only: h2_input feeds it what was read, h2_fill takes
- * what it wants sent. Header names and values of replies are not copied: they are
+ * what it wants sent. Header blocks are cut out on the way in and decoded by
+ * hpack.c (see there why); nghttp2 sees the same frames with empty blocks, so its
+ * own HTTP checks are off and on_request_head() makes them. Header names and values of replies are not copied: they are
  * static or live in the request, which stays until its stream is closed.
  */
 #include "conn.h"
@@ -16,71 +18,21 @@ static struct sink_req *stream_req(struct sink_conn *c, int32_t id)
 	return nghttp2_session_get_stream_user_data(c->h2, id);
 }
 
+/* nghttp2 opened the stream: the request decoded just before belongs to it. */
 static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *user)
 {
 	struct sink_conn *c = user;
-	struct sink_req *r;
+	struct sink_req *r = c->incoming;
 
 	c->cur = NULL;
-	if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
+	if (!r || f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST ||
+	    r->stream_id != f->hd.stream_id)
 		return 0;
 	if (c->goaway_last >= 0 && f->hd.stream_id > c->goaway_last)
 		return 0; /* announced as unprocessed; nghttp2 closes it when the GOAWAY is out */
-	r = req_new(c->worker, c);
-	if (!r)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	r->stream_id = f->hd.stream_id;
-	r->keep_alive = true;
+	c->incoming = NULL;
 	c->cur = r;
 	return nghttp2_session_set_stream_user_data(s, f->hd.stream_id, r);
-}
-
-static void put_pseudo(struct sink_req *r, const uint8_t *name, size_t name_len, const uint8_t *v, size_t n)
-{
-	uint32_t at = (uint32_t)r->data.len;
-
-	if (name_len == 7 && memcmp(name, ":method", 7) == 0) {
-		if (req_put(r, v, n, SINK_MAX_HEAD)) {
-			r->method = at;
-			r->method_len = (uint32_t)n;
-			r->head_method = n == 4 && memcmp(v, "HEAD", 4) == 0;
-		}
-	} else if (name_len == 5 && memcmp(name, ":path", 5) == 0) {
-		if (req_put(r, v, n, SINK_MAX_HEAD)) {
-			r->path = at;
-			r->path_len = (uint32_t)n;
-		}
-	} else if (name_len == 10 && memcmp(name, ":authority", 10) == 0) {
-		r->headers[r->n_headers++] = (struct sink_header){at, 4, at + 4, (uint32_t)n};
-		if (!req_put(r, "host", 4, SINK_MAX_HEAD) || !req_put(r, v, n, SINK_MAX_HEAD))
-			r->n_headers--;
-	}
-}
-
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
-		     const uint8_t *value, size_t value_len, uint8_t flags, void *user)
-{
-	struct sink_conn *c = user;
-	struct sink_req *r = c->cur;
-	uint32_t at;
-
-	if (!r || r->stream_id != f->hd.stream_id || r->body) /* ignored stream, or trailers */
-		return 0;
-	if (r->n_headers == SINK_MAX_HEADERS)
-		r->head_too_big = true;
-	if (r->head_too_big)
-		return 0;
-	if (name[0] == ':') {
-		put_pseudo(r, name, name_len, value, value_len);
-		return 0;
-	}
-	at = (uint32_t)r->data.len;
-	if (req_put(r, name, name_len, SINK_MAX_HEAD) && req_put(r, value, value_len, SINK_MAX_HEAD))
-		r->headers[r->n_headers++] = (struct sink_header){
-			at, (uint32_t)name_len, at + (uint32_t)name_len, (uint32_t)value_len};
-	else
-		r->head_too_big = true;
-	return 0;
 }
 
 static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
@@ -91,8 +43,6 @@ static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t 
 	c->cur = r;
 	if (!r || r->state != REQ_READING)
 		return 0;
-	if (!r->body) /* the head is complete: it is never empty, so an offset of 0 means "no body yet" */
-		r->body = (uint32_t)r->data.len;
 	if (r->body_too_big || !req_put(r, p, n, r->body + c->worker->sink->options->max_body))
 		r->body_too_big = true;
 	else
@@ -104,6 +54,10 @@ static void after_request(struct sink_conn *c, struct sink_req *r)
 {
 	const struct knobs_conn *k = &c->worker->knobs->conn;
 
+	if (!r->body_too_big && r->content_length >= 0 && r->content_length != r->body_len) {
+		h2_reset(r, NGHTTP2_PROTOCOL_ERROR);
+		return;
+	}
 	c->requests++;
 	if (k->goaway_after && c->requests >= (uint64_t)k->goaway_after && c->goaway_last < 0)
 		h2_goaway(c, r->stream_id);
@@ -255,6 +209,12 @@ int h2_start(struct sink_conn *c)
 
 	if (nghttp2_session_server_new2(&c->h2, c->worker->h2_callbacks, c, c->worker->h2_option) != 0)
 		return -1;
+	c->hpack = malloc(sizeof(*c->hpack));
+	if (!c->hpack)
+		return -1;
+	hpack_init(c->hpack);
+	c->frame_state = FRAME_MAGIC;
+	c->frame_left = 24;
 	c->max_streams = (uint32_t)(k->first_streams ? k->first_streams : k->max_streams);
 	e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->max_streams};
 	e[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)k->stream_window};
@@ -269,9 +229,223 @@ int h2_start(struct sink_conn *c)
 	return 0;
 }
 
-bool h2_input(struct sink_conn *c, const char *p, size_t n)
+/* -- frames in --------------------------------------------------------------------- */
+
+static bool feed(struct sink_conn *c, const void *p, size_t n)
 {
-	return nghttp2_session_mem_recv(c->h2, (const uint8_t *)p, n) >= 0;
+	return n == 0 || nghttp2_session_mem_recv(c->h2, p, n) >= 0;
+}
+
+/* After this the header table or the frame order is lost: nothing more is read. */
+static void fatal(struct sink_conn *c, uint32_t code)
+{
+	nghttp2_session_terminate_session(c->h2, code);
+	c->doom = hm_max(c->doom, DOOM_AFTER_FLUSH);
+}
+
+/* RFC 9113 section 8: what makes a request well formed. */
+static void check_head(struct sink_req *r)
+{
+	int64_t n;
+
+	r->body = (uint32_t)r->data.len;
+	if (r->authority_len && r->n_headers < SINK_MAX_HEADERS) { /* one name for both protocols */
+		uint32_t at = (uint32_t)r->data.len;
+
+		if (req_put(r, "host", 4, SINK_MAX_HEAD + 4)) {
+			r->headers[r->n_headers++] = (struct sink_header){at, 4, r->authority,
+									  r->authority_len};
+			r->body = (uint32_t)r->data.len;
+		}
+	}
+	if (!r->method_len || !r->path_len || !r->has_scheme)
+		r->malformed = !r->head_too_big;
+	for (size_t i = 0; i < r->n_headers; i++) {
+		if (r->headers[i].name_len != 14 || !hm_str_is(req_header_name(r, i), "content-length"))
+			continue;
+		if (!hm_str_i64(req_header_value(r, i), &n) || n < 0 ||
+		    (r->content_length >= 0 && r->content_length != n))
+			r->malformed = true;
+		else
+			r->content_length = n;
+	}
+}
+
+static bool on_block(struct sink_conn *c, const uint8_t *p, size_t n)
+{
+	bool request = c->block_stream > c->last_stream, bad, good;
+	struct sink_req *r = req_new(c->worker, c);
+	uint8_t f[9] = {0, 0, 0, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS};
+
+	if (!r)
+		return false;
+	r->stream_id = c->block_stream;
+	r->keep_alive = true;
+	if (!hpack_decode(c->hpack, p, n, r)) {
+		req_free(r);
+		fatal(c, NGHTTP2_COMPRESSION_ERROR);
+		return true;
+	}
+	if (request) {
+		c->last_stream = c->block_stream;
+		check_head(r);
+	}
+	bad = request ? r->malformed : !c->block_end_stream; /* trailers must end the stream */
+	if (bad || !request) {
+		req_free(r);
+		r = NULL;
+	}
+	c->incoming = r;
+	f[4] = (uint8_t)(f[4] | (c->block_end_stream ? NGHTTP2_FLAG_END_STREAM : 0));
+	for (int i = 0; i < 4; i++)
+		f[5 + i] = (uint8_t)((uint32_t)c->block_stream >> (24 - 8 * i));
+	good = feed(c, f, sizeof(f));
+	if (c->incoming) /* refused or ignored by nghttp2 */
+		req_free(c->incoming);
+	c->incoming = NULL;
+	if (bad)
+		nghttp2_submit_rst_stream(c->h2, NGHTTP2_FLAG_NONE, c->block_stream, NGHTTP2_PROTOCOL_ERROR);
+	return good;
+}
+
+/* Payload of HEADERS or CONTINUATION, complete. */
+static bool on_block_frame(struct sink_conn *c, const uint8_t *p, size_t n)
+{
+	uint8_t flags = c->frame[4];
+	size_t pad = 0, skip = 0;
+
+	if (c->frame[3] == NGHTTP2_HEADERS) {
+		if (flags & NGHTTP2_FLAG_PADDED) {
+			pad = n ? p[0] : 1;
+			skip = 1;
+		}
+		if (flags & NGHTTP2_FLAG_PRIORITY)
+			skip += 5;
+		if (skip + pad > n) {
+			fatal(c, NGHTTP2_PROTOCOL_ERROR);
+			return true;
+		}
+		p += skip;
+		n -= skip + pad;
+		c->block_end_stream = flags & NGHTTP2_FLAG_END_STREAM;
+		if ((flags & NGHTTP2_FLAG_END_HEADERS))
+			return on_block(c, p, n);
+		hm_buf_reset(&c->block);
+		c->in_block = true;
+	}
+	hm_buf_put(&c->block, p, n);
+	if (c->block.err) {
+		fatal(c, NGHTTP2_ENHANCE_YOUR_CALM);
+		return true;
+	}
+	if (!(flags & NGHTTP2_FLAG_END_HEADERS))
+		return true;
+	c->in_block = false;
+	return on_block(c, (const uint8_t *)c->block.p, c->block.len);
+}
+
+static size_t frame_len(const uint8_t *f)
+{
+	return (size_t)f[0] << 16 | (size_t)f[1] << 8 | f[2];
+}
+
+/* A frame's header is here: whose is it? False when the frame breaks the order of a header block. */
+static bool on_frame_head(struct sink_conn *c)
+{
+	int32_t id = (int32_t)(((uint32_t)c->frame[5] << 24 | (uint32_t)c->frame[6] << 16 |
+				(uint32_t)c->frame[7] << 8 | c->frame[8]) &
+			       0x7fffffff);
+	bool cont = c->frame[3] == NGHTTP2_CONTINUATION;
+
+	c->frame_left = frame_len(c->frame);
+	c->frame_state = FRAME_PASS;
+	if (c->in_block && (!cont || id != c->block_stream)) {
+		fatal(c, NGHTTP2_PROTOCOL_ERROR);
+		return false;
+	}
+	/* Oversized frames and ids no client may use go to nghttp2 as they are: it knows the right error. */
+	if ((c->in_block || (c->frame[3] == NGHTTP2_HEADERS && id % 2)) &&
+	    c->frame_left <= (size_t)c->worker->knobs->conn.max_frame) {
+		c->block_stream = id;
+		c->frame_state = FRAME_BLOCK;
+	}
+	return true;
+}
+
+bool h2_input(struct sink_conn *c, const char *data, size_t n)
+{
+	const uint8_t *p = (const uint8_t *)data, *end = p + n,
+		      *run = p; /* run: bytes nghttp2 shall see, from here to p */
+
+	while (p < end && c->doom == DOOM_NONE) {
+		size_t m;
+
+		switch (c->frame_state) {
+		case FRAME_HEAD:
+			m = hm_min((size_t)(end - p), 9 - c->frame_have);
+			if (m < 9 && c->frame_have == 0 && !feed(c, run, (size_t)(p - run)))
+				return false;
+			memcpy(c->frame + c->frame_have, p, m);
+			if (m < 9) { /* split: the header is given to nghttp2 from c->frame */
+				c->frame_have += m;
+				p += m;
+				run = p;
+				if (c->frame_have < 9)
+					return true;
+				c->frame_have = 0;
+				if (!on_frame_head(c))
+					return true;
+				if (c->frame_state == FRAME_PASS && !feed(c, c->frame, 9))
+					return false;
+			} else {
+				if (!on_frame_head(c))
+					return feed(c, run, (size_t)(p - run));
+				if (c->frame_state == FRAME_BLOCK && !feed(c, run, (size_t)(p - run)))
+					return false;
+				p += 9;
+				if (c->frame_state == FRAME_BLOCK)
+					run = p;
+			}
+			if (c->frame_state == FRAME_PASS && c->frame_left == 0)
+				c->frame_state = FRAME_HEAD;
+			else if (c->frame_state == FRAME_BLOCK && c->frame_left == 0) {
+				c->frame_state = FRAME_HEAD;
+				if (!on_block_frame(c, p, 0))
+					return false;
+			}
+			break;
+		case FRAME_MAGIC:
+		case FRAME_PASS:
+			m = hm_min((size_t)(end - p), c->frame_left);
+			p += m;
+			c->frame_left -= m;
+			if (c->frame_left == 0)
+				c->frame_state = FRAME_HEAD;
+			break;
+		case FRAME_BLOCK:
+			m = hm_min((size_t)(end - p), c->frame_left);
+			if (m < c->frame_left || c->part.len) { /* split over reads */
+				hm_buf_put(&c->part, p, m);
+				if (c->part.err)
+					return false;
+			}
+			c->frame_left -= m;
+			p += m;
+			run = p;
+			if (c->frame_left)
+				break;
+			c->frame_state = FRAME_HEAD;
+			if (c->part.len) {
+				if (!on_block_frame(c, (const uint8_t *)c->part.p, c->part.len))
+					return false;
+				hm_buf_reset(&c->part);
+			} else if (!on_block_frame(c, p - m, m)) {
+				return false;
+			}
+			break;
+		}
+	}
+	return feed(c, run, (size_t)(p - run));
 }
 
 size_t h2_fill(struct sink_conn *c, char *buf, size_t cap)
@@ -308,6 +482,8 @@ bool h2_finished(struct sink_conn *c)
 void h2_stop(struct sink_conn *c)
 {
 	nghttp2_session_del(c->h2);
+	free(c->hpack);
+	c->hpack = NULL;
 	c->h2 = NULL;
 }
 
@@ -319,13 +495,13 @@ int h2_worker_init(struct sink_worker *w)
 		return -1;
 	w->h2_callbacks = cb;
 	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	if (nghttp2_option_new(&w->h2_option) != 0)
 		return -1;
 	nghttp2_option_set_no_closed_streams(w->h2_option, 1);
+	nghttp2_option_set_no_http_messaging(w->h2_option, 1);
 	/* A client with deadlines cancels in bursts; that is its right here. */
 	nghttp2_option_set_stream_reset_rate_limit(w->h2_option, 1000000, 1000000);
 	return 0;

@@ -14,6 +14,7 @@
 
 #include "cert.h"
 #include "control.h"
+#include "hpack.h"
 #include "recent.h"
 #include "script.h"
 #include "tokens.h"
@@ -297,6 +298,7 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	hpack_global_init();
 	hm_err_clear(&e);
 	acceptors[0] = (struct acceptor){.sink = &sink, .fd = -1, .tls = false};
 	acceptors[1] = (struct acceptor){.sink = &sink, .fd = -1, .tls = true};

@@ -130,15 +130,16 @@ static void refuse(struct sink_req *r, int status, const char *reason, uint64_t 
 
 static bool token_form(struct hm_str t)
 {
+	unsigned bad = 0;
+
 	if (t.len < 64 || t.len > 200 || t.len % 2)
 		return false;
 	for (size_t i = 0; i < t.len; i++) {
-		char c = t.p[i];
+		unsigned char c = (unsigned char)t.p[i], low = (unsigned char)(c | 0x20);
 
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')))
-			return false;
+		bad |= (unsigned)!((unsigned char)(c - '0') < 10 || (unsigned char)(low - 'a') < 6);
 	}
-	return true;
+	return bad == 0;
 }
 
 static bool is_uuid(struct hm_str s)
@@ -207,28 +208,28 @@ struct fields { /* one walk over the headers */
 	bool duplicate;
 };
 
+static struct hm_str *field_for(struct fields *f, struct hm_str name)
+{
+	switch (name.len) {
+	case 7: return hm_str_is(name, "apns-id") ? &f->id : NULL;
+	case 10: return hm_str_is(name, "apns-topic") ? &f->topic : NULL;
+	case 13:
+		return hm_str_is(name, "authorization")	  ? &f->auth
+		       : hm_str_is(name, "apns-priority") ? &f->priority
+							  : NULL;
+	case 14: return hm_str_is(name, "apns-push-type") ? &f->type : NULL;
+	case 15: return hm_str_is(name, "apns-expiration") ? &f->expiration : NULL;
+	case 16: return hm_str_is(name, "apns-collapse-id") ? &f->collapse : NULL;
+	default: return NULL;
+	}
+}
+
 static void collect(const struct sink_req *r, struct fields *f)
 {
 	memset(f, 0, sizeof(*f));
 	for (size_t i = 0; i < r->n_headers; i++) {
-		struct hm_str name = req_header_name(r, i), *to = NULL;
+		struct hm_str *to = field_for(f, req_header_name(r, i));
 
-		if (hm_str_is(name, "authorization"))
-			to = &f->auth;
-		else if (name.len < 7 || memcmp(name.p, "apns-", 5) != 0)
-			continue;
-		else if (hm_str_is(name, "apns-topic"))
-			to = &f->topic;
-		else if (hm_str_is(name, "apns-push-type"))
-			to = &f->type;
-		else if (hm_str_is(name, "apns-priority"))
-			to = &f->priority;
-		else if (hm_str_is(name, "apns-expiration"))
-			to = &f->expiration;
-		else if (hm_str_is(name, "apns-collapse-id"))
-			to = &f->collapse;
-		else if (hm_str_is(name, "apns-id"))
-			to = &f->id;
 		if (!to)
 			continue;
 		f->duplicate |= to->p != NULL;
@@ -288,9 +289,16 @@ static void put_id(struct sink_req *r, struct sink_worker *w, struct hm_str give
 	}
 	a = sink_rand(w);
 	b = sink_rand(w);
-	snprintf(text, sizeof(text), "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32),
-		 (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xfff, (unsigned)(b >> 48 & 0x3fff) | 0x8000,
-		 (unsigned long long)b & 0xffffffffffff);
+	for (size_t i = 0, bit = 0; i < 36; i++) {
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			text[i] = '-';
+			continue;
+		}
+		text[i] = "0123456789abcdef"[(bit < 64 ? a >> bit : b >> (bit - 64)) & 15];
+		bit += 4;
+	}
+	text[14] = '4';
+	text[36] = '\0';
 	reply_header_copy(r, HM_STR("apns-id"), hm_str_c(text));
 }
 

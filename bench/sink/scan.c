@@ -15,23 +15,32 @@ static bool is_hex(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
+/* 0 = plain; 1 = ends the run: quote, backslash, control; 2 = not ASCII */
+static const unsigned char kind[256] = {
+	[0 ... 0x1f] = 1,
+	['"'] = 1,
+	['\\'] = 1,
+	[0x80 ... 0xff] = 2,
+};
+
 /* p behind the opening quote; returns behind the closing one, NULL when bad. */
 static const char *check_string(const char *p, const char *end, bool *high)
 {
-	while (p < end) {
-		unsigned char c = (unsigned char)*p;
+	unsigned seen = 0;
 
+	for (;;) {
+		unsigned char c;
+
+		while (p < end && kind[(unsigned char)*p] != 1)
+			seen |= kind[(unsigned char)*p++];
+		if (seen)
+			*high = true;
+		if (p == end)
+			return NULL;
+		c = (unsigned char)*p;
 		if (c == '"')
 			return p + 1;
-		if (c < 0x20)
-			return NULL;
-		if (c >= 0x80)
-			*high = true;
-		if (c != '\\') {
-			p++;
-			continue;
-		}
-		if (end - p < 2)
+		if (c != '\\' || end - p < 2)
 			return NULL;
 		if (p[1] == 'u') {
 			if (end - p < 6 || !is_hex(p[2]) || !is_hex(p[3]) || !is_hex(p[4]) || !is_hex(p[5]))
@@ -43,7 +52,6 @@ static const char *check_string(const char *p, const char *end, bool *high)
 			return NULL;
 		}
 	}
-	return NULL;
 }
 
 static const char *digits(const char *p, const char *end)

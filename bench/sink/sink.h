@@ -84,6 +84,9 @@ struct sink_req {
 	bool stalled;		 /* never answered, on purpose */
 	uint32_t path, path_len; /* whole target, query included */
 	uint32_t method, method_len;
+	uint32_t authority, authority_len; /* HTTP/2; HTTP/1.1 has header host */
+	bool has_scheme, malformed;	   /* HTTP/2 */
+	int64_t content_length;		   /* HTTP/2: as announced, -1 = not */
 	uint32_t body, body_len;
 	uint64_t sent;	/* bytes of the reply's body made into frames */
 	bool head_sent; /* HTTP/1.1: status line and headers were made */

@@ -70,6 +70,9 @@ struct sink_req *req_new(struct sink_worker *w, struct sink_conn *c)
 	r->n_headers = 0;
 	r->head_too_big = r->body_too_big = r->keep_alive = r->head_method = false;
 	r->deferred = r->stalled = r->head_sent = false;
+	r->has_scheme = r->malformed = false;
+	r->authority = r->authority_len = 0;
+	r->content_length = -1;
 	r->path = r->path_len = r->method = r->method_len = r->body = r->body_len = 0;
 	r->sent = 0;
 	r->profile = 0;
