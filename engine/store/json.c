@@ -1,5 +1,5 @@
 /*
- * json.c - a message as the API shows it
+ * json.c - messages and balances as the API shows them
  */
 #include "base/clock.h"
 #include "store/ledger.h"
@@ -83,4 +83,29 @@ void hm_ledger_msg_json(const struct hm_ledger_msg *m, struct hm_buf *b)
 		put_attempt(b, &m->attempts[i]);
 	}
 	hm_buf_lit(b, "]}");
+}
+
+static void put_number(struct hm_buf *b, const char *key, uint64_t v)
+{
+	put_key(b, key);
+	hm_buf_u64(b, v);
+}
+
+void hm_ledger_balance_json(const struct hm_ledger_balance *r, bool is_total, struct hm_buf *b)
+{
+	hm_buf_putc(b, '{');
+	if (!is_total)
+		put_text(b, "campaign", r->campaign);
+	put_number(b, "accepted", r->accepted);
+	for (int s = 0; s < HM_ST_COUNT; s++)
+		if (hm_state_final((enum hm_state)s) && s != HM_ST_DELIVERED)
+			put_number(b, hm_state_name((enum hm_state)s),
+				   hm_ledger_balance_of(r, (enum hm_state)s));
+	put_number(b, "pending", r->pending);
+	put_number(b, "delivered", r->by_state[HM_ST_DELIVERED]);
+	put_number(b, "unknown_attempts", r->unknown_attempts);
+	put_number(b, "repeats", r->repeats);
+	put_key(b, "balanced");
+	hm_buf_puts(b, hm_ledger_balanced(r) ? HM_STR("true") : HM_STR("false"));
+	hm_buf_putc(b, '}');
 }

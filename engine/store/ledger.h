@@ -146,6 +146,8 @@ uint64_t hm_ledger_balance_of(const struct hm_ledger_balance *b, enum hm_state s
 /* Recounts from the records, checks every checksum and every message's history, and compares with the
  * counters: 0 when all agree, HM_ESTORE with the first difference otherwise. */
 int hm_ledger_verify(struct hm_ledger *l, struct hm_err *e) HM_MUSTCHECK;
+/* JSON of a balance as GET /v1/report shows it; the row of the total has no campaign. */
+void hm_ledger_balance_json(const struct hm_ledger_balance *b, bool is_total, struct hm_buf *out);
 /* JSON of a message as GET /v1/messages/{id} shows it. */
 void hm_ledger_msg_json(const struct hm_ledger_msg *m, struct hm_buf *out);
 
