@@ -154,9 +154,6 @@ HM_SETTING(wire, ca_file, STR, "", 0, 512, RELOAD, NULL,
 HM_SETTING(wire, tls_verify, BOOL, "true", 0, 0, RELOAD, NULL,
 	   "Verify certificates and host names of providers. false only against a test double.")
 HM_SETTING(wire, tls_min, ENUM, "1.2", 0, 0, RELOAD, "1.2|1.3", "Lowest TLS version to speak.")
-HM_SETTING(wire, allow_private, BOOL, "false", 0, 0, RELOAD, NULL,
-	   "Allow recipients and callbacks that are URLs (webhooks) to point at loopback, private and link-local addresses. "
-	   "true only for tests or when all receivers are your own.")
 HM_SECTION_END(wire)
 
 HM_SECTION(ledger, "What became of every message and attempt, on local disk.")

@@ -33,6 +33,40 @@ static void test_samples_load(void **state)
 	hm_config_unref(defaults);
 }
 
+/* The examples of channels and routes, taken out of their comments, are valid as well. References stay
+ * unresolved here: the files they name are not on this machine. */
+static void test_examples_load(void **state)
+{
+	struct hm_config *cfg = NULL;
+	char line[512];
+	bool examples = false;
+	struct hm_buf text;
+	FILE *f = fopen(SAMPLE, "r");
+
+	assert_non_null(f);
+	hm_buf_init(&text, 1 << 20);
+	while (fgets(line, sizeof(line), f)) {
+		struct hm_str s = hm_str_c(line);
+
+		if (hm_str_is(s, "channels: {}\n") || hm_str_is(s, "routes: {}\n")) {
+			examples = true;
+			hm_buf_puts(&text, hm_str_n(s.p, s.len - 4));
+			hm_buf_putc(&text, '\n');
+			continue;
+		}
+		if (examples && hm_str_starts(s, HM_STR("#  ")))
+			s = hm_str_n(s.p + 1, s.len - 1);
+		for (size_t i = 0; i < s.len; i++)
+			hm_buf_putc(&text, s.p[i] == '$' ? '_' : s.p[i]);
+	}
+	fclose(f);
+	assert_int_equal(hm_config_load_text("sample", hm_buf_str(&text), NULL, &cfg, show_error, NULL), 0);
+	assert_true(cfg->n_channels >= 2);
+	assert_true(cfg->n_routes >= 2);
+	hm_config_unref(cfg);
+	hm_buf_fini(&text);
+}
+
 /* Every option stands in the sample, with its default and under a comment. */
 static void test_sample_is_complete(void **state)
 {
@@ -122,9 +156,8 @@ static void test_table_is_documented(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_samples_load),
-		cmocka_unit_test(test_sample_is_complete),
-		cmocka_unit_test(test_sample_explains),
+		cmocka_unit_test(test_samples_load),	    cmocka_unit_test(test_examples_load),
+		cmocka_unit_test(test_sample_is_complete),  cmocka_unit_test(test_sample_explains),
 		cmocka_unit_test(test_table_is_documented),
 	};
 
