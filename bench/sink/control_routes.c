@@ -23,7 +23,8 @@ static void fail_err(struct control_reply *r, const struct hm_err *e)
 	char text[640];
 
 	hm_err_format(e, text, sizeof(text));
-	fail(r, hm_err_http(e->code), text);
+	/* What the engine calls a wrong configuration is, here, a wrong request. */
+	fail(r, e->code == HM_ECONFIG ? 400 : hm_err_http(e->code), text);
 }
 
 static void ok(struct control_reply *r)

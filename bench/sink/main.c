@@ -307,6 +307,8 @@ int main(int argc, char **argv)
 	rc = sink_profiles_init(&o, &e);
 	if (rc) { /* a bad key or secret is a bad flag */
 		fprintf(stderr, "hermod-sink: %s\n", e.text);
+		sink_profiles_fini();
+		uv_loop_close(&loop);
 		return 2;
 	}
 	rc = make_parts(&o, &e);

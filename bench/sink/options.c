@@ -84,13 +84,18 @@ static void help(void)
 		else if (r->type == T_LIST)
 			snprintf(def, sizeof(def), " (may be repeated)");
 		snprintf(doc, sizeof(doc), "%s%s", r->doc, def);
-		printf("%-34s", left);
+		if (strlen(left) > 33)
+			printf("%s\n%34s", left, "");
+		else
+			printf("%-34s", left);
 		print_folded(doc, 34, 34);
 	}
 	printf("  %-32sthis text\n  %-32sthe version\n\nProfiles (all at once, chosen by path):\n", "--help",
 	       "--version");
-	for (unsigned i = 1; i < sink_profile_count(); i++)
-		printf("  %-10s%s\n", sink_profile_name(i), sink_profile_get(i)->what);
+	for (unsigned i = 1; i < sink_profile_count(); i++) {
+		printf("  %-10s", sink_profile_name(i));
+		print_folded(sink_profile_get(i)->what, 12, 12);
+	}
 	printf("\nExample:\n  hermod-sink --tls-listen 127.0.0.1:8443 --control 127.0.0.1:8099 --cert-dir "
 	       "./certs\n"
 	       "  curl --cacert certs/ca.pem https://localhost:8443/echo\n"

@@ -6,6 +6,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hyperframe.frame
 
 
 class Closed(Exception):
@@ -23,11 +24,20 @@ class H2:
         self.sock = sock
         self.conn = h2.connection.H2Connection(h2.config.H2Configuration(
             header_encoding="utf-8", validate_outbound_headers=check, normalize_outbound_headers=check))
+        # The h2 package treats GOAWAY as the end; streams below last_stream_id still finish.
+        self.conn._frame_dispatch_table[hyperframe.frame.GoAwayFrame] = self.on_goaway
         self.conn.initiate_connection()
         if settings:
             self.conn.update_settings(settings)
         self.events = []
         self.flush()
+
+    @staticmethod
+    def on_goaway(frame):
+        e = h2.events.ConnectionTerminated()
+        e.error_code, e.last_stream_id = frame.error_code, frame.last_stream_id
+        e.additional_data = frame.additional_data
+        return [], [e]
 
     def flush(self):
         data = self.conn.data_to_send()
@@ -87,7 +97,7 @@ class H2:
         try:
             while True:
                 self.pump()
-        except (Closed, ConnectionError, ssl.SSLError):
+        except (Closed, OSError):
             return
 
     def close(self):
