@@ -79,8 +79,14 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 
 static void follow(struct hm_control *c)
 {
-	const struct hm_str argv[] = {HM_STR("XREAD"),	 HM_STR("COUNT"),   HM_STR("1000"),		HM_STR("BLOCK"),
-				      HM_STR(BLOCK_MS), HM_STR("STREAMS"), hm_str_n(c->key, c->key_len), hm_str_c(c->last)};
+	const struct hm_str argv[] = {HM_STR("XREAD"),
+				      HM_STR("COUNT"),
+				      HM_STR("1000"),
+				      HM_STR("BLOCK"),
+				      HM_STR(BLOCK_MS),
+				      HM_STR("STREAMS"),
+				      hm_str_n(c->key, c->key_len),
+				      hm_str_c(c->last)};
 
 	if (c->busy || c->stopped || !hm_redis_line_up(c->line))
 		return;

@@ -25,6 +25,7 @@
 
 #define EMBEDDED_START_MS 30000
 #define EMBEDDED_STOP_MS  10000
+#define SLOW_MS		  1000
 
 void hm_print_error(void *arg, const struct hm_err *e)
 {
@@ -70,15 +71,10 @@ void hm_engine_wire_opts(const struct hm_settings *s, struct hm_wire_opts *o)
 	};
 }
 
-void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_str data_dir, char *dir, size_t cap,
-			   struct hm_ledger_opts *o)
+void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_ledger_opts *o)
 {
-	if (s->ledger.dir.len > 0)
-		snprintf(dir, cap, "%.*s", HM_STRF(s->ledger.dir));
-	else
-		snprintf(dir, cap, "%.*s/ledger", HM_STRF(data_dir));
 	*o = (struct hm_ledger_opts){
-		.dir = hm_str_c(dir),
+		.dir = s->ledger.dir,
 		.sync = s->ledger.sync.index == HM_SYNC_OFF	   ? HM_LEDGER_SYNC_OFF
 			: s->ledger.sync.index == HM_SYNC_INTERVAL ? HM_LEDGER_SYNC_INTERVAL
 								   : HM_LEDGER_SYNC_ALWAYS,
@@ -116,7 +112,6 @@ static int prepare_data_dir(struct hm_engine *en, struct hm_err *e)
 {
 	const struct hm_settings *s = &en->first_cfg->settings;
 	char path[1100];
-	FILE *f;
 
 	if (s->node.data_dir.len >= sizeof(en->data_dir))
 		return hm_err_set(e, HM_EINVAL, "node.data_dir is too long");
@@ -131,32 +126,7 @@ static int prepare_data_dir(struct hm_engine *en, struct hm_err *e)
 	if (flock(en->lock_fd, LOCK_EX | LOCK_NB) != 0)
 		return hm_err_set(e, HM_EEXIST, "another hermod uses the data directory %s (lock file %s)",
 				  en->data_dir, path);
-	if (s->node.name.len > 0) {
-		snprintf(en->node_id, sizeof(en->node_id), "%.*s", HM_STRF(s->node.name));
-		return 0;
-	}
-	/* A name of its own, made once: consumer names in Redis must survive a restart. */
-	snprintf(path, sizeof(path), "%s/node_id", en->data_dir);
-	f = fopen(path, "r");
-	if (f != NULL) {
-		bool ok = fgets(en->node_id, sizeof(en->node_id), f) != NULL;
-
-		fclose(f);
-		en->node_id[strcspn(en->node_id, "\r\n")] = '\0';
-		if (ok && en->node_id[0] != '\0')
-			return 0;
-	}
-	{
-		unsigned char rnd[6];
-
-		if (RAND_bytes(rnd, sizeof(rnd)) != 1)
-			return hm_err_set(e, HM_EIO, "no random numbers");
-		snprintf(en->node_id, sizeof(en->node_id), "n%02x%02x%02x%02x%02x%02x", rnd[0], rnd[1],
-			 rnd[2], rnd[3], rnd[4], rnd[5]);
-	}
-	f = fopen(path, "w");
-	if (f == NULL || fprintf(f, "%s\n", en->node_id) < 0 || fclose(f) != 0)
-		return hm_err_set(e, HM_EIO, "cannot write %s: %s", path, strerror(errno));
+	snprintf(en->node_id, sizeof(en->node_id), "%.*s", HM_STRF(s->node.name));
 	return 0;
 }
 
@@ -216,14 +186,13 @@ static int prepare(struct hm_engine *en, struct hm_err *e)
 	const struct hm_settings *s = &en->first_cfg->settings;
 	struct hm_ledger_opts lo;
 	struct hm_wire_opts wo;
-	char dir[1200];
 
 	raise_fd_limit();
 	if (RAND_bytes((unsigned char *)&en->boot_id, (int)sizeof(en->boot_id)) != 1)
 		return hm_err_set(e, HM_EIO, "no random numbers");
 	if (prepare_data_dir(en, e) != 0)
 		return e->code;
-	hm_engine_ledger_opts(s, hm_str_c(en->data_dir), dir, sizeof(dir), &lo);
+	hm_engine_ledger_opts(s, &lo);
 	if (hm_ledger_open(&lo, &en->ledger, e) != 0)
 		return e->code;
 	if (hm_inflight_load(hm_str_c(en->data_dir), &en->old, e) != 0)
@@ -290,6 +259,7 @@ static void take_apart(struct hm_engine *en)
 		hm_embedded_stop(en->embedded, EMBEDDED_STOP_MS, set_flag, &en->embedded_stopped);
 		loop_until(en, &en->embedded_stopped);
 	}
+	hm_timer_stop(&en->tick, &en->slow);
 	hm_mailbox_close(&en->mailbox);
 	hm_tick_close(&en->tick);
 	uv_run(&en->loop, UV_RUN_DEFAULT);
@@ -304,6 +274,7 @@ static void take_apart(struct hm_engine *en)
 	free(en->shards);
 	if (en->lock_fd >= 0)
 		close(en->lock_fd);
+	hm_log_flush(true);
 	hm_stats_free_all();
 	HM_MAGIC_CLEAR(en);
 }
@@ -318,6 +289,14 @@ static void drain(struct hm_engine *en)
 	HM_INFO(CORE, "draining", HM_U("limit_ms", en->rt->cfg->settings.node.drain_timeout_ms));
 	for (uint32_t i = 0; i < en->started; i++)
 		hm_shard_drain(en->shards[i], en->rt->cfg->settings.node.drain_timeout_ms);
+}
+
+static void on_slow(struct hm_timer *t)
+{
+	struct hm_engine *en = hm_container_of(t, struct hm_engine, slow);
+
+	hm_log_flush(false); /* folded repeats */
+	hm_timer_start(&en->tick, &en->slow, SLOW_MS);
 }
 
 static void start_shard(struct hm_engine *en)
@@ -488,6 +467,8 @@ int hm_engine_run(const char *config_path, const char *const *sets)
 	if (hm_tick_init(&en->tick, &en->loop) != 0 || hm_mailbox_init(&en->mailbox, &en->tick, en) != 0)
 		hm_panic(__FILE__, __LINE__, __func__, "no memory at start");
 	hm_log_thread("thread", "control");
+	hm_timer_init(&en->slow, on_slow);
+	hm_timer_start(&en->tick, &en->slow, SLOW_MS);
 	watch_signals(en);
 	if (prepare(en, &e) != 0) {
 		hm_print_error(NULL, &e);

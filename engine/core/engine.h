@@ -49,7 +49,8 @@ struct hm_engine {
 	struct hm_inflight_old *old;
 	struct hm_shard **shards;
 	uint32_t n_shards, started, ready, ended;
-	bool failed, draining, exit_now;
+	bool failed, draining;
+	struct hm_timer slow;
 	int exit_code;
 	uv_signal_t signals[4];
 	size_t n_signals;
@@ -72,7 +73,6 @@ void hm_engine_clock(struct hm_engine *en); /* the test clock moved */
 /* Settings -> options of the parts. */
 void hm_engine_redis_opts(const struct hm_settings *s, struct hm_str url, struct hm_redis_opts *o);
 void hm_engine_wire_opts(const struct hm_settings *s, struct hm_wire_opts *o);
-void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_str data_dir, char *dir, size_t cap,
-			   struct hm_ledger_opts *o);
+void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_ledger_opts *o);
 
 #endif

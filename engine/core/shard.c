@@ -305,6 +305,7 @@ static void *run(void *arg)
 	(void)pthread_setname_np(pthread_self(), name);
 	if (s->en->first_cfg->settings.node.pin_cpus)
 		pin(s->index);
+	hm_panic_thread();
 	hm_panic_push(&printer);
 	if (uv_loop_init(&s->loop) != 0) {
 		hm_err_set(&e, HM_EIO, "cannot make an event loop");

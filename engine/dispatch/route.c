@@ -24,6 +24,9 @@ int hm_route_resolve(struct job *j, struct hm_err *e)
 	j->route = hm_config_route(j->rt->rt->cfg, j->spec.route);
 	if (j->route == NULL)
 		return hm_err_set(e, HM_ENOENT, "no route \"%.*s\"", HM_STRF(j->spec.route));
+	if (j->route->deadline_ms > 0)
+		j->expires_ms = hm_min(j->expires_ms,
+				       hm_max(j->entry_ms, j->spec.at_ms) + j->route->deadline_ms);
 	return 0;
 }
 

@@ -1,0 +1,203 @@
+"""The parts of a measurement: Redis, simulator and engine as processes, pinned to cores.
+
+Used by run.py and demo.sh. Everything lives in one folder and ends with the `with` block.
+"""
+import base64
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = Path(os.environ.get("HERMOD_BUILD", ROOT / "build" / "release"))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def cores():
+    return sorted(os.sched_getaffinity(0))
+
+
+def wait_until(check, seconds, what):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if check():
+                return
+        except OSError:
+            pass
+        time.sleep(0.02)
+    sys.exit(f"{what}: not within {seconds} s")
+
+
+def make_keys(folder):
+    """Credentials for the simulated providers."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    folder.mkdir(parents=True, exist_ok=True)
+    pem = dict(encoding=serialization.Encoding.PEM, format=serialization.PrivateFormat.PKCS8,
+               encryption_algorithm=serialization.NoEncryption())
+    if not (folder / "fcm.json").exists():
+        (folder / "apns.p8").write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(**pem))
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(**pem)
+        (folder / "fcm.pem").write_bytes(key)
+        (folder / "webhook.secret").write_text("whsec_" + base64.b64encode(os.urandom(32)).decode())
+        (folder / "fcm.json").write_text(json.dumps({
+            "type": "service_account", "project_id": "demo-project", "private_key_id": "0123456789abcdef", "private_key": key.decode(),
+            "client_email": "sender@demo-project.iam.gserviceaccount.com", "token_uri": "https://oauth2.googleapis.com/token"}))
+    return folder
+
+
+def channels_yaml(keys, ca, url):
+    """Four channels of the simulator."""
+    return f"""
+channels:
+  apns-sink:
+    adapter: push/apns
+    team_id: DEF123GHIJ
+    key_id: ABC123DEFG
+    private_key: ${{file:{keys}/apns.p8}}
+    topic: com.example.app
+    endpoint: {{url: "{url}", ca_file: "{ca}"}}
+  fcm-sink:
+    adapter: push/fcm
+    service_account: ${{file:{keys}/fcm.json}}
+    token_url: "{url}/token"
+    endpoint: {{url: "{url}", ca_file: "{ca}"}}
+  wecom-sink:
+    adapter: chat/wecom-app
+    corp_id: ww1234567890abcdef
+    secret: demo-secret
+    agent_id: 1000002
+    endpoint: {{url: "{url}", ca_file: "{ca}"}}
+  hook-sink:
+    adapter: webhook/standard
+    secret: ${{file:{keys}/webhook.secret}}
+    url: "{url}/hook/demo"
+    endpoint: {{ca_file: "{ca}"}}
+"""
+
+
+class Stack:
+    def __init__(self, folder=None, engine_cores=None, other_cores=None, shards=1, settings="", sink_args=()):
+        self.own = folder is None
+        self.dir = Path(folder or tempfile.mkdtemp(prefix="hermod-bench-"))
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.engine_cores, self.other_cores, self.shards, self.settings = engine_cores, other_cores, shards, settings
+        self.keys = make_keys(self.dir / "keys")
+        self.children, self.engine = [], None
+        self.sink = self.start_sink(sink_args)
+
+    def spawn(self, argv, where, log, **kw):
+        pin = (lambda: os.sched_setaffinity(0, where)) if where else None
+        p = subprocess.Popen([str(a) for a in argv], stderr=open(self.dir / log, "ab"), preexec_fn=pin, **kw)
+        self.children.append(p)
+        return p
+
+    def start_sink(self, args):
+        p = self.spawn([BUILD / "hermod-sink", "--tls-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
+                        "--cert-dir", self.dir / "certs", "--apns-key", self.keys / "apns.p8", "--fcm-key", self.keys / "fcm.pem",
+                        "--webhook-secret", (self.keys / "webhook.secret").read_text(), "--quiet", *args],
+                       self.other_cores, "sink.log", stdout=subprocess.PIPE)
+        ready, _, _ = select.select([p.stdout], [], [], 30)
+        line = p.stdout.readline() if ready else b""
+        if not line:
+            sys.exit("hermod-sink did not start; see " + str(self.dir / "sink.log"))
+        self.ports = json.loads(line)
+        self.url, self.ca = f"https://localhost:{self.ports['tls_listen']}", self.ports["ca"]
+        return p
+
+    def start_redis(self):
+        self.redis_socket = self.dir / "redis.sock"
+        p = self.spawn(["redis-server", "--port", "0", "--unixsocket", self.redis_socket, "--dir", self.dir, "--save", "", "--appendonly",
+                        "yes", "--appendfsync", "everysec", "--daemonize", "no", "--logfile", self.dir / "redis.log"],
+                       self.other_cores, "redis.err")
+
+        def up():
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(str(self.redis_socket))
+                s.sendall(b"PING\r\n")
+                return s.recv(16) == b"+PONG\r\n"
+        wait_until(up, 20, "redis-server")
+        self.redis_url = f"unix://{self.redis_socket}"
+        return p
+
+    def start_engine(self, redis_url, port=None, data_dir=None):
+        self.port = port or free_port()
+        config = self.dir / "hermod.yaml"
+        config.write_text(f"""
+node: {{data_dir: "{data_dir or self.dir / 'data'}", shards: {self.shards}}}
+redis: {{url: "{redis_url}"}}
+http: {{listen: "127.0.0.1:{self.port}", auth: "off"}}
+templates: {{dir: "{self.dir / 'templates'}"}}
+adapters: {{dir: "{ROOT / 'adapters'}"}}
+{self.settings}
+{channels_yaml(self.keys, self.ca, self.url)}""")
+        self.config = config
+        self.engine = self.spawn([BUILD / "hermod", "run", "--config", config], self.engine_cores, "engine.log")
+        wait_until(lambda: self.get("/readyz")[0] == 200 or self.engine.poll() is not None, 60, "the engine")
+        if self.engine.poll() is not None:
+            sys.exit("the engine ended:\n" + (self.dir / "engine.log").read_text()[-3000:])
+
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as r:
+                return r.status, r.read()
+        except urllib.error.HTTPError as e:
+            return e.code, e.read()
+
+    def control(self, method, path, body=None):
+        req = urllib.request.Request(f"http://127.0.0.1:{self.ports['control']}{path}", method=method,
+                                     data=json.dumps(body).encode() if body is not None else None)
+        with urllib.request.urlopen(req, timeout=60) as r:
+            return r.read()
+
+    def ledger(self):
+        return json.loads(self.control("GET", "/control/ledger"))
+
+    def bench(self, *args, quiet=False):
+        """hermod-bench on the other core; returns its JSON."""
+        pin = (lambda: os.sched_setaffinity(0, self.other_cores)) if self.other_cores else None
+        r = subprocess.run([str(BUILD / "hermod-bench"), "--redis", self.redis_url, "--http", f"http://127.0.0.1:{self.port}", "--json",
+                            "--hook-url", self.url + "/hook/demo", *(["--quiet"] if quiet else []), *map(str, args)],
+                           stdout=subprocess.PIPE, preexec_fn=pin)
+        if r.returncode != 0:
+            sys.exit(f"hermod-bench ended with {r.returncode}")
+        return json.loads(r.stdout)
+
+    def stop_engine(self):
+        code = None
+        if self.engine and self.engine.poll() is None:
+            self.engine.terminate()
+            code = self.engine.wait(60)
+        self.engine = None
+        return code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop_engine()
+        for p in reversed(self.children):
+            if p.poll() is None:
+                p.send_signal(signal.SIGTERM)
+        for p in self.children:
+            try:
+                p.wait(20)
+            except subprocess.TimeoutExpired:
+                p.kill()
+        if self.own:
+            shutil.rmtree(self.dir, ignore_errors=True)
