@@ -109,14 +109,16 @@ static bool known(void *arg, enum hm_http_name what, struct hm_str name)
 static bool is_ready(void *arg, struct hm_buf *why)
 {
 	const struct hm_shard *s = arg;
-	struct hm_err e = {0};
+	struct hm_ledger_health health;
 
 	if (s->draining) {
 		hm_buf_lit(why, "the engine is draining");
 		return false;
 	}
-	if (hm_ledger_health(s->en->ledger, &e) != 0) {
-		hm_buf_puts(why, hm_str_c(e.text));
+	hm_ledger_health(s->en->ledger, &health);
+	if (health.failing) {
+		hm_buf_lit(why, "the ledger cannot be written: ");
+		hm_buf_puts(why, hm_str_c(health.err.text));
 		return false;
 	}
 	return true;
@@ -270,7 +272,7 @@ static void pin(uint32_t index)
 	if (sched_getaffinity(0, sizeof(all), &all) != 0)
 		return;
 	nth %= CPU_COUNT(&all);
-	for (int c = 0; c < CPU_SETSIZE; c++) {
+	for (size_t c = 0; c < CPU_SETSIZE; c++) {
 		if (!CPU_ISSET(c, &all) || nth-- > 0)
 			continue;
 		CPU_ZERO(&one);
