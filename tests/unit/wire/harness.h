@@ -16,10 +16,10 @@
 #include "loop/conn.h"
 #include "wire/wire.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* each test uses some of these */
+
 #include "certs.h"
 #include "peer.h"
-
-#pragma GCC diagnostic ignored "-Wunused-function" /* each test uses some of these */
 
 static struct certs certs;
 static uv_loop_t loop;
