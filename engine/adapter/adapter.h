@@ -54,6 +54,7 @@ struct hm_channel *hm_channel_find(const struct hm_channel_set *s, struct hm_str
 /* What dispatch needs to know of a channel. */
 struct hm_channel_info {
 	struct hm_str name, adapter; /* "apns-main", "push/apns" */
+	struct hm_str dialect;	     /* how text is marked up there: "plain", "wecom-md", ... */
 	uint32_t index;		     /* place in the set: per-shard tables use it */
 	enum hm_medium medium;
 	struct hm_origin_opts origin; /* where calls go; unused when recipient_is_url */
@@ -113,7 +114,9 @@ struct hm_verdict {
 	enum hm_scope scope;	 /* whom a rate limit concerns */
 	bool refresh_credential; /* auth: get a new one, then one more try */
 	bool operator_needed;	 /* auth/config: stop the channel, a human must act */
-	uint64_t gone_since_ms;	 /* invalid_recipient: provider's timestamp (APNs 410), 0 = none */
+	bool suspect; /* invalid_recipient that a wrong setting gives to every address: look before deleting */
+	uint64_t gone_since_ms;	   /* invalid_recipient: provider's timestamp (APNs 410), 0 = none */
+	struct hm_str new_address; /* the provider's replacement for the address (ADM, Telegram), or empty */
 	struct hm_partial *partial;
 	size_t n_partial;
 };

@@ -11,6 +11,7 @@
 #define HM_ADAPTER_CRED_H
 
 #include "adapter/adapter.h"
+#include "base/list.h"
 #include "loop/mailbox.h"
 
 struct hm_cred_service; /* control thread */
@@ -35,8 +36,28 @@ void hm_cred_unwait(struct hm_cred_shard *cs, struct hm_channel *ch, struct hm_c
 /* The provider refused `token`: if it is still the current one (and older than the adapter's minimum age), it is
  * dropped and the next hm_cred_get says no until a new one is there. */
 void hm_cred_reject(struct hm_cred_shard *cs, struct hm_channel *ch, struct hm_str token);
-/* Without threads, for dry-run and tests: mints a self-signed credential (JWT) or builds the token request. */
+
+/* -- the work itself, without threads: the service, dry-run and tests use it ---------------------- */
+
+/* Signs the channel's JWT: the credential itself, or the assertion of its token request. */
 int hm_cred_mint(const struct hm_channel *ch, uint64_t wall_ms, struct hm_arena *a, struct hm_str *token_r,
 		 struct hm_err *e) HM_MUSTCHECK;
+bool hm_cred_exchanges(const struct hm_channel *ch); /* a token is asked for with a request */
+/* Builds the token request; *origin_r says where it goes. */
+int hm_cred_request(const struct hm_channel *ch, uint64_t wall_ms, struct hm_str nonce, struct hm_arena *a,
+		    struct hm_call *call, struct hm_origin_opts *origin_r, struct hm_err *e) HM_MUSTCHECK;
+/* What a mint or an answer gave. */
+struct hm_cred_result {
+	enum hm_outcome outcome;	       /* ok: token and times are set */
+	struct hm_str token;		       /* arena */
+	uint64_t refresh_at_ms, expires_at_ms; /* wall */
+	struct hm_str reason, detail;
+	uint64_t retry_after_ms;
+	bool operator_needed;
+};
+void hm_cred_judge(const struct hm_channel *ch, const struct hm_call *call, uint64_t wall_ms,
+		   struct hm_arena *a, struct hm_cred_result *r);
+/* The times of a token minted at wall_ms. */
+void hm_cred_lifetime(const struct hm_channel *ch, uint64_t wall_ms, struct hm_cred_result *r);
 
 #endif

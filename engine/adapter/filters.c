@@ -1,0 +1,671 @@
+/*
+ * filters.c - what may stand behind | in an expression (tbl_filters.h)
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "adapter/expr.h"
+#include "adapter/jsonscan.h"
+#include "base/json.h"
+
+static struct hm_val no_memory(struct hm_eval *ev)
+{
+	return hm_eval_fail(ev, HM_ENOMEM, "out of memory");
+}
+
+static struct hm_val buf_val(struct hm_eval *ev, const struct hm_buf *b)
+{
+	if (b->err)
+		return hm_eval_fail(ev, b->err, "a text grew over %u bytes", HM_VAL_MAX_TEXT);
+	return hm_val_str(hm_buf_str(b));
+}
+
+static struct hm_str arg_text(struct hm_eval *ev, const struct hm_expr *e, uint32_t i)
+{
+	struct hm_val v = hm_eval(ev, e->a[i]);
+
+	return hm_val_text(&v, ev->a);
+}
+
+/* -- text ---------------------------------------------------------------------- */
+
+static struct hm_val escaped(struct hm_eval *ev, struct hm_str s, hm_escape_fn fn)
+{
+	struct hm_buf b;
+
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	fn(&b, s);
+	return buf_val(ev, &b);
+}
+
+static void put_hex(struct hm_buf *b, struct hm_str s)
+{
+	hm_buf_hex(b, s.p, s.len);
+}
+static void put_base64(struct hm_buf *b, struct hm_str s)
+{
+	hm_buf_base64(b, s.p, s.len);
+}
+static void put_base64url(struct hm_buf *b, struct hm_str s)
+{
+	hm_buf_base64url(b, s.p, s.len);
+}
+
+static struct hm_val decoded(struct hm_eval *ev, struct hm_str s, bool hex)
+{
+	struct hm_buf b;
+
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	if (hex ? !hm_buf_unhex(&b, s) : !hm_buf_unbase64(&b, s))
+		return hm_eval_fail(ev, HM_EINVAL, "expected %s", hex ? "hex digits" : "base64");
+	return buf_val(ev, &b);
+}
+
+static struct hm_val mapped(struct hm_eval *ev, struct hm_str s, char (*fn)(char))
+{
+	char *p = hm_arena_alloc(ev->a, s.len + 1);
+
+	if (p == NULL)
+		return no_memory(ev);
+	for (size_t i = 0; i < s.len; i++)
+		p[i] = fn(s.p[i]);
+	return hm_val_str(hm_str_n(p, s.len));
+}
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+static char upper(char c)
+{
+	return c >= 'a' && c <= 'z' ? (char)(c & ~0x20) : c;
+}
+static char oneline(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f ? ' ' : c;
+}
+
+/* RFC 2047 encoded words of at most 75 characters: 45 bytes each, never cutting a code point. */
+static struct hm_val rfc2047(struct hm_eval *ev, struct hm_str s)
+{
+	struct hm_buf b;
+	size_t i;
+
+	for (i = 0; i < s.len && (unsigned char)s.p[i] >= 0x20 && (unsigned char)s.p[i] < 0x7f; i++)
+		;
+	if (i == s.len)
+		return hm_val_str(s);
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	while (s.len) {
+		size_t n = hm_utf8_cut(s, 45);
+
+		if (n == 0)
+			n = hm_min(s.len, 45u);
+		if (b.len)
+			hm_buf_putc(&b, ' ');
+		hm_buf_lit(&b, "=?UTF-8?B?");
+		hm_buf_base64(&b, s.p, n);
+		hm_buf_lit(&b, "?=");
+		s.p += n;
+		s.len -= n;
+	}
+	return buf_val(ev, &b);
+}
+
+/* Bytes of the longest prefix with at most `max` units. */
+static size_t cut_at(struct hm_str s, size_t max, bool utf16)
+{
+	size_t i = 0, units = 0, n;
+
+	while (i < s.len) {
+		uint32_t cp = hm_utf8_decode(hm_str_n(s.p + i, s.len - i), &n);
+
+		units += utf16 && cp >= 0x10000 ? 2 : 1;
+		if (units > max)
+			break;
+		i += n;
+	}
+	return i;
+}
+
+struct hm_str hm_cut(struct hm_str s, size_t max, enum hm_unit unit, struct hm_str mark, struct hm_arena *a)
+{
+	size_t room, n, mark_units;
+	char *p;
+
+	if (hm_units(s, unit) <= max)
+		return s;
+	mark_units = hm_units(mark, unit);
+	room = mark_units <= max ? max - mark_units : 0;
+	n = unit == HM_UNIT_BYTES ? hm_utf8_cut(s, room) : cut_at(s, room, unit == HM_UNIT_UTF16);
+	if (mark_units == 0 || mark_units > max)
+		return hm_str_n(s.p, n);
+	p = hm_arena_alloc(a, n + mark.len);
+	if (p == NULL)
+		return hm_str_n(s.p, n);
+	memcpy(p, s.p, n);
+	memcpy(p + n, mark.p, mark.len);
+	return hm_str_n(p, n + mark.len);
+}
+
+size_t hm_units(struct hm_str s, enum hm_unit unit)
+{
+	switch (unit) {
+	case HM_UNIT_CHARS: return hm_utf8_codepoints(s);
+	case HM_UNIT_UTF16: return hm_utf8_utf16_units(s);
+	default: return s.len;
+	}
+}
+
+int hm_unit_find(struct hm_str name)
+{
+	if (hm_str_is(name, "bytes"))
+		return HM_UNIT_BYTES;
+	if (hm_str_is(name, "chars"))
+		return HM_UNIT_CHARS;
+	return hm_str_is(name, "utf16") ? HM_UNIT_UTF16 : -1;
+}
+
+static struct hm_val cut(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
+{
+	struct hm_val max = hm_eval(ev, e->a[1]);
+	int unit = e->n > 2 ? hm_unit_find(arg_text(ev, e, 2)) : HM_UNIT_BYTES;
+	struct hm_str mark = e->n > 3 ? arg_text(ev, e, 3) : HM_STR("");
+	int64_t n;
+
+	if (unit < 0 || !hm_val_int_of(&max, &n) || n < 0)
+		return hm_eval_fail(ev, HM_EINVAL, "cut(N, 'bytes'|'chars'|'utf16', mark)");
+	return hm_val_str(hm_cut(s, (size_t)n, (enum hm_unit)unit, mark, ev->a));
+}
+
+static struct hm_val replace(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
+{
+	struct hm_str from = arg_text(ev, e, 1), to = arg_text(ev, e, 2);
+	struct hm_buf b;
+	ptrdiff_t at;
+
+	if (from.len == 0 || hm_str_find(s, from) < 0)
+		return hm_val_str(s);
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	while ((at = hm_str_find(s, from)) >= 0) {
+		hm_buf_put(&b, s.p, (size_t)at);
+		hm_buf_puts(&b, to);
+		s.p += (size_t)at + from.len;
+		s.len -= (size_t)at + from.len;
+	}
+	hm_buf_puts(&b, s);
+	return buf_val(ev, &b);
+}
+
+static bool contains(struct hm_str s, struct hm_str what)
+{
+	for (size_t i = 0; what.len <= s.len && i <= s.len - what.len; i++)
+		if (hm_str_ieq(hm_str_n(s.p + i, what.len), what))
+			return true;
+	return false;
+}
+
+bool hm_contains(struct hm_str s, struct hm_str what)
+{
+	return contains(s, what);
+}
+
+static struct hm_val with_prefix(struct hm_eval *ev, struct hm_str s, struct hm_str prefix)
+{
+	char *p;
+
+	if (hm_str_starts(s, prefix))
+		return hm_val_str(s);
+	p = hm_arena_alloc(ev->a, s.len + prefix.len + 1);
+	if (p == NULL)
+		return no_memory(ev);
+	memcpy(p, prefix.p, prefix.len);
+	if (s.len)
+		memcpy(p + prefix.len, s.p, s.len);
+	return hm_val_str(hm_str_n(p, s.len + prefix.len));
+}
+
+static struct hm_val as_uuid(struct hm_eval *ev, struct hm_str s)
+{
+	static const uint8_t groups[] = {8, 4, 4, 4, 12};
+	char *p = hm_arena_alloc(ev->a, 36);
+	size_t o = 0, i = 0;
+
+	if (s.len != 32)
+		return hm_eval_fail(ev, HM_EINVAL, "as_uuid expects 32 hex digits");
+	if (p == NULL)
+		return no_memory(ev);
+	for (size_t g = 0; g < hm_countof(groups); g++) {
+		if (g)
+			p[o++] = '-';
+		memcpy(p + o, s.p + i, groups[g]);
+		o += groups[g];
+		i += groups[g];
+	}
+	return hm_val_str(hm_str_n(p, 36));
+}
+
+bool hm_parse_offset(struct hm_str s, int *seconds_r)
+{
+	if (hm_str_is(s, "Z") || s.len == 0) {
+		*seconds_r = 0;
+		return true;
+	}
+	if (s.len != 6 || (s.p[0] != '+' && s.p[0] != '-') || s.p[3] != ':')
+		return false;
+	for (size_t i = 1; i < 6; i++)
+		if (i != 3 && (s.p[i] < '0' || s.p[i] > '9'))
+			return false;
+	*seconds_r = ((s.p[1] - '0') * 10 + (s.p[2] - '0')) * 3600 +
+		     ((s.p[4] - '0') * 10 + (s.p[5] - '0')) * 60;
+	if (s.p[0] == '-')
+		*seconds_r = -*seconds_r;
+	return true;
+}
+
+static struct hm_val time_text(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+{
+	struct hm_str pattern = arg_text(ev, e, 1);
+	char fmt[80], out[160];
+	struct tm tm;
+	int64_t s;
+	time_t when;
+	int offset = 0;
+	size_t n;
+
+	if (e->n > 2 && !hm_parse_offset(arg_text(ev, e, 2), &offset))
+		return hm_eval_fail(ev, HM_EINVAL, "time: an offset is written '+08:00'");
+	if (!hm_val_int_of(in, &s) || s < -62135596800 || s > 253402300799 || pattern.len >= sizeof(fmt))
+		return hm_eval_fail(ev, HM_EINVAL, "time expects a Unix second and a pattern");
+	memcpy(fmt, pattern.p, pattern.len);
+	fmt[pattern.len] = '\0';
+	when = (time_t)(s + offset);
+	if (gmtime_r(&when, &tm) == NULL)
+		return HM_NONE;
+	n = strftime(out, sizeof(out), fmt, &tm);
+	return hm_val_str(hm_arena_str(ev->a, hm_str_n(out, n)));
+}
+
+/* -- digests -------------------------------------------------------------------- */
+
+static struct hm_val bytes(struct hm_eval *ev, const uint8_t *p, size_t n)
+{
+	struct hm_str s = n ? hm_arena_str(ev->a, hm_str_n((const char *)p, n)) : HM_STR_NULL;
+
+	return s.p ? hm_val_str(s) : hm_eval_fail(ev, HM_EINVAL, "the digest is not available");
+}
+
+static struct hm_val digest(struct hm_eval *ev, enum hm_md md, struct hm_str s)
+{
+	uint8_t out[HM_MD_MAX];
+
+	return bytes(ev, out, hm_digest(md, s, out));
+}
+
+static struct hm_val hmac(struct hm_eval *ev, const struct hm_expr *e, enum hm_md md, struct hm_str s)
+{
+	uint8_t out[HM_MD_MAX];
+
+	return bytes(ev, out, hm_hmac(md, arg_text(ev, e, 1), e->cache_id, s, out));
+}
+
+static struct hm_val sign(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
+{
+	struct hm_str name = arg_text(ev, e, 1);
+	enum hm_sig_alg alg = hm_sig_alg_find(name);
+	struct hm_val key = hm_eval(ev, e->a[2]);
+	struct hm_buf b;
+
+	if (alg == HM_SIG_NONE || alg == HM_SIG_HS256)
+		return hm_eval_fail(ev, HM_EINVAL,
+				    "sign knows RS256, RS1, PS256, ES256 and EdDSA, not \"%.*s\"",
+				    HM_STRF(name));
+	if (key.t != HM_V_KEY)
+		return hm_eval_fail(ev, HM_EINVAL, "sign needs a private key");
+	hm_buf_init_arena(&b, ev->a, 2048);
+	if (hm_sign(key.key, alg, s, &b, ev->err) != 0) {
+		ev->rc = ev->rc ? ev->rc : HM_EINVAL;
+		return HM_NONE;
+	}
+	return buf_val(ev, &b);
+}
+
+/* -- containers ------------------------------------------------------------------ */
+
+static struct hm_val split(struct hm_eval *ev, struct hm_str s, struct hm_str sep)
+{
+	struct hm_val *v;
+	uint32_t n = 0;
+	size_t count = 1;
+
+	if (s.len == 0)
+		return (struct hm_val){.t = HM_V_LIST};
+	if (sep.len != 1)
+		return hm_eval_fail(ev, HM_EINVAL, "split expects one character");
+	for (size_t i = 0; i < s.len; i++)
+		count += s.p[i] == sep.p[0];
+	v = hm_arena_alloc(ev->a, count * sizeof(*v));
+	if (v == NULL)
+		return no_memory(ev);
+	for (;;) {
+		ptrdiff_t at = hm_str_chr(s, sep.p[0]);
+
+		v[n++] = hm_val_str(at < 0 ? s : hm_str_n(s.p, (size_t)at));
+		if (at < 0)
+			break;
+		s.p += at + 1;
+		s.len -= (size_t)at + 1;
+	}
+	return (struct hm_val){.t = HM_V_LIST, .n = n, .list = v};
+}
+
+static struct hm_val join(struct hm_eval *ev, const struct hm_val *in, struct hm_str sep)
+{
+	struct hm_buf b;
+	size_t n = hm_val_len(in);
+
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	for (size_t i = 0; i < n; i++) {
+		struct hm_val el = hm_val_at(in, i, NULL, ev->a);
+
+		if (i)
+			hm_buf_puts(&b, sep);
+		hm_val_put(&el, &b, ev->a);
+	}
+	return buf_val(ev, &b);
+}
+
+static struct hm_val string_values(struct hm_eval *ev, const struct hm_val *in)
+{
+	size_t n = hm_val_len(in);
+	struct hm_pair *p = hm_arena_alloc(ev->a, n * sizeof(*p) + 1);
+
+	if (p == NULL)
+		return no_memory(ev);
+	for (size_t i = 0; i < n; i++) {
+		struct hm_val v = hm_val_at(in, i, &p[i].name, ev->a);
+
+		p[i].v = hm_val_str(hm_val_text(&v, ev->a));
+	}
+	return (struct hm_val){.t = HM_V_MAP, .n = (uint32_t)n, .map = p};
+}
+
+static struct hm_val names_or_values(struct hm_eval *ev, const struct hm_val *in, bool names)
+{
+	size_t n = hm_val_len(in);
+	struct hm_val *v = hm_arena_alloc(ev->a, n * sizeof(*v) + 1);
+	struct hm_str key;
+
+	if (v == NULL)
+		return no_memory(ev);
+	for (size_t i = 0; i < n; i++) {
+		v[i] = hm_val_at(in, i, &key, ev->a);
+		if (names)
+			v[i] = hm_val_str(key);
+	}
+	return (struct hm_val){.t = HM_V_LIST, .n = (uint32_t)n, .list = v};
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return hm_str_cmp(((const struct hm_pair *)a)->name, ((const struct hm_pair *)b)->name);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	return hm_val_cmp(a, b);
+}
+
+static struct hm_val sorted(struct hm_eval *ev, const struct hm_val *in)
+{
+	size_t size = in->t == HM_V_MAP ? sizeof(struct hm_pair) : sizeof(struct hm_val);
+	struct hm_val r = *in;
+	void *copy;
+
+	if (in->t != HM_V_MAP && in->t != HM_V_LIST)
+		return hm_eval_fail(ev, HM_EINVAL, "sort expects pairs or a list");
+	copy = hm_arena_alloc(ev->a, in->n * size + 1);
+	if (copy == NULL)
+		return no_memory(ev);
+	if (in->n) {
+		memcpy(copy, in->t == HM_V_MAP ? (const void *)in->map : (const void *)in->list,
+		       in->n * size);
+		qsort(copy, in->n, size, in->t == HM_V_MAP ? by_name : by_value);
+	}
+	if (in->t == HM_V_MAP)
+		r.map = copy;
+	else
+		r.list = copy;
+	return r;
+}
+
+/* Pairs whose name is (or is not) among the arguments. */
+static struct hm_val chosen(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in, bool keep)
+{
+	struct hm_pair *p = hm_arena_alloc(ev->a, in->n * sizeof(*p) + 1);
+	uint32_t n = 0;
+
+	if (in->t != HM_V_MAP)
+		return hm_eval_fail(ev, HM_EINVAL, "%s expects pairs", hm_fn_name((enum hm_fn)e->id));
+	if (p == NULL)
+		return no_memory(ev);
+	for (uint32_t i = 0; i < in->n; i++) {
+		bool named = false;
+
+		for (uint32_t k = 1; k < e->n; k++)
+			named = named || hm_str_eq(in->map[i].name, arg_text(ev, e, k));
+		if (named == keep)
+			p[n++] = in->map[i];
+	}
+	return (struct hm_val){.t = HM_V_MAP, .n = n, .map = p};
+}
+
+static struct hm_val nonempty(struct hm_eval *ev, const struct hm_val *in)
+{
+	size_t n = hm_val_len(in);
+	struct hm_pair *p = hm_arena_alloc(ev->a, n * sizeof(*p) + 1);
+	struct hm_val *v = hm_arena_alloc(ev->a, n * sizeof(*v) + 1);
+	uint32_t m = 0;
+
+	if (p == NULL || v == NULL)
+		return no_memory(ev);
+	for (size_t i = 0; i < n; i++) {
+		p[m].v = v[m] = hm_val_at(in, i, &p[m].name, ev->a);
+		m += v[m].t != HM_V_NONE && !(v[m].t == HM_V_STR && v[m].s.len == 0);
+	}
+	if (in->t == HM_V_LIST)
+		return (struct hm_val){.t = HM_V_LIST, .n = m, .list = v};
+	return (struct hm_val){.t = HM_V_MAP, .n = m, .map = p};
+}
+
+static struct hm_val pairs(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+{
+	struct hm_str eq = arg_text(ev, e, 1), sep = arg_text(ev, e, 2), how = HM_STR("");
+	size_t n = hm_val_len(in);
+	struct hm_buf b;
+
+	if (e->n > 3)
+		how = arg_text(ev, e, 3);
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	for (size_t i = 0; i < n; i++) {
+		struct hm_str name, text;
+		struct hm_val v = hm_val_at(in, i, &name, ev->a);
+
+		text = hm_val_text(&v, ev->a);
+		if (i)
+			hm_buf_puts(&b, sep);
+		if (hm_str_is(how, "url"))
+			hm_buf_percent(&b, name);
+		else if (hm_str_is(how, "form"))
+			hm_buf_form(&b, name);
+		else
+			hm_buf_puts(&b, name);
+		hm_buf_puts(&b, eq);
+		if (hm_str_is(how, "url"))
+			hm_buf_percent(&b, text);
+		else if (hm_str_is(how, "form"))
+			hm_buf_form(&b, text);
+		else
+			hm_buf_puts(&b, text);
+	}
+	return buf_val(ev, &b);
+}
+
+static struct hm_val lambda(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+{
+	const struct hm_val *it = ev->it;
+	struct hm_str key = ev->key;
+	uint32_t index = ev->index, m = 0;
+	bool was_const = ev->it_const, any = false, every = true;
+	size_t n = hm_val_len(in);
+	struct hm_val *out = NULL, r;
+
+	if (e->id == HM_FN_MAP || e->id == HM_FN_FILTER) {
+		out = hm_arena_alloc(ev->a, n * sizeof(*out) + 1);
+		if (out == NULL)
+			return no_memory(ev);
+	}
+	ev->it_const = false;
+	for (size_t i = 0; i < n && ev->rc == 0; i++) {
+		struct hm_val el = hm_val_at(in, i, &ev->key, ev->a);
+		bool yes;
+
+		ev->it = &el;
+		ev->index = (uint32_t)i;
+		r = hm_eval(ev, e->a[1]);
+		yes = hm_val_true(&r);
+		any = any || yes;
+		every = every && yes;
+		if (e->id == HM_FN_MAP && r.t != HM_V_NONE)
+			out[m++] = r;
+		else if (e->id == HM_FN_FILTER && yes)
+			out[m++] = el;
+	}
+	ev->it = it;
+	ev->key = key;
+	ev->index = index;
+	ev->it_const = was_const;
+	if (e->id == HM_FN_ANY)
+		return hm_val_bool(any);
+	if (e->id == HM_FN_EVERY)
+		return hm_val_bool(n > 0 && every);
+	return (struct hm_val){.t = HM_V_LIST, .n = m, .list = out};
+}
+
+/* -- dispatch --------------------------------------------------------------------- */
+
+/* Those that say something about a missing value too. */
+static struct hm_val of_none(struct hm_eval *ev, const struct hm_expr *e)
+{
+	switch ((enum hm_fn)e->id) {
+	case HM_FN_STARTS:
+	case HM_FN_ENDS:
+	case HM_FN_CONTAINS:
+	case HM_FN_BOOL:
+	case HM_FN_ANY:
+	case HM_FN_EVERY: return hm_val_bool(false);
+	case HM_FN_LEN:
+	case HM_FN_CHARS: return hm_val_int(0);
+	case HM_FN_REQUIRE: {
+		struct hm_str what = arg_text(ev, e, 1);
+
+		return hm_eval_fail(ev, HM_EINVAL, "%.*s is missing", HM_STRF(what));
+	}
+	default: return HM_NONE;
+	}
+}
+
+struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
+{
+	struct hm_val in = hm_eval(ev, e->a[0]);
+	struct hm_str s;
+	int64_t i;
+
+	if (in.t == HM_V_NONE)
+		return of_none(ev, e);
+	switch ((enum hm_fn)e->id) { /* those that look at more than text */
+	case HM_FN_INT:
+		if (!hm_val_int_of(&in, &i))
+			return hm_eval_fail(ev, HM_EINVAL, "a whole number is expected");
+		return hm_val_int(i);
+	case HM_FN_BOOL:
+		if (in.t == HM_V_STR && (hm_str_is(in.s, "false") || hm_str_is(in.s, "0")))
+			return hm_val_bool(false);
+		return hm_val_bool(hm_val_true(&in));
+	case HM_FN_JOIN: return join(ev, &in, arg_text(ev, e, 1));
+	case HM_FN_FIRST: return hm_val_at(&in, 0, NULL, ev->a);
+	case HM_FN_LAST: {
+		size_t n = hm_val_len(&in);
+
+		return n ? hm_val_at(&in, n - 1, NULL, ev->a) : HM_NONE;
+	}
+	case HM_FN_LEN: return hm_val_int(in.t == HM_V_STR ? (int64_t)in.s.len : (int64_t)hm_val_len(&in));
+	case HM_FN_STRING_VALUES: return string_values(ev, &in);
+	case HM_FN_VALUES: return names_or_values(ev, &in, false);
+	case HM_FN_KEYS: return names_or_values(ev, &in, true);
+	case HM_FN_TIME: return time_text(ev, e, &in);
+	case HM_FN_SORT: return sorted(ev, &in);
+	case HM_FN_WITHOUT: return chosen(ev, e, &in, false);
+	case HM_FN_ONLY: return chosen(ev, e, &in, true);
+	case HM_FN_NONEMPTY: return nonempty(ev, &in);
+	case HM_FN_PAIRS: return pairs(ev, e, &in);
+	case HM_FN_MAP:
+	case HM_FN_FILTER:
+	case HM_FN_ANY:
+	case HM_FN_EVERY: return lambda(ev, e, &in);
+	case HM_FN_REQUIRE:
+		return hm_val_true(&in) || in.t == HM_V_INT || in.t == HM_V_BOOL ? in : of_none(ev, e);
+	case HM_FN_JSON: {
+		struct hm_buf b;
+
+		hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+		hm_val_json(&in, &b);
+		return buf_val(ev, &b);
+	}
+	default: break;
+	}
+	s = hm_val_text(&in, ev->a);
+	switch ((enum hm_fn)e->id) {
+	case HM_FN_FROM_JSON: return hm_json_check(s) ? hm_val_of_json(s, ev->a) : HM_NONE;
+	case HM_FN_PCT: return escaped(ev, s, hm_buf_percent);
+	case HM_FN_FORM: return escaped(ev, s, hm_buf_form);
+	case HM_FN_XML: return escaped(ev, s, hm_buf_xml);
+	case HM_FN_HTML: return escaped(ev, s, hm_buf_html);
+	case HM_FN_BASE64: return escaped(ev, s, put_base64);
+	case HM_FN_BASE64URL: return escaped(ev, s, put_base64url);
+	case HM_FN_HEX: return escaped(ev, s, put_hex);
+	case HM_FN_UNBASE64: return decoded(ev, s, false);
+	case HM_FN_UNHEX: return decoded(ev, s, true);
+	case HM_FN_LOWER: return mapped(ev, s, lower);
+	case HM_FN_UPPER: return mapped(ev, s, upper);
+	case HM_FN_ONELINE: return mapped(ev, s, oneline);
+	case HM_FN_TRIM: return hm_val_str(hm_str_trim(s));
+	case HM_FN_RFC2047: return rfc2047(ev, s);
+	case HM_FN_CUT: return cut(ev, e, s);
+	case HM_FN_REPLACE: return replace(ev, e, s);
+	case HM_FN_UNPREFIX: {
+		struct hm_str p = arg_text(ev, e, 1);
+
+		return hm_val_str(hm_str_starts(s, p) ? hm_str_n(s.p + p.len, s.len - p.len) : s);
+	}
+	case HM_FN_PREFIX: return with_prefix(ev, s, arg_text(ev, e, 1));
+	case HM_FN_STARTS: return hm_val_bool(hm_str_starts(s, arg_text(ev, e, 1)));
+	case HM_FN_ENDS: return hm_val_bool(hm_str_ends(s, arg_text(ev, e, 1)));
+	case HM_FN_CONTAINS: return hm_val_bool(contains(s, arg_text(ev, e, 1)));
+	case HM_FN_SPLIT: return split(ev, s, arg_text(ev, e, 1));
+	case HM_FN_CHARS: return hm_val_int((int64_t)hm_utf8_codepoints(s));
+	case HM_FN_STR: return hm_val_str(s);
+	case HM_FN_UUIDF: return as_uuid(ev, s);
+	case HM_FN_MD5: return digest(ev, HM_MD_MD5, s);
+	case HM_FN_SHA1: return digest(ev, HM_MD_SHA1, s);
+	case HM_FN_SHA256: return digest(ev, HM_MD_SHA256, s);
+	case HM_FN_SHA512: return digest(ev, HM_MD_SHA512, s);
+	case HM_FN_HMAC_MD5: return hmac(ev, e, HM_MD_MD5, s);
+	case HM_FN_HMAC_SHA1: return hmac(ev, e, HM_MD_SHA1, s);
+	case HM_FN_HMAC_SHA256: return hmac(ev, e, HM_MD_SHA256, s);
+	case HM_FN_HMAC_SHA512: return hmac(ev, e, HM_MD_SHA512, s);
+	case HM_FN_SIGN: return sign(ev, e, s);
+	default: hm_unreachable();
+	}
+}

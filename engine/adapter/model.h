@@ -1,0 +1,377 @@
+/*
+ * model.h - an adapter file and a channel, compiled
+ *
+ * Private to engine/adapter. `struct hm_adapter` is the file: everything parsed,
+ * checked, position-tagged, shared by all its channels. `struct hm_channel` is the
+ * file folded with one account's settings: what a request of this channel needs and
+ * nothing else. Both are read-only after load.
+ *
+ * The description of a request is a tree of `hm_tree`: the shape of the YAML with
+ * texts and expressions at the leaves. The same tree serves JSON bodies, form and
+ * query parameters, headers, multipart parts and JWT claims.
+ */
+#ifndef HM_ADAPTER_MODEL_H
+#define HM_ADAPTER_MODEL_H
+
+#include "adapter/adapter.h"
+#include "adapter/expr.h"
+#include "base/obj.h"
+#include "base/yaml.h"
+
+/* -- description of a request -------------------------------------------------- */
+
+enum hm_tree_kind {
+	HM_TREE_ABSENT,	 /* folded away */
+	HM_TREE_TEXT,	 /* tpl */
+	HM_TREE_LITERAL, /* json: ready JSON text; val: the same as a value */
+	HM_TREE_MAP,
+	HM_TREE_SEQ,
+	HM_TREE_EACH,	/* $each: list; $key, $value */
+	HM_TREE_JSON,	/* $json: child[0] as a text that holds JSON */
+	HM_TREE_CHOOSE, /* $choose: first child whose condition holds */
+};
+struct hm_tree {
+	enum hm_tree_kind kind;
+	bool keep;		 /* $keep: stays when empty */
+	bool seq;		 /* written as a list, also when folded to a literal */
+	struct hm_str name;	 /* as a member: raw name */
+	struct hm_str key;	 /* as a member: `"name":` ready to write */
+	struct hm_tpl *name_tpl; /* name with inserts */
+	struct hm_expr *cond;	 /* $if */
+	struct hm_tpl *tpl;
+	struct hm_str json;
+	struct hm_val val;
+	struct hm_tree **child;
+	uint32_t n;
+	struct hm_expr **merge; /* $merge: maps whose members follow */
+	uint32_t n_merge;
+	struct hm_str *except; /* $except: names $merge leaves out */
+	uint32_t n_except;
+	struct hm_expr *list;	    /* $each */
+	struct hm_tpl *each_key;    /* $key */
+	struct hm_tpl *file, *mime; /* $file, $type: multipart */
+	bool secret;
+	bool vary; /* a header of a new value each time: $index: false, or found out */
+};
+
+enum hm_body_kind { HM_BODY_NONE, HM_BODY_JSON, HM_BODY_FORM, HM_BODY_XML, HM_BODY_TEXT, HM_BODY_MULTIPART };
+struct hm_request {
+	struct hm_str method;
+	struct hm_tpl *url;  /* whole URL (credential requests) or NULL */
+	struct hm_tpl *path; /* behind the endpoint's own path */
+	struct hm_tree *query, *headers;
+	enum hm_body_kind body_kind;
+	struct hm_tree *body;				       /* JSON, FORM, MULTIPART */
+	struct hm_tpl *body_text;			       /* XML, TEXT */
+	hm_escape_fn encode;				       /* of form and query values */
+	struct hm_tree *sign_query, *sign_form, *sign_headers; /* added last */
+	/* made by folding */
+	struct hm_header *fixed; /* one per child of headers; value.p == NULL: computed */
+	bool typed;		 /* there is a content-type among them */
+};
+
+/* -- sections ------------------------------------------------------------------- */
+
+enum hm_setting_kind {
+	HM_SET_K_STRING,
+	HM_SET_K_INT,
+	HM_SET_K_BOOL,
+	HM_SET_K_ENUM,
+	HM_SET_K_DURATION, /* value: milliseconds */
+	HM_SET_K_URL,
+	HM_SET_K_PATH, /* file name, relative to the configuration's folder */
+	HM_SET_K_KEY,  /* private key: NAME (text) or NAME_file */
+	HM_SET_K_JSON, /* document: NAME (text) or NAME_file */
+	HM_SET_K_LIST, /* of texts */
+	HM_SET_K_MAP,  /* of texts */
+};
+struct hm_setting_decl {
+	struct hm_str name, doc, example;
+	enum hm_setting_kind kind;
+	bool required, secret, verified;
+	struct hm_val def;
+	struct hm_str *choices;
+	uint32_t n_choices;
+	int64_t min, max;
+	struct hm_expr *required_when; /* over settings */
+	int line, col;
+};
+
+struct hm_limit {
+	enum hm_var field; /* TITLE, BODY, SHORT, URL, IMAGE */
+	struct hm_expr *max, *when;
+	enum hm_unit unit;
+	bool refuse; /* otherwise cut */
+	struct hm_str mark;
+};
+struct hm_check {
+	struct hm_expr *when;
+	struct hm_tpl *say;
+	enum hm_outcome outcome;
+};
+struct hm_address {
+	bool any;
+	uint8_t chars[32]; /* allowed bytes */
+	uint32_t min, max;
+	struct hm_str what; /* "64 to 200 hex digits" */
+};
+struct hm_rate {
+	enum hm_scope per;
+	uint32_t max;
+	uint64_t window_ms;
+};
+
+enum hm_pat_kind { HM_PAT_EXACT, HM_PAT_PREFIX, HM_PAT_RANGE, HM_PAT_ANY, HM_PAT_CONTAINS };
+struct hm_pat {
+	enum hm_pat_kind kind;
+	struct hm_str text;
+	int64_t lo, hi;
+};
+struct hm_pats {
+	struct hm_pat *v;
+	uint32_t n;
+};
+enum hm_wait_kind { HM_WAIT_NONE, HM_WAIT_MS, HM_WAIT_NEXT_DAY, HM_WAIT_NEXT_MONTH };
+struct hm_row {
+	struct hm_pats status, code, sub, message;
+	struct hm_str header, header_value;
+	struct hm_expr *when;
+	enum hm_outcome outcome;
+	enum hm_wait_kind wait;
+	uint64_t wait_ms;
+	enum hm_scope scope;
+	bool has_scope, refresh, operator_needed, suspect, partial;
+	struct hm_str say;
+	int line;
+};
+struct hm_rows {
+	struct hm_row *v;
+	uint32_t n;
+};
+
+enum hm_time_kind { HM_TIME_SECONDS, HM_TIME_MS, HM_TIME_EPOCH, HM_TIME_EPOCH_MS, HM_TIME_HTTP };
+struct hm_retry_source {
+	struct hm_expr *from;
+	enum hm_time_kind as;
+};
+enum hm_partial_shape {
+	HM_PARTIAL_JOINED,  /* "a|b": failed ones */
+	HM_PARTIAL_LIST,    /* ["a","b"]: failed ones */
+	HM_PARTIAL_OBJECTS, /* [{id, code}]: by id */
+	HM_PARTIAL_ORDER,   /* [{code}, ...]: by place */
+	HM_PARTIAL_BY_CODE, /* {code: ["a"]} or {code: "a,b"} */
+	HM_PARTIAL_BY_ID,   /* {id: code} */
+};
+struct hm_partial_rule {
+	struct hm_expr *from, *id, *code, *message, *when;
+	enum hm_partial_shape shape;
+	char by;
+	bool ignore_case;
+	struct hm_str reason;
+	enum hm_outcome outcome; /* without rows */
+	bool has_outcome;
+	struct hm_rows rows; /* empty: the adapter's own */
+};
+enum hm_answer_format { HM_ANSWER_JSON, HM_ANSWER_XML, HM_ANSWER_TEXT, HM_ANSWER_NONE };
+struct hm_answer {
+	enum hm_answer_format format;
+	struct hm_expr *success, *code, *sub, *message, *provider_id, *gone_since, *new_address;
+	enum hm_time_kind gone_as;
+	struct hm_rows rows;
+	struct hm_retry_source *retry;
+	uint32_t n_retry;
+	uint64_t retry_default_ms;
+	int tz_offset; /* of "next day" */
+	struct hm_partial_rule *partial;
+	uint32_t n_partial;
+};
+
+struct hm_lets {
+	struct hm_str *names;
+	const struct hm_expr **e;
+	uint32_t n;
+};
+struct hm_credential {
+	bool present;
+	struct hm_expr *when;
+	struct hm_tpl *key;
+	struct hm_lets lets;
+	/* jwt */
+	bool jwt;
+	struct hm_tpl *alg;
+	struct hm_expr *jwt_key;
+	struct hm_tree *jwt_header, *jwt_claims;
+	/* exchange */
+	bool exchange;
+	struct hm_request request;
+	struct hm_answer answer;
+	struct hm_expr *token, *expires;
+	enum hm_time_kind expires_as;
+	uint64_t lifetime_ms, refresh_ms, margin_ms, min_age_ms;
+};
+
+#define HM_ADAPTER_MAX_LETS 48
+struct hm_adapter {
+	uint32_t magic;
+	uint32_t refs;
+	struct hm_arena arena;
+	const char *file;
+	struct hm_str name, title, docs;
+	enum hm_medium medium;
+	struct hm_setting_decl *settings;
+	uint32_t n_settings;
+	/* endpoint */
+	struct hm_tpl *url, *client_cert, *client_key;
+	struct hm_expr *recipient_is_url, *https_only, *deny_private;
+	enum hm_http_version version;
+	struct hm_str *allow_hosts;
+	uint32_t n_allow_hosts, max_connections, max_streams;
+	uint64_t timeout_ms;
+	bool idempotent;
+	/* request */
+	struct hm_names names;
+	struct hm_lets lets;
+	struct hm_request send;
+	struct hm_address address;
+	struct hm_check *checks;
+	uint32_t n_checks;
+	struct hm_limit *limits;
+	uint32_t n_limits;
+	struct hm_expr *payload_bytes;
+	struct hm_expr *batch_max;
+	uint32_t batch_max_bytes;
+	struct hm_str dialect;
+	struct hm_expr *dialect_expr;
+	struct hm_rate *rates;
+	uint32_t n_rates;
+	struct hm_credential cred;
+	struct hm_answer answer;
+	const struct hm_yaml *receipts; /* read by the callback server */
+};
+
+struct hm_adapter_set {
+	uint32_t refs;
+	size_t n;
+	struct hm_adapter **v;
+};
+
+#define HM_CHANNEL_MAX_KEYS 8
+struct hm_channel {
+	uint32_t magic;
+	struct hm_channel_info info;
+	struct hm_channel_set *set;
+	const struct hm_adapter *ad;
+	struct hm_val *settings;
+	struct hm_expr **let, **cred_let;
+	uint32_t n_lets, n_cred_lets;
+	struct hm_request send;
+	struct hm_str base_path, scheme, host; /* host: with port unless it is the scheme's own */
+	bool https_only;
+	struct hm_limit *limits;
+	struct hm_check *checks;
+	struct hm_expr *payload_bytes;
+	/* credential, folded; cred_id identifies what is shared */
+	struct hm_str cred_key;
+	uint64_t cred_id;
+	enum hm_sig_alg alg;
+	struct hm_expr *jwt_key;
+	struct hm_tree *jwt_header, *jwt_claims;
+	struct hm_request token_request;
+	bool cred_jwt, cred_exchange;
+	struct hm_key *keys[HM_CHANNEL_MAX_KEYS];
+	uint32_t n_keys;
+	/* texts of secret settings, for masking */
+	struct hm_str *secrets;
+	uint32_t n_secrets;
+};
+
+/* -- load.c ---------------------------------------------------------------------- */
+
+struct hm_loader {
+	struct hm_adapter *ad;
+	hm_report_fn report;
+	void *arg;
+	size_t errors;
+	struct hm_names cred_names;
+};
+void hm_load_error(struct hm_loader *l, const struct hm_err *e);
+#define hm_load_fail(l, node, ...)                                 \
+	do {                                                       \
+		struct hm_err e_;                                  \
+		hm_err_clear(&e_);                                 \
+		hm_yaml_err((node), &e_, HM_ECONFIG, __VA_ARGS__); \
+		hm_load_error((l), &e_);                           \
+	} while (0)
+/* Adapter from a parsed file; NULL after reports. */
+struct hm_adapter *hm_adapter_load(const char *file, struct hm_str text, hm_report_fn report, void *arg);
+struct hm_adapter *hm_adapter_load_file(const char *path, hm_report_fn report, void *arg);
+void hm_adapter_unref(struct hm_adapter *ad);
+
+/* load_request.c, load_answer.c: sections. `names` and `where` as for expressions. */
+struct hm_scope_of {
+	struct hm_names *names;
+	uint32_t allowed; /* in path, query, body; headers and sign also know HM_AT_R */
+	const char *where;
+};
+void hm_load_request(struct hm_loader *l, const struct hm_yaml *map, const struct hm_scope_of *in, bool token,
+		     struct hm_request *r);
+struct hm_tree *hm_load_tree(struct hm_loader *l, const struct hm_yaml *y, const struct hm_parse *p);
+void hm_load_answer(struct hm_loader *l, const struct hm_yaml *root, struct hm_names *names,
+		    const char *where, struct hm_answer *a);
+struct hm_expr *hm_load_expr(struct hm_loader *l, const struct hm_yaml *map, const char *key,
+			     const struct hm_parse *p);
+struct hm_tpl *hm_load_tpl(struct hm_loader *l, const struct hm_yaml *map, const char *key,
+			   const struct hm_parse *p);
+struct hm_str hm_load_str(struct hm_loader *l, const struct hm_yaml *map, const char *key, const char *def);
+bool hm_load_bool(struct hm_loader *l, const struct hm_yaml *map, const char *key, bool def);
+uint64_t hm_load_duration(struct hm_loader *l, const struct hm_yaml *map, const char *key, uint64_t def);
+int64_t hm_load_int(struct hm_loader *l, const struct hm_yaml *map, const char *key, int64_t min, int64_t max,
+		    int64_t def);
+bool hm_load_known(struct hm_loader *l, const struct hm_yaml *map, const char *what, const char *const *keys);
+/* Index of the text of `node` in a NULL-terminated list; -1 after a report with a suggestion. */
+int hm_load_choice(struct hm_loader *l, const struct hm_yaml *node, const char *what,
+		   const char *const *list);
+void *hm_load_alloc(struct hm_loader *l, size_t n);
+
+/* -- tree.c ----------------------------------------------------------------------- */
+
+/* Folds a tree for a channel; the parts that are constant become JSON text. NULL: ev tells. */
+struct hm_tree *hm_tree_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_tree *n);
+/* Appends the JSON; false (and nothing appended) when there is nothing to say. */
+bool hm_tree_json(struct hm_eval *ev, const struct hm_tree *n, struct hm_buf *out);
+/* The members of a map as pairs, repeated names for lists. */
+struct hm_val hm_tree_pairs(struct hm_eval *ev, const struct hm_tree *n);
+/* One leaf as a value. */
+struct hm_val hm_tree_value(struct hm_eval *ev, const struct hm_tree *n);
+
+/* -- build.c ----------------------------------------------------------------------- */
+
+/* Serialises a request whose parts are folded: fills path, headers, body of call. base_path precedes the path. */
+int hm_request_build(struct hm_eval *ev, const struct hm_request *r, struct hm_str base_path,
+		     struct hm_call *call);
+/* Folds all parts for a channel. */
+int hm_request_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_request *from,
+		    struct hm_request *r);
+/* Evaluation for a channel without message (credential) or with. */
+void hm_eval_channel(struct hm_eval *ev, const struct hm_channel *c, struct hm_arena *a, uint64_t wall_ms,
+		     struct hm_err *e);
+/* Evaluation for a token request, with the lets of the credential. */
+int hm_channel_token_eval(struct hm_eval *ev, const struct hm_channel *c, struct hm_arena *a,
+			  uint64_t wall_ms, struct hm_str nonce, struct hm_err *e);
+
+/* -- classify.c -------------------------------------------------------------------- */
+
+void hm_answer_judge(const struct hm_answer *an, struct hm_eval *ev, struct hm_verdict *v);
+bool hm_time_of(const struct hm_val *v, enum hm_time_kind as, uint64_t wall_ms, uint64_t *delay_ms_r);
+
+/* -- channel.c ----------------------------------------------------------------------- */
+
+struct hm_channel_set *hm_channel_set_new(struct hm_adapter_set *adapters, size_t n); /* empty, room for n */
+/* One channel from its map; the set owns the memory. NULL after reports. */
+struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str name,
+				   const struct hm_adapter *ad, const struct hm_yaml *map,
+				   hm_report_fn report, void *arg);
+void hm_channel_fini(struct hm_channel *c);
+const struct hm_adapter *hm_adapter_find(const struct hm_adapter_set *s, struct hm_str name);
+
+#endif
