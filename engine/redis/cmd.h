@@ -61,6 +61,7 @@ struct hm_cmd {
 	size_t len;
 	hm_reply_fn fn; /* NULL: the caller has been told already, only the place in the order is kept */
 	void *arg;
+	uint64_t at;			/* where its bytes begin in what its connection was given */
 	uint64_t deadline_ns;		/* monotonic; HM_CMD_NO_LIMIT */
 	struct hm_redis_script *script; /* an EVALSHA that may become an EVAL */
 	int code;			/* of a failure waiting to be told */

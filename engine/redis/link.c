@@ -110,7 +110,12 @@ static void give_back(struct hm_link *l, const struct hm_err *why)
 
 	hm_list_init(&sent);
 	hm_list_init(&unsent);
-	hm_list_splice(&sent, &l->pending);
+	/* What the connection had not begun to write has not left this process. */
+	while ((n = hm_list_pop(&l->pending)) != NULL) {
+		bool out = hm_container_of(n, struct hm_cmd, node)->at < hm_conn_taken(&l->conn);
+
+		hm_list_push(out ? &sent : &unsent, n);
+	}
 	if (l->head_off > 0) /* its first bytes are out */
 		hm_list_push(&sent, hm_list_pop(&l->queue));
 	l->head_off = 0;
@@ -489,6 +494,8 @@ void hm_link_send(struct hm_link *l, struct hm_cmd *c)
 /* One byte of the first command. False when it has more. */
 static bool hand_over_byte(struct hm_link *l, struct hm_cmd *c)
 {
+	if (l->head_off == 0)
+		c->at = hm_conn_taken(&l->conn) + hm_conn_out(&l->conn)->len;
 	hm_conn_write(&l->conn, c->p + l->head_off, 1);
 	if (++l->head_off < c->len)
 		return false;
@@ -498,6 +505,7 @@ static bool hand_over_byte(struct hm_link *l, struct hm_cmd *c)
 
 static void hand_over(struct hm_link *l, struct hm_buf *out, struct hm_cmd *c)
 {
+	c->at = hm_conn_taken(&l->conn) + out->len;
 	if (c->skip > 0)
 		hm_buf_lit(out, "*1\r\n$6\r\nASKING\r\n");
 	hm_buf_put(out, c->p + l->head_off, c->len - l->head_off);
