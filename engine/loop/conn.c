@@ -19,6 +19,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -67,8 +68,20 @@ static void dial_next(struct hm_conn *c);
 
 /* -- shared buffers ------------------------------------------------------------- */
 
+/* libuv writes with write(2): a peer that went away must be an error code, not the end of the process. */
+static void ignore_sigpipe(void)
+{
+	struct sigaction sa;
+
+	if (sigaction(SIGPIPE, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
+}
+
 static bool shared_get(void)
 {
+	static pthread_once_t sigpipe_once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&sigpipe_once, ignore_sigpipe);
 	if (shared == NULL) {
 		shared = malloc(sizeof(*shared));
 		if (shared == NULL)

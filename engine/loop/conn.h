@@ -26,6 +26,8 @@
  * Time:     connect_timeout_ms covers resolving, connecting and the handshake.
  *           Nothing else times out here: idle and header timeouts are the user's timers.
  *
+ * Signals:  the first connection of the process sets SIGPIPE to be ignored, unless somebody handles it.
+ *
  * Lifetime: embedded in its owner. Threads: the tick's. Memory in steady state: none.
  * Errors:   reach the owner as the `why` of on_close: HM_ECONN (refused, unresolvable),
  *           HM_ETLS (with the reason: expired, wrong host, untrusted ...), HM_ETIMEDOUT,
