@@ -686,22 +686,18 @@ void hm_api_batch_end(struct hm_http_req *r)
 	struct batch *b = r->state;
 
 	HM_CHECK(b, BATCH_MAGIC);
-	if (b->format == BODY_NDJSON) {
-		if (b->body.len)
-			one_line(b, hm_buf_str(&b->body));
-	} else {
-		whole_body(b);
-		if (b->failed)
-			return;
-	}
-	if (b->keyed && too_many(b, b->messages))
-		return;
 	hm_http_hold(r); /* an answer may end the request while we still look at b */
-	hm_packer_flush(b->packer);
-	b->ended = true;
-	if (b->keyed)
-		submit_keyed(b);
-	else
-		maybe_done(b);
+	if (b->format != BODY_NDJSON)
+		whole_body(b);
+	else if (b->body.len)
+		one_line(b, hm_buf_str(&b->body));
+	if (!b->failed && !(b->keyed && too_many(b, b->messages))) {
+		hm_packer_flush(b->packer);
+		b->ended = true;
+		if (b->keyed)
+			submit_keyed(b);
+		else
+			maybe_done(b);
+	}
 	hm_http_release(r);
 }

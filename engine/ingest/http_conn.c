@@ -144,7 +144,7 @@ void hm_http_reply(struct hm_http_req *r, const struct hm_http_answer *a)
 	if (hm_list_first(&c->reqs) == &r->node) {
 		b = hm_conn_out(&c->conn);
 	} else {
-		hm_buf_init_arena(&r->out, &r->arena, 0);
+		hm_buf_init_arena(&r->out, &r->arena, HTTP_ANSWER_MAX + 4096);
 		b = &r->out;
 	}
 	hm_http_write_answer(r, b, a, close);
@@ -584,7 +584,7 @@ static void parse_failed(struct hm_http_conn *c, llhttp_errno_t err)
 	r->head_done = true;
 	if (c->refused) {
 		refusal(r, (enum http_refusal)c->refused);
-	} else if (err == HPE_INVALID_VERSION) {
+	} else if (err == HPE_INVALID_VERSION || err == HPE_PAUSED_H2_UPGRADE) {
 		hm_http_problem(r, HM_PROBLEM_VERSION, &info,
 				"the HTTP version is not supported; HTTP/1.1 is");
 	} else {

@@ -11,6 +11,7 @@
 #define HTTP_PIPELINE_MAX 64	      /* requests of one connection under way at once */
 #define HTTP_DISCARD_MAX  (64u << 10) /* of a body nobody wants; beyond it the connection goes */
 #define HTTP_URI_MAX	  4096
+#define HTTP_ANSWER_MAX	  (64u << 20) /* ceiling of one answer's body; batches are bounded far below */
 #define HTTP_HEADERS_MAX  100
 #define HTTP_LISTEN_MAX	  16
 #define HTTP_LOOKUPS_MAX  256 /* ledger look-ups under way per server */

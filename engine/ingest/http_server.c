@@ -8,8 +8,6 @@
 #include "base/log.h"
 #include "ingest/http_int.h"
 
-#define ANSWER_MAX (64u << 20) /* ceiling of one answer's body; batches are bounded far below */
-
 static int tls_load(const struct hm_settings *st, struct hm_tls **tls_r, struct hm_err *e)
 {
 	struct hm_tls_opts o = {.server = true,
@@ -108,9 +106,9 @@ int hm_http_server_new(const struct hm_http_deps *deps, struct hm_http_server **
 	hm_slab_init(&s->req_slab, "http request", sizeof(struct hm_http_req), 0);
 	hm_slab_init(&s->pend_slab, "http submission", hm_api_pend_size(), 0);
 	limits_load(s, deps->settings);
-	hm_buf_init(&s->mp, ANSWER_MAX);
+	hm_buf_init(&s->mp, HTTP_ANSWER_MAX);
 	hm_buf_init(&s->entry, HM_JOB_MAX_BYTES);
-	hm_buf_init(&s->body, ANSWER_MAX);
+	hm_buf_init(&s->body, HTTP_ANSWER_MAX);
 	hm_timer_init(&s->close_timer, on_close_limit);
 	for (int i = 0; i < 8; i++)
 		s->acc[i] = (char)(deps->boot_id >> (56 - 8 * i));
@@ -245,6 +243,11 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 }
 
 /* -- the end --------------------------------------------------------------------- */
+
+void *hm_http_server_arg(const struct hm_http_server *s)
+{
+	return s->deps.arg;
+}
 
 size_t hm_http_server_busy(const struct hm_http_server *s)
 {

@@ -73,6 +73,7 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 			  struct hm_err *e) HM_MUSTCHECK;
 /* /readyz says 503 and keep-alive ends with the next answer. Listening and submitting go on: the queue keeps what comes. */
 void hm_http_server_drain(struct hm_http_server *s);
+void *hm_http_server_arg(const struct hm_http_server *s);   /* deps.arg, for handlers of extra routes */
 size_t hm_http_server_busy(const struct hm_http_server *s); /* requests not yet answered */
 /* Stops listening, lets what is under way finish for at most limit_ms, then closes the rest. */
 void hm_http_server_close(struct hm_http_server *s, uint64_t limit_ms, void (*on_closed)(void *arg),
