@@ -218,7 +218,7 @@ static int pick_dir(const struct sink_options *o, const char **dir_r, struct hm_
 int cert_context(const struct sink_options *o, SSL_CTX **ctx_r, char *ca_r, size_t cap, struct hm_err *e)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-	const char *dir;
+	const char *dir = NULL;
 	int rc = 0;
 
 	*ca_r = '\0';

@@ -11,6 +11,113 @@
 
 #include <stdlib.h>
 
+/*
+ * nghttp2's memory: it allocates some six small things a request. Classes of 32
+ * bytes on free lists of the worker; a block remembers its class in front of it.
+ */
+#define MEM_CLASSES 16
+#define MEM_STEP    32u
+
+struct mem_block {
+	struct mem_block *next; /* while free */
+	size_t class;		/* MEM_CLASSES = from malloc, straight */
+};
+_Static_assert(sizeof(struct mem_block) == 16, "keeps 16-byte alignment");
+
+struct h2_mem {
+	nghttp2_mem mem;
+	struct mem_block *free[MEM_CLASSES];
+};
+
+static void *mem_malloc(size_t n, void *user)
+{
+	struct h2_mem *m = user;
+	size_t class = n ? (n - 1) / MEM_STEP : 0;
+	struct mem_block *b;
+
+	if (class < MEM_CLASSES && m->free[class]) {
+		b = m->free[class];
+		m->free[class] = b->next;
+		return b + 1;
+	}
+	b = malloc(sizeof(*b) + (class < MEM_CLASSES ? (class + 1) * MEM_STEP : n));
+	if (!b)
+		return NULL;
+	b->class = hm_min(class, (size_t)MEM_CLASSES);
+	return b + 1;
+}
+
+static void mem_free(void *p, void *user)
+{
+	struct h2_mem *m = user;
+	struct mem_block *b = p;
+
+	if (!p)
+		return;
+	b--;
+	if (b->class == MEM_CLASSES) {
+		free(b);
+		return;
+	}
+	b->next = m->free[b->class];
+	m->free[b->class] = b;
+}
+
+static void *mem_calloc(size_t n, size_t size, void *user)
+{
+	void *p;
+
+	if (size && n > SIZE_MAX / 2 / size)
+		return NULL;
+	p = mem_malloc(n * size, user);
+	if (p)
+		memset(p, 0, n * size);
+	return p;
+}
+
+static void *mem_realloc(void *p, size_t n, void *user)
+{
+	struct mem_block *b = p;
+	void *q;
+
+	if (!p)
+		return mem_malloc(n, user);
+	b--;
+	if (b->class == MEM_CLASSES && n > MEM_CLASSES * MEM_STEP) {
+		b = realloc(b, sizeof(*b) + n);
+		return b ? b + 1 : NULL;
+	}
+	if (b->class < MEM_CLASSES && n <= (b->class + 1) * MEM_STEP)
+		return p;
+	q = mem_malloc(n, user);
+	if (q) { /* from a class: all of it; shrinking from malloc: what still fits */
+		memcpy(q, p, b->class < MEM_CLASSES ? (b->class + 1) * MEM_STEP : n);
+		mem_free(p, user);
+	}
+	return q;
+}
+
+static struct h2_mem *mem_new(void)
+{
+	struct h2_mem *m = calloc(1, sizeof(*m));
+
+	if (m)
+		m->mem = (nghttp2_mem){m, mem_malloc, mem_free, mem_calloc, mem_realloc};
+	return m;
+}
+
+static void mem_delete(struct h2_mem *m)
+{
+	struct mem_block *b;
+
+	for (size_t i = 0; m && i < MEM_CLASSES; i++)
+		while ((b = m->free[i])) {
+			m->free[i] = b->next;
+			free(b);
+		}
+	free(m);
+}
+
 static struct sink_req *stream_req(struct sink_conn *c, int32_t id)
 {
 	if (c->cur && c->cur->stream_id == id)
@@ -207,7 +314,8 @@ int h2_start(struct sink_conn *c)
 	nghttp2_settings_entry e[5];
 	size_t n = 0;
 
-	if (nghttp2_session_server_new2(&c->h2, c->worker->h2_callbacks, c, c->worker->h2_option) != 0)
+	if (nghttp2_session_server_new3(&c->h2, c->worker->h2_callbacks, c, c->worker->h2_option,
+					&c->worker->h2_mem->mem) != 0)
 		return -1;
 	c->hpack = malloc(sizeof(*c->hpack));
 	if (!c->hpack)
@@ -491,6 +599,9 @@ int h2_worker_init(struct sink_worker *w)
 {
 	nghttp2_session_callbacks *cb;
 
+	w->h2_mem = mem_new();
+	if (!w->h2_mem)
+		return -1;
 	if (nghttp2_session_callbacks_new(&cb) != 0)
 		return -1;
 	w->h2_callbacks = cb;
@@ -511,4 +622,5 @@ void h2_worker_fini(struct sink_worker *w)
 {
 	nghttp2_session_callbacks_del(w->h2_callbacks);
 	nghttp2_option_del(w->h2_option);
+	mem_delete(w->h2_mem);
 }

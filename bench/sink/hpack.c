@@ -193,7 +193,7 @@ static void compact(struct hpack *h)
 	h->pos -= from;
 }
 
-static void insert(struct hpack *h, const char *both, uint32_t name_len, uint32_t value_len)
+static void insert(struct hpack *h, const char *both, uint32_t name_len, uint32_t value_len, bool good)
 {
 	uint32_t len = name_len + value_len;
 
@@ -204,13 +204,14 @@ static void insert(struct hpack *h, const char *both, uint32_t name_len, uint32_
 		compact(h);
 	memcpy(h->text + h->pos, both, len);
 	h->head = (h->head + 1) % HPACK_ENTRIES;
-	h->v[h->head] = (struct hpack_entry){h->pos, name_len, value_len};
+	h->v[h->head] = (struct hpack_entry){h->pos, name_len, value_len, good};
 	h->pos += len;
 	h->n++;
 	h->size += len + 32;
 }
 
-static bool lookup(const struct hpack *h, uint64_t index, struct hm_str *name, struct hm_str *value)
+static bool lookup(const struct hpack *h, uint64_t index, struct hm_str *name, struct hm_str *value,
+		   bool *good)
 {
 	const struct hpack_entry *e;
 
@@ -219,11 +220,13 @@ static bool lookup(const struct hpack *h, uint64_t index, struct hm_str *name, s
 	if (index <= N_STATIC) {
 		*name = statics[index - 1].name;
 		*value = statics[index - 1].value;
+		*good = true;
 		return true;
 	}
 	e = entry(h, (uint32_t)(index - N_STATIC - 1));
 	*name = hm_str_n(h->text + e->at, e->name_len);
 	*value = hm_str_n(h->text + e->at + e->name_len, e->value_len);
+	*good = e->good;
 	return true;
 }
 
@@ -284,31 +287,6 @@ static bool get_string(struct in *in, struct hm_buf *d, uint32_t *len_r)
 	return true;
 }
 
-/* The same for a value that may be the one of the last request. */
-static bool get_secret(struct hpack *h, struct in *in, struct hm_buf *d, uint32_t *len_r)
-{
-	const uint8_t *start = in->p;
-	size_t n;
-
-	if (h->memo_in && (size_t)(in->end - in->p) >= h->memo_in &&
-	    memcmp(in->p, h->memo_enc, h->memo_in) == 0) {
-		hm_buf_put(d, h->memo_dec, h->memo_out);
-		*len_r = h->memo_out;
-		in->p += h->memo_in;
-		return d->err == 0;
-	}
-	if (!get_string(in, d, len_r))
-		return false;
-	n = (size_t)(in->p - start);
-	if (n >= 32 && n <= sizeof(h->memo_enc) && *len_r <= sizeof(h->memo_dec)) {
-		memcpy(h->memo_enc, start, n);
-		memcpy(h->memo_dec, d->p + d->len - *len_r, *len_r);
-		h->memo_in = (uint32_t)n;
-		h->memo_out = *len_r;
-	}
-	return true;
-}
-
 static bool name_is_bad(struct hm_str s)
 {
 	unsigned bad = 0;
@@ -328,6 +306,33 @@ static bool value_is_bad(struct hm_str s)
 		bad = (unsigned char)(bad | ((c < 0x20) & (c != '\t')) | (c == 0x7f));
 	}
 	return bad;
+}
+
+/* The same for a value that may be the one of the last request. */
+static bool get_secret(struct hpack *h, struct in *in, struct hm_buf *d, uint32_t *len_r, bool *good_r)
+{
+	const uint8_t *start = in->p;
+	size_t n;
+
+	if (h->memo_in && (size_t)(in->end - in->p) >= h->memo_in &&
+	    memcmp(in->p, h->memo_enc, h->memo_in) == 0) {
+		hm_buf_put(d, h->memo_dec, h->memo_out);
+		*len_r = h->memo_out;
+		in->p += h->memo_in;
+		*good_r = true; /* only good ones are kept */
+		return d->err == 0;
+	}
+	if (!get_string(in, d, len_r))
+		return false;
+	n = (size_t)(in->p - start);
+	*good_r = !value_is_bad(hm_str_n(d->p + d->len - *len_r, *len_r));
+	if (*good_r && n >= 32 && n <= sizeof(h->memo_enc) && *len_r <= sizeof(h->memo_dec)) {
+		memcpy(h->memo_enc, start, n);
+		memcpy(h->memo_dec, d->p + d->len - *len_r, *len_r);
+		h->memo_in = (uint32_t)n;
+		h->memo_out = *len_r;
+	}
+	return true;
 }
 
 static bool forbidden(struct hm_str name, struct hm_str value)
@@ -372,13 +377,10 @@ static void pseudo(struct sink_req *r, struct hm_str name, uint32_t value, uint3
 	*n = len;
 }
 
-/* The field's name and value stand at `at` of r->data, one after the other. known: the name is from the static table. */
-static void take(struct sink_req *r, uint32_t at, uint32_t name_len, uint32_t value_len, bool known_name,
-		 bool known_value)
+/* The field's name and value stand at `at` of r->data, one after the other. good: free of what HTTP/2 forbids. */
+static void take(struct sink_req *r, uint32_t at, uint32_t name_len, uint32_t value_len, bool good)
 {
-	struct hm_str name = hm_str_n(r->data.p + at, name_len),
-		      value = hm_str_n(name.p + name_len, value_len);
-	bool is_pseudo = name_len && name.p[0] == ':';
+	struct hm_str name = hm_str_n(r->data.p + at, name_len);
 
 	if (r->data.len > SINK_MAX_HEAD || r->n_headers == SINK_MAX_HEADERS)
 		r->head_too_big = true;
@@ -386,16 +388,11 @@ static void take(struct sink_req *r, uint32_t at, uint32_t name_len, uint32_t va
 		r->data.len = at;
 		return;
 	}
-	if (!name_len || (!known_name && !is_pseudo && name_is_bad(name)) ||
-	    (!known_value && value_is_bad(value)))
-		r->malformed = true;
-	if (is_pseudo) {
+	r->malformed |= !good;
+	if (name_len && name.p[0] == ':')
 		pseudo(r, name, at + name_len, value_len);
-		return;
-	}
-	if (forbidden(name, value))
-		r->malformed = true;
-	r->headers[r->n_headers++] = (struct sink_header){at, name_len, at + name_len, value_len};
+	else
+		r->headers[r->n_headers++] = (struct sink_header){at, name_len, at + name_len, value_len};
 }
 
 static bool indexed(struct hpack *h, struct in *in, struct sink_req *r)
@@ -403,20 +400,21 @@ static bool indexed(struct hpack *h, struct in *in, struct sink_req *r)
 	struct hm_str name, value;
 	uint32_t at = (uint32_t)r->data.len;
 	uint64_t index;
+	bool good;
 
-	if (!get_int(in, 7, &index) || !lookup(h, index, &name, &value))
+	if (!get_int(in, 7, &index) || !lookup(h, index, &name, &value, &good))
 		return false;
 	hm_buf_puts(&r->data, name);
 	hm_buf_puts(&r->data, value);
 	if (r->data.err)
 		return false;
-	take(r, at, (uint32_t)name.len, (uint32_t)value.len, index <= N_STATIC, index <= N_STATIC);
+	take(r, at, (uint32_t)name.len, (uint32_t)value.len, good);
 	return true;
 }
 
 static bool literal(struct hpack *h, struct in *in, unsigned prefix, bool add, struct sink_req *r)
 {
-	bool never = !add && *in->p & 0x10;
+	bool never = !add && *in->p & 0x10, good_name = false, good_value;
 	struct hm_str name, value;
 	uint32_t at = (uint32_t)r->data.len, name_len, value_len;
 	uint64_t index;
@@ -424,19 +422,32 @@ static bool literal(struct hpack *h, struct in *in, unsigned prefix, bool add, s
 	if (!get_int(in, prefix, &index))
 		return false;
 	if (index) {
-		if (!lookup(h, index, &name, &value))
+		if (!lookup(h, index, &name, &value, &good_name))
 			return false;
+		good_name = index <= N_STATIC; /* a dynamic entry's value may be what is bad about it */
 		hm_buf_puts(&r->data, name);
 		name_len = (uint32_t)name.len;
 	} else if (!get_string(in, &r->data, &name_len)) {
 		return false;
 	}
-	if (!(never ? get_secret(h, in, &r->data, &value_len) : get_string(in, &r->data, &value_len)) ||
-	    r->data.err)
+	if (never) {
+		if (!get_secret(h, in, &r->data, &value_len, &good_value))
+			return false;
+	} else {
+		if (!get_string(in, &r->data, &value_len))
+			return false;
+		good_value = !value_is_bad(hm_str_n(r->data.p + at + name_len, value_len));
+	}
+	if (r->data.err)
 		return false;
+	name = hm_str_n(r->data.p + at, name_len);
+	value = hm_str_n(name.p + name_len, value_len);
+	if (!good_name)
+		good_name = name_len && (name.p[0] == ':' || !name_is_bad(name));
+	good_value = good_value && good_name && !forbidden(name, value);
 	if (add)
-		insert(h, r->data.p + at, name_len, value_len);
-	take(r, at, name_len, value_len, index && index <= N_STATIC, false);
+		insert(h, name.p, name_len, value_len, good_value);
+	take(r, at, name_len, value_len, good_value);
 	return true;
 }
 

@@ -19,6 +19,7 @@
 
 struct hpack_entry {
 	uint32_t at, name_len, value_len; /* name, then value */
+	bool good;			  /* nothing in it is forbidden in HTTP/2 */
 };
 
 struct hpack {

@@ -87,6 +87,7 @@ struct sink_worker {
 	struct sink_id ids[WORKER_IDS];
 	nghttp2_session_callbacks *h2_callbacks;
 	nghttp2_option *h2_option;
+	struct h2_mem *h2_mem;
 	llhttp_settings_t h1_settings;
 	BIO_METHOD *bio;
 	bool stopping;
