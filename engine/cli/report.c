@@ -97,15 +97,14 @@ static void print_line(size_t name_width, const size_t *width)
 
 static void print_sentence(const struct hm_ledger_balance *b)
 {
-	uint64_t sum = b->pending;
 	char text[32];
 
-	hm_number_text(b->accepted, text);
-	printf("\n%s: %s accepted", hm_ledger_balanced(b) ? "balanced" : "NOT BALANCED", text);
-	for (size_t c = 1; c < hm_countof(columns) - 1; c++)
-		sum += cell(b, &columns[c]);
-	hm_number_text(sum, text);
-	printf(" %s %s accounted for", hm_ledger_balanced(b) ? "=" : "is not", text);
+	printf("\n%s: ", hm_ledger_balanced(b) ? "balanced" : "NOT BALANCED");
+	for (size_t c = 0; c < hm_countof(columns); c++) {
+		hm_number_text(cell(b, &columns[c]), text);
+		fputs(c == 0 ? "" : c > 1 ? " + " : hm_ledger_balanced(b) ? " = " : " is not ", stdout);
+		printf("%s %s", columns[c].title, text);
+	}
 	if (b->by_state[HM_ST_DELIVERED]) {
 		hm_number_text(b->by_state[HM_ST_DELIVERED], text);
 		printf("; %s of the sent are known to be delivered", text);

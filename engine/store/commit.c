@@ -268,10 +268,17 @@ static void tell(struct hm_ledger *l, struct hm_batch *group)
 
 /* -- time ----------------------------------------------------------------------------- */
 
-static bool expired(const struct hm_ledger *l, const struct hm_seg *s, uint64_t now)
+static bool expired(struct hm_ledger *l, struct hm_seg *s, uint64_t now)
 {
-	return s != l->active && s->idx != NULL &&
-	       __atomic_load_n(&s->last_ms, __ATOMIC_RELAXED) + l->o.ttl_s * 1000ull < now;
+	bool indexed;
+
+	if (s == l->active || __atomic_load_n(&s->last_ms, __ATOMIC_RELAXED) + l->o.ttl_s * 1000ull >= now)
+		return false;
+	pthread_rwlock_rdlock(&l->lock); /* idx is set by the indexer */
+	indexed = s->idx != NULL;
+	pthread_rwlock_unlock(&l->lock);
+	/* On a full disk there may be no room for an index: it must not be in the way of making some. */
+	return indexed || hm_keepers_cancel(l, s);
 }
 
 /* Segments go from the oldest on, whole: that is all that expiry costs. */
@@ -280,12 +287,17 @@ static void expire(struct hm_ledger *l, uint64_t now)
 	struct hm_seglist *old = l->segs, *list;
 	size_t gone = 0;
 
-	pthread_rwlock_rdlock(&l->lock); /* idx is set by the indexer */
+	/* first the memory: a segment taken from the indexer has to go */
+	list = hm_seglist_new(old->n);
+	if (list == NULL)
+		return;
 	while (gone < old->n && expired(l, old->v[gone], now))
 		gone++;
-	pthread_rwlock_unlock(&l->lock);
-	if (gone == 0 || (list = hm_seglist_new(old->n - gone)) == NULL)
+	list->n = old->n - gone;
+	if (gone == 0) {
+		free(list);
 		return;
+	}
 	for (size_t i = gone; i < old->n; i++)
 		list->v[i - gone] = hm_seg_ref(old->v[i]);
 	uv_mutex_lock(&l->commit);
@@ -354,6 +366,8 @@ static void commit_group(struct hm_ledger *l, struct hm_batch *group, uint64_t b
 	}
 	l->unwritten = false;
 	__atomic_store_n(&l->active->end, l->active->end + bytes, __ATOMIC_RELEASE);
+	/* not the time of the frames: writing them may have waited for room for hours */
+	now = hm_clock_wall_ms();
 	__atomic_store_n(&l->active->last_ms, hm_max(now, l->active->last_ms), __ATOMIC_RELAXED);
 	__atomic_add_fetch(&l->active->disk, bytes, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&l->disk_bytes, bytes, __ATOMIC_RELAXED);

@@ -157,12 +157,12 @@ static int index_segment(struct hm_ledger *l, struct hm_seg *s, struct hm_err *e
 		rc = hm_idx_open(path, s->seq, &x, e);
 	if (rc < 0)
 		return rc;
+	add_disk(l, s, file_size(path), 0); /* before it can expire */
 	pthread_rwlock_wrlock(&l->lock);
 	s->idx = x;
 	s->mem = NULL;
 	pthread_rwlock_unlock(&l->lock);
 	hm_mem_free(mem);
-	add_disk(l, s, file_size(path), 0);
 	return 0;
 }
 
@@ -179,6 +179,32 @@ void hm_keepers_index(struct hm_ledger *l, struct hm_seg *s)
 	l->k_tail = s;
 	uv_mutex_unlock(&l->k_mu);
 	uv_cond_signal(&l->k_cond);
+}
+
+bool hm_keepers_cancel(struct hm_ledger *l, struct hm_seg *s)
+{
+	struct hm_seg **at = &l->k_head, *last = NULL;
+	bool found = false;
+
+	uv_mutex_lock(&l->k_mu);
+	if (l->k_busy != s) {
+		while (*at && *at != s) {
+			last = *at;
+			at = &last->next;
+		}
+		found = *at == s;
+		if (found) {
+			*at = s->next;
+			if (l->k_tail == s)
+				l->k_tail = last;
+		}
+	}
+	uv_mutex_unlock(&l->k_mu);
+	if (found) {
+		__atomic_sub_fetch(&l->unindexed, 1, __ATOMIC_RELEASE);
+		hm_seg_unref(s);
+	}
+	return found;
 }
 
 static void sync_active(struct hm_ledger *l)
@@ -216,6 +242,7 @@ static void indexer_main(void *arg)
 		if ((l->k_head == NULL || failed) && !l->k_stop)
 			uv_cond_timedwait(&l->k_cond, &l->k_mu, failed ? RETRY_NS : interval);
 		s = l->k_head;
+		l->k_busy = s;
 		stop = l->k_stop;
 		uv_mutex_unlock(&l->k_mu);
 		if (by_time && hm_clock_mono_ns() - synced >= interval) {
@@ -227,10 +254,15 @@ static void indexer_main(void *arg)
 		failed = index_segment(l, s, &e) < 0;
 		if (failed) {
 			HM_WARN(LEDGER, "index_failed", HM_U("segment", s->seq), HM_E(&e));
-			if (!stop)
-				continue; /* it stays in front; its memory index serves meanwhile */
+			if (!stop) { /* it stays in front; its memory index serves meanwhile */
+				uv_mutex_lock(&l->k_mu);
+				l->k_busy = NULL;
+				uv_mutex_unlock(&l->k_mu);
+				continue;
+			}
 		}
 		uv_mutex_lock(&l->k_mu);
+		l->k_busy = NULL;
 		l->k_head = s->next;
 		if (l->k_head == NULL)
 			l->k_tail = NULL;

@@ -81,6 +81,7 @@ struct hm_ledger {
 	uv_cond_t k_cond;
 	uv_thread_t indexer, packer;
 	struct hm_seg *k_head, *k_tail; /* to index */
+	struct hm_seg *k_busy;		/* of them, the one being indexed right now */
 	bool k_stop, dirty;		/* atomic */
 	uint32_t unindexed, unpacked;	/* atomic */
 	uint64_t unpacked_bytes;	/* atomic */
@@ -119,6 +120,8 @@ void hm_keepers_stop(struct hm_ledger *l);
 /* Both hand the segment to the background (a reference of their own is taken), and never block for long. */
 void hm_keepers_index(struct hm_ledger *l, struct hm_seg *s);
 void hm_keepers_pack(struct hm_ledger *l, struct hm_seg *s);
+/* The segment expires before it was indexed: false when it is being indexed right now. */
+bool hm_keepers_cancel(struct hm_ledger *l, struct hm_seg *s);
 /* query.c */
 struct hm_seglist *hm_ledger_segs(struct hm_ledger *l); /* the current list, with a reference */
 

@@ -88,11 +88,11 @@ static bool grow(void **entries, uint32_t n, uint32_t *cap, uint32_t need, size_
 bool hm_mem_reserve(struct hm_mem *m, uint32_t msgs, uint32_t jobs)
 {
 	void *p = m->msgs, *q = m->jobs;
-	bool ok = grow(&p, m->n_msgs, &m->cap_msgs, m->n_msgs + msgs, sizeof(*m->msgs), &m->msg_ids) &
-		  grow(&q, m->n_jobs, &m->cap_jobs, m->n_jobs + jobs, sizeof(*m->jobs), &m->job_ids);
+	bool ok = grow(&p, m->n_msgs, &m->cap_msgs, m->n_msgs + msgs, sizeof(*m->msgs), &m->msg_ids);
 	size_t need = (size_t)m->n_campaigns + msgs;
 
-	m->msgs = p;
+	ok = grow(&q, m->n_jobs, &m->cap_jobs, m->n_jobs + jobs, sizeof(*m->jobs), &m->job_ids) && ok;
+	m->msgs = p; /* either may have moved, whatever became of the other */
 	m->jobs = q;
 	if (ok && need > m->cap_campaigns) {
 		size_t cap = hm_max(need, (size_t)m->cap_campaigns + m->cap_campaigns / 2);

@@ -191,9 +191,12 @@ static int list_segments(struct hm_ledger *l, uint64_t **v_r, size_t *n_r, struc
 	size_t n = 0, cap = 0, out = 0;
 	struct dirent *de;
 
+	if (d == NULL && errno == ENOENT)
+		return hm_err_set(e, HM_ENOENT,
+				  "there is no ledger in %s: the engine has not run with this folder",
+				  l->dir);
 	if (d == NULL)
-		return hm_err_set(e, errno == ENOENT ? HM_ENOENT : HM_EIO, "cannot open the ledger in %s: %s",
-				  l->dir, strerror(errno));
+		return hm_err_set(e, HM_EIO, "cannot open the ledger in %s: %s", l->dir, strerror(errno));
 	while ((de = readdir(d)) != NULL) {
 		struct hm_str name = hm_str_c(de->d_name);
 		uint64_t seq;

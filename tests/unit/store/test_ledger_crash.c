@@ -71,8 +71,9 @@ static void check(const char *dir, uint32_t segment_bytes, const struct receipt 
 	struct hm_ledger *l = open_ledger(dir, segment_bytes, 0);
 	struct hm_ledger_balance b = total(l);
 
+	/* of the latest jobs every message, of the older ones some: verify looks at all of them anyway */
 	for (size_t i = 0; i < n; i++)
-		for (uint32_t k = 0; k < JOB_SIZE; k++) {
+		for (uint32_t k = 0; k<JOB_SIZE; k += i + 10> n || k + 1 == JOB_SIZE ? 1 : 11) {
 			enum hm_state st = state_of(l, &got[i].job, k);
 
 			assert_int_equal(st, k == JOB_SIZE - 1 ? HM_ST_COUNT

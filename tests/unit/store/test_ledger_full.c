@@ -71,8 +71,10 @@ static void test_file_too_large_then_room(void **state)
 	l = open_ledger(dir, 0, 0);
 	shard_init(&s, l);
 	shard_wait(&s, put_job(&s, &job, 2000, "c"));
+	fill(&job, 0, 50, &last);
+	shard_wait(&s, last);
 	limit_files(20000);
-	fill(&job, 0, 1000, &last);
+	fill(&job, 50, 1000, &last);
 	wait_failing(true);
 	hm_ledger_health(l, &h);
 	assert_non_null(strstr(h.err.text, "File too large"));
@@ -165,16 +167,23 @@ static void test_expiry_frees_a_full_disk(void **state)
 	assert_verified(l);
 	shard_fini(&s);
 	hm_ledger_close(l);
+}
+
+/* Also after a failure: the next test starts without a limit, and no file system stays mounted. */
+static int teardown(void **state)
+{
+	limit_files(RLIM_INFINITY);
 	umount2(dir, MNT_DETACH);
-	rmdir(dir);
+	rm_rf(dir);
+	return 0;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_file_too_large_then_room),
-		cmocka_unit_test(test_injected_failures),
-		cmocka_unit_test(test_expiry_frees_a_full_disk),
+		cmocka_unit_test_teardown(test_file_too_large_then_room, teardown),
+		cmocka_unit_test_teardown(test_injected_failures, teardown),
+		cmocka_unit_test_teardown(test_expiry_frees_a_full_disk, teardown),
 	};
 
 	signal(SIGXFSZ, SIG_IGN);
