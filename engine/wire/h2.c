@@ -27,6 +27,7 @@
 #define CONNECTION_WINDOW (16 << 20)
 #define BACKOFF_FIRST_MS  100u
 #define BACKOFF_MOST_MS	  10000u
+#define FAIL_FAST_MS	  1000u /* of backoff left: more than this, and nobody is kept waiting for the next try */
 #define REFUSED_PAUSE_MS  20u
 #define LAST_STREAM_ID	  (1 << 30) /* a fresh connection well before nghttp2 runs out of ids */
 #define MAX_NV		  (WIRE_MAX_HEADERS + 5)
@@ -806,6 +807,11 @@ static void grow(struct hm_origin *o)
 	    o->sessions.len < 4ul * o->opts.max_connections) {
 		if (now >= o->next_try_ns) {
 			session_new(o);
+			return;
+		}
+		if (using == 0 && o->next_try_ns - now > FAIL_FAST_MS * (uint64_t)NS_PER_MS) {
+			/* Down for a while already: better told at once, so that another route can be taken. */
+			origin_fail_waiting(o, &o->last_err);
 			return;
 		}
 		wake = hm_min(wake, o->next_try_ns);

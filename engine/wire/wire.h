@@ -9,13 +9,23 @@
  *   A version of AUTO asks for h2 by ALPN and falls back to http.c when the peer
  *   does not offer it.
  *
+ * An HTTP/2 connection carries nothing before the peer's SETTINGS have come; the
+ * pool of an origin grows by one connection at a time while all streams are taken and
+ * shrinks after idle_close_ms. Of 20 or more streams (or HTTP/1.1 connections) 5 % are
+ * kept for urgent calls. While a provider is down, connecting is retried with
+ * backoff and jitter: a failed attempt fails what waits (NOT_SENT), and when the next
+ * attempt is more than a second away, new calls fail at once with the last reason.
+ *
  * Ownership: the caller owns the hm_call and everything it points to until
  * on_done, which comes exactly once per accepted call, always from the loop,
  * never from inside hm_wire_submit. The answer lives in call->arena.
  * Fate: `fate` says whether the request may have been processed; this decides
  * between retry (not sent) and unknown (maybe). RFC 9113 section 8.7: a stream
  * refused (REFUSED_STREAM, or above GOAWAY's last_stream_id) was not processed;
- * h2.c resends those on another connection by itself while the deadline allows.
+ * h2.c resends those on another connection by itself while the deadline allows,
+ * and so it does with requests whose bytes never reached the kernel when a
+ * connection broke. Deadline or cancel after the bytes left is MAYBE. An answer without
+ * an end (reset, connection lost in the middle) is MAYBE, with `status` when it was seen.
  * Threads: owner shard only.
  */
 #ifndef HM_WIRE_WIRE_H
@@ -81,8 +91,8 @@ struct hm_call {
 	const struct hm_header *headers;
 	size_t n_headers;
 	struct hm_str body;
-	uint32_t timeout_ms;
-	bool urgent; /* critical lane: first in the queue, may use the reserve of streams */
+	uint32_t timeout_ms; /* from submit to the end of the answer; 0 = 30,000 */
+	bool urgent;	     /* critical lane: first in the queue, may use the reserve of streams */
 	struct hm_arena *arena;
 	void (*on_done)(struct hm_call *c);
 	/* answer */
@@ -108,7 +118,7 @@ int hm_wire_new(struct hm_tick *t, const struct hm_wire_opts *o, struct hm_wire 
 		struct hm_err *e) HM_MUSTCHECK;
 /* Cancels nothing: call when no call is in flight, or after hm_wire_abort. */
 void hm_wire_close(struct hm_wire *w, void (*on_closed)(void *arg), void *arg);
-/* Ends every call at once (fate as it stands, HM_ECANCELLED). */
+/* Cancels every call (fate as it stands, HM_ECANCELLED); on_done comes from the loop as always. */
 void hm_wire_abort(struct hm_wire *w);
 /* Get or create; the same options give the same origin. Lives as long as the wire. */
 int hm_wire_origin(struct hm_wire *w, const struct hm_origin_opts *o, struct hm_origin **r,
@@ -116,7 +126,8 @@ int hm_wire_origin(struct hm_wire *w, const struct hm_origin_opts *o, struct hm_
 /* Parses "https://host[:port][/path]"; fills host, port, tls; *path_r gets the rest ("/" if none). */
 int hm_wire_parse_url(struct hm_str url, struct hm_origin_opts *o, struct hm_str *path_r,
 		      struct hm_err *e) HM_MUSTCHECK;
-/* Accepts or refuses (HM_EAGAIN: queue full; on_done does not come). */
+/* Accepts or refuses; after a refusal on_done does not come. HM_EAGAIN: the queue is full. HM_EINVAL: a method, path or
+ * header that would not survive on the wire (control characters, upper-case or empty names); HM_ELIMIT: over 64 headers. */
 int hm_wire_submit(struct hm_call *c, struct hm_err *e) HM_MUSTCHECK;
 void hm_wire_cancel(struct hm_call *c); /* on_done comes, with HM_ECANCELLED */
 /* How many further calls would go out without waiting for streams. */

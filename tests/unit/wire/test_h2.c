@@ -427,6 +427,75 @@ static void test_backoff_fails_fast(void **state)
 	peer_stop(&p);
 }
 
+/* After some failures in a row the next try is seconds away, and nobody is made to wait for it. */
+static void test_down_for_long_fails_at_once(void **state)
+{
+	struct peer p = {.kind = PEER_HANGUP};
+	struct hm_origin *o;
+	struct shot s;
+	unsigned conns;
+
+	peer_start(&p);
+	o = origin_for(&p, HM_HTTP_2_PRIOR);
+	for (int i = 0; i < 8; i++) {
+		hm_clock_advance_ms(20000); /* backoff is over */
+		hm_tick_refresh(&tick);
+		shot_go(&s, o, "/ok");
+		assert_failed(&s, HM_FATE_NOT_SENT, HM_ECLOSED, NULL);
+		shot_free(&s);
+	}
+	conns = atomic_load(&p.conns);
+	assert_int_equal(conns, 8);
+	shot_make(&s, o, "/ok");
+	shot_fire(&s);
+	for (int i = 0; i < 3 && !s.done; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	assert_failed(&s, HM_FATE_NOT_SENT, HM_ECLOSED, NULL);
+	assert_int_equal(atomic_load(&p.conns), conns);
+	assert_true(hm_origin_room(o, false) > 0); /* who asks first is told to come, and learns the reason */
+	shot_free(&s);
+	peer_stop(&p);
+}
+
+/* Every allocation point fails once: each call ends exactly once, with an answer or a reason. */
+static void test_allocation_sweep(void **state)
+{
+	static const enum hm_http_version versions[] = {HM_HTTP_2_PRIOR, HM_HTTP_1};
+	struct peer h2 = {.kind = PEER_H2}, h1 = {.kind = PEER_HTTP1};
+	struct hm_err e = {0};
+	unsigned failures = 0;
+
+	peer_start(&h2);
+	peer_start(&h1);
+	for (int v = 0; v < 2; v++) {
+		for (int n = 1; n <= 60; n++) {
+			struct hm_origin *o;
+			struct shot s;
+			char spec[32];
+
+			wire_stop();
+			wire_start();
+			o = origin_for(v ? &h1 : &h2, versions[v]);
+			shot_make(&s, o, "/echo");
+			s.call.timeout_ms = 500; /* an answer the peer could not allocate never comes */
+			snprintf(spec, sizeof(spec), "alloc:fail@%d", n);
+			assert_int_equal(hm_fault_init(spec, &e), 0);
+			if (hm_wire_submit(&s.call, &e) == 0) {
+				shot_wait(&s);
+				failures += s.call.fate != HM_FATE_ANSWERED;
+			} else {
+				s.done = 1;
+				failures++;
+			}
+			assert_int_equal(hm_fault_init(NULL, &e), 0);
+			shot_free(&s);
+		}
+	}
+	assert_true(failures > 5); /* the faults did hit something */
+	peer_stop(&h2);
+	peer_stop(&h1);
+}
+
 static void test_alpn_fallback(void **state)
 {
 	struct peer p = {.kind = PEER_HTTP1, .cert = certs.server};
@@ -682,6 +751,8 @@ int main(void)
 		T(test_silent_tls_peer),
 		T(test_greets_and_hangs_up),
 		T(test_backoff_fails_fast),
+		T(test_down_for_long_fails_at_once),
+		T(test_allocation_sweep),
 		T(test_alpn_fallback),
 		T(test_alpn_required),
 		T(test_ping_keeps_and_kills),

@@ -180,9 +180,9 @@ static void test_describe_and_same_origin(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_keep_alive),  T(test_repeating),
-		T(test_proxy),	     T(test_environment_is_ignored),
-		T(test_garbage),     T(test_urgent_overtakes),
+		T(test_keep_alive), T(test_repeating),
+		T(test_proxy),	    T(test_environment_is_ignored),
+		T(test_garbage),    T(test_urgent_overtakes),
 		T(test_connect_to), T(test_describe_and_same_origin),
 	};
 
