@@ -31,22 +31,22 @@ int hm_ledger_get_msg(struct hm_ledger *l, const struct hm_ulid *id, struct hm_a
 		      struct hm_ledger_msg *m_r, struct hm_err *e)
 {
 	struct hm_seglist *segs = hm_ledger_segs(l);
-	struct hm_reader r;
+	struct hm_seg_reader r;
 	struct hm_str rec;
 	struct hm_hit hit;
 	int rc;
 
-	hm_reader_init(&r, l->dir);
+	hm_seg_reader_init(&r, l->dir);
 	if (!hm_find_msg(l, segs, id, &hit)) {
 		rc = none(e, "record of message", id);
 	} else {
-		rc = hm_reader_get(&r, hit.seg, hit.off, a, &rec, e);
+		rc = hm_seg_reader_get(&r, hit.seg, hit.off, a, &rec, e);
 		if (rc == 0)
 			rc = hm_rec_get_msg(rec, a, m_r, e);
 		if (rc == HM_ENOENT)
 			rc = none(e, "record of message", id);
 	}
-	hm_reader_fini(&r);
+	hm_seg_reader_fini(&r);
 	hm_seglist_unref(segs);
 	return rc;
 }
@@ -95,15 +95,15 @@ static void job_before(struct hm_ledger *l, const struct hm_seglist *segs, const
 static int read_job(struct hm_ledger *l, const struct job_hit *h, struct hm_arena *a,
 		    struct hm_ledger_job *j_r, struct hm_err *e)
 {
-	struct hm_reader r;
+	struct hm_seg_reader r;
 	struct hm_str rec;
 	int rc;
 
-	hm_reader_init(&r, l->dir);
-	rc = hm_reader_get(&r, h->seg, h->off, a, &rec, e);
+	hm_seg_reader_init(&r, l->dir);
+	rc = hm_seg_reader_get(&r, h->seg, h->off, a, &rec, e);
 	if (rc == 0)
 		rc = hm_rec_get_job(rec, j_r, e);
-	hm_reader_fini(&r);
+	hm_seg_reader_fini(&r);
 	return rc;
 }
 
@@ -140,7 +140,7 @@ int hm_ledger_job_of(struct hm_ledger *l, const struct hm_ulid *id, struct hm_ar
 struct list {
 	struct hm_ledger *l;
 	struct hm_walk walk;
-	struct hm_reader reader;
+	struct hm_seg_reader reader;
 	struct hm_arena arena;
 	hm_ledger_visit_fn fn;
 	void *arg;
@@ -151,7 +151,7 @@ struct list {
 static int read_hit(struct list *s, const struct hm_hit *hit, struct hm_ledger_msg *m, struct hm_err *e)
 {
 	struct hm_str rec;
-	int rc = hm_reader_get(&s->reader, hit->seg, hit->off, &s->arena, &rec, e);
+	int rc = hm_seg_reader_get(&s->reader, hit->seg, hit->off, &s->arena, &rec, e);
 
 	return rc < 0 ? rc : hm_rec_get_msg(rec, &s->arena, m, e);
 }
@@ -199,7 +199,7 @@ static int run_list(struct hm_ledger *l, const struct hm_walk_query *q, int stat
 
 	if (rc < 0)
 		return rc;
-	hm_reader_init(&s.reader, l->dir);
+	hm_seg_reader_init(&s.reader, l->dir);
 	hm_arena_init(&s.arena, NULL, 0);
 	while (rc == 0 && !stop && hm_walk_next(&s.walk, &hit)) {
 		bool same = any && hm_ulid_eq(&hit.id, &last.id);
@@ -213,7 +213,7 @@ static int run_list(struct hm_ledger *l, const struct hm_walk_query *q, int stat
 	if (rc == 0 && !stop && any && !q->newest_first)
 		rc = show(&s, &last, &stop, e);
 	hm_arena_fini(&s.arena);
-	hm_reader_fini(&s.reader);
+	hm_seg_reader_fini(&s.reader);
 	hm_walk_fini(&s.walk);
 	return rc;
 }

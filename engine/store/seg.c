@@ -223,13 +223,13 @@ int hm_seg_walk(struct hm_str image, hm_seg_record_fn fn, void *arg, size_t *end
 
 /* -- single records --------------------------------------------------------------- */
 
-void hm_reader_init(struct hm_reader *r, const char *dir)
+void hm_seg_reader_init(struct hm_seg_reader *r, const char *dir)
 {
 	memset(r, 0, sizeof(*r));
 	r->dir = dir;
 }
 
-static void slot_close(struct hm_reader_slot *s)
+static void slot_close(struct hm_seg_reader_slot *s)
 {
 	if (s->seq)
 		close(s->fd);
@@ -237,15 +237,15 @@ static void slot_close(struct hm_reader_slot *s)
 	memset(s, 0, sizeof(*s));
 }
 
-void hm_reader_fini(struct hm_reader *r)
+void hm_seg_reader_fini(struct hm_seg_reader *r)
 {
 	for (size_t i = 0; i < hm_countof(r->slot); i++)
 		slot_close(&r->slot[i]);
 }
 
-static int slot_open(struct hm_reader *r, uint64_t seq, struct hm_reader_slot **s_r)
+static int slot_open(struct hm_seg_reader *r, uint64_t seq, struct hm_seg_reader_slot **s_r)
 {
-	struct hm_reader_slot *s;
+	struct hm_seg_reader_slot *s;
 	struct hm_pack_info info = {0, 0, 0};
 	int rc = 0;
 
@@ -275,7 +275,7 @@ static int slot_open(struct hm_reader *r, uint64_t seq, struct hm_reader_slot **
 	return rc;
 }
 
-static int slot_read(struct hm_reader_slot *s, void *out, size_t n, uint64_t off)
+static int slot_read(struct hm_seg_reader_slot *s, void *out, size_t n, uint64_t off)
 {
 	const struct hm_pack_info info = {s->seq, s->raw_len, s->n_blocks};
 	char *to = out;
@@ -308,11 +308,11 @@ static int slot_read(struct hm_reader_slot *s, void *out, size_t n, uint64_t off
 	return 0;
 }
 
-int hm_reader_get(struct hm_reader *r, const struct hm_seg *seg, uint32_t off, struct hm_arena *a,
+int hm_seg_reader_get(struct hm_seg_reader *r, const struct hm_seg *seg, uint32_t off, struct hm_arena *a,
 		  struct hm_str *rec_r, struct hm_err *e)
 {
 	uint64_t end = __atomic_load_n(&seg->end, __ATOMIC_ACQUIRE);
-	struct hm_reader_slot *s;
+	struct hm_seg_reader_slot *s;
 	char head[256], *p;
 	size_t n = 0;
 	uint32_t len;

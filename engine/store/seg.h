@@ -60,9 +60,9 @@ int hm_seg_walk(struct hm_str image, hm_seg_record_fn fn, void *arg, size_t *end
 		uint64_t *last_ms_r) HM_MUSTCHECK;
 
 /* Reading single records, with the last few files kept open. One thread, one look-up. */
-struct hm_reader {
+struct hm_seg_reader {
 	const char *dir;
-	struct hm_reader_slot {
+	struct hm_seg_reader_slot {
 		uint64_t seq; /* 0 = free */
 		int fd;
 		bool packed;
@@ -73,10 +73,10 @@ struct hm_reader {
 	} slot[4];
 	unsigned next;
 };
-void hm_reader_init(struct hm_reader *r, const char *dir);
-void hm_reader_fini(struct hm_reader *r);
+void hm_seg_reader_init(struct hm_seg_reader *r, const char *dir);
+void hm_seg_reader_fini(struct hm_seg_reader *r);
 /* The record at `off`, copied into the arena. HM_ENOENT when the segment has expired meanwhile. */
-int hm_reader_get(struct hm_reader *r, const struct hm_seg *s, uint32_t off, struct hm_arena *a,
+int hm_seg_reader_get(struct hm_seg_reader *r, const struct hm_seg *s, uint32_t off, struct hm_arena *a,
 		  struct hm_str *rec_r, struct hm_err *e) HM_MUSTCHECK;
 
 #endif
