@@ -448,8 +448,8 @@ static void node_on_up(struct hm_link *l)
 	struct cnode *cn = node_of_link(l);
 	struct hm_cluster *c = cn->cluster;
 
-	if (cn->slots == 0 && c->assigned < SLOTS)
-		refresh(c); /* the first seed that answers */
+	if (cn->slots == 0 && !covered(c))
+		refresh(c); /* a seed or replica, dialled to be asked */
 	update_state(c);
 	if (cn->slots > 0)
 		hm_redis_route_parked(c->r);

@@ -8,13 +8,31 @@
  * Routing: `key` decides the node in a cluster (hash tag rules of the cluster
  * specification); key.p == NULL means any node. MOVED and ASK are followed,
  * TRYAGAIN and CLUSTERDOWN retried with backoff inside the command's time limit,
- * a failed master's slots wait for the new one.
+ * a failed master's slots wait for the new one. One connection per node carries
+ * everybody's commands: MULTI, SUBSCRIBE, blocking commands and the like do not
+ * belong on it (scripts and lines are for that).
+ *
+ * Order: commands for one server leave and are answered in the order sent. Only
+ * those that had to go round (redirected, retried) may be overtaken.
  *
  * Errors, told apart because callers must: HM_EDOWN = certainly not executed;
  * HM_ELOST = sent, connection broke, effect unknown; HM_EREDIS = the server's
- * error reply (err->text is its text); HM_ETIMEDOUT = like ELOST.
+ * error reply (err->text is its text: OOM, WRONGTYPE, BUSY ...; not executed, a script
+ * perhaps in part); HM_ETIMEDOUT = like ELOST. HM_EAGAIN (max_pending or 256 MiB wait
+ * already), HM_ELIMIT (a command of more than 32 MiB) and HM_ENOMEM = not executed.
  * on_reply comes exactly once per command, from the loop, never from inside send.
- * Connections reconnect by themselves with backoff and jitter (50 ms .. 3 s).
+ * A reply of more than 64 MiB, nested deeper than hiredis' 8 levels, or not RESP2 ends
+ * the connection (HM_ELOST for what was pending).
+ *
+ * While there is no connection: to one server, a command waits only while an
+ * attempt runs that may still succeed (the first one, and the first after a loss), and
+ * fails with HM_EDOWN at once after that; in a cluster it waits for its slot's owner up
+ * to command_timeout_ms. A command the connection had not begun to write when it
+ * broke goes out on the next one; one that may have left is never repeated.
+ * Connections reconnect by themselves with backoff and jitter (50 ms .. 3 s); after a
+ * refused password or a wrong kind of server every 1.5 .. 3 s.
+ *
+ * Servers: Redis 6.2 or newer (HELLO says so), a master where there is one server.
  */
 #ifndef HM_REDIS_REDIS_H
 #define HM_REDIS_REDIS_H
@@ -54,9 +72,11 @@ struct hm_redis_opts { /* from settings, section redis; strings must outlive the
 struct hm_redis;
 int hm_redis_new(struct hm_tick *t, const struct hm_redis_opts *o, struct hm_redis **r_r,
 		 struct hm_err *e) HM_MUSTCHECK;
-/* Fails what is pending (EDOWN/ELOST), closes; on_closed when memory is gone. */
+/* Fails what is pending (EDOWN/ELOST), from the loop; closes, with the lines that are still open; on_closed when
+ * memory is gone. Until then a send fails with HM_ECLOSED. */
 void hm_redis_close(struct hm_redis *r, void (*on_closed)(void *arg), void *arg);
-/* up = every slot (or the server) has a live, authenticated connection. */
+/* up = every slot (or the server) has a live, authenticated connection. Told from the loop at each change, and
+ * while down whenever the reason changes (a refused password, LOADING ...): why->text is a sentence for people. */
 void hm_redis_on_state(struct hm_redis *r, void (*fn)(void *arg, bool up, const struct hm_err *why),
 		       void *arg);
 bool hm_redis_up(const struct hm_redis *r);
@@ -69,7 +89,10 @@ void hm_redis_send(struct hm_redis *r, struct hm_str key, const struct hm_str *a
 void hm_redis_sendf(struct hm_redis *r, struct hm_str key, hm_reply_fn fn, void *arg, const char *fmt, ...);
 
 /* A connection of its own for blocking commands (XREADGROUP BLOCK): follows `key` to its node, reconnects;
- * a command sent while it is down fails with EDOWN at the next pass. timeout_ms per command, 0 = none. */
+ * a command sent while it is down fails with EDOWN at the next pass. timeout_ms per command, 0 = none (then a
+ * server that is silently gone is not noticed: give BLOCK's time and a margin). After a timeout the connection is
+ * made anew. An answer that the key moved or the server was demoted is HM_EDOWN: send again when the line is up.
+ * NULL when out of memory. */
 struct hm_redis_line;
 struct hm_redis_line *hm_redis_line_open(struct hm_redis *r, struct hm_str key);
 void hm_redis_line_send(struct hm_redis_line *l, const struct hm_str *argv, size_t argc, uint32_t timeout_ms,

@@ -207,19 +207,25 @@ UNUSED_FN void server_run(struct server *s)
 	}
 }
 
-/* Until it listens; a server that loads still answers LOADING after this. */
-UNUSED_FN void server_wait(const struct server *s)
+/* Until it listens; a server that loads still answers LOADING after this. False when it ended instead. */
+UNUSED_FN bool server_wait(struct server *s)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool up = false;
 
 	memcpy(a.sun_path, s->sock, sizeof(s->sock));
-	for (int i = 0; connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0; i++) {
-		if (i > 5000 || waitpid(s->pid, NULL, WNOHANG) != 0)
-			fail_msg("redis-server did not start, see %s/log", s->dir);
-		poll(NULL, 0, 2);
+	for (int i = 0; !up && i < 10000; i++) {
+		up = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+		if (!up && waitpid(s->pid, NULL, WNOHANG) != 0) {
+			s->pid = 0;
+			break;
+		}
+		if (!up)
+			poll(NULL, 0, 2);
 	}
 	close(fd);
+	return up;
 }
 
 /* extra: NULL-terminated options, e.g. "--requirepass", "x". */
@@ -230,7 +236,6 @@ UNUSED_FN struct server *server_start(struct env *e, ...)
 	size_t n = 0;
 
 	assert_true(e->n < ENV_SERVERS);
-	s->port = free_port();
 	snprintf(s->dir, sizeof(s->dir), "%s/s%u", e->dir, e->n);
 	snprintf(s->sock, sizeof(s->sock), "%s/s%u/s", e->dir, e->n);
 	assert_int_equal(mkdir(s->dir, 0700), 0);
@@ -239,8 +244,13 @@ UNUSED_FN struct server *server_start(struct env *e, ...)
 		n++;
 	va_end(ap);
 	e->n++;
-	server_run(s);
-	server_wait(s);
+	for (int i = 0; i < 5; i++) { /* somebody else may take the port between our look and its bind */
+		s->port = free_port();
+		server_run(s);
+		if (server_wait(s))
+			return s;
+	}
+	fail_msg("redis-server did not start, see %s/log", s->dir);
 	return s;
 }
 

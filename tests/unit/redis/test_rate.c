@@ -12,7 +12,7 @@
 
 /* Every malloc of the process is counted; glibc's own entry points do the work. */
 static size_t mallocs;
-#ifndef HM_ASAN
+#if !defined(HM_ASAN) && !defined(HM_TSAN) /* the sanitizers bring their own malloc */
 extern void *__libc_malloc(size_t n);
 extern void *__libc_realloc(void *p, size_t n);
 extern void *__libc_calloc(size_t n, size_t m);

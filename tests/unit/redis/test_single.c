@@ -659,6 +659,46 @@ static void test_too_many_clients(void **state)
 	client_close(&second);
 }
 
+/* Memory fails once, at each place in turn: everything is still told, nothing leaks, the client goes on. */
+static void test_allocations_fail(void **state)
+{
+	struct server *s = server_start(&env, NULL);
+	struct hm_redis_opts o = {.command_timeout_ms = 2000};
+	struct hm_err e = {0};
+	char url[128], spec[32];
+	unsigned failed = 0;
+
+	snprintf(url, sizeof(url), "unix://%s", s->sock);
+	o.url = hm_str_c(url);
+	for (unsigned n = 1; n <= 40; n++) {
+		struct tally t = {0};
+		struct hm_redis_line *l;
+
+		snprintf(spec, sizeof(spec), "alloc:fail@%u", n);
+		assert_int_equal(hm_fault_init(spec, &e), 0);
+		memset(&cl, 0, sizeof(cl));
+		cl.e = &env;
+		if (hm_redis_new(&env.tick, &o, &cl.r, &e) != 0) {
+			assert_int_equal(e.code, HM_ENOMEM);
+			failed++;
+			continue;
+		}
+		hm_redis_on_state(cl.r, on_client_state, &cl);
+		l = hm_redis_line_open(cl.r, HM_STR("k"));
+		for (unsigned i = 0; i < 500; i++)
+			send_set(&cl, &t, i);
+		RUN_UNTIL(&env, t.calls == 500, 8000);
+		failed += t.ok < 500;
+		up(&cl);
+		assert_int_equal(hm_fault_init("", &e), 0);
+		some_commands(&cl);
+		if (l)
+			hm_redis_line_close(l);
+		client_close(&cl);
+	}
+	assert_true(failed > 0);
+}
+
 static void test_bad_options(void **state)
 {
 	struct hm_redis_opts o = {.url = HM_STR("http://x")};
@@ -704,6 +744,7 @@ int main(void)
 		T(test_wrong_kind_of_server),
 		T(test_out_of_memory_error),
 		T(test_too_many_clients),
+		T(test_allocations_fail),
 		T(test_bad_options),
 	};
 
