@@ -148,7 +148,7 @@ adapters: {{dir: "{ROOT / 'adapters'}"}}
 {channels_yaml(self.keys, self.ca, self.url)}""")
         self.config = config
         self.engine = self.spawn([BUILD / "hermod", "run", "--config", config], self.engine_cores, "engine.log")
-        wait_until(lambda: self.get("/readyz")[0] == 200 or self.engine.poll() is not None, 60, "the engine")
+        wait_until(lambda: self.engine.poll() is not None or self.get("/readyz")[0] == 200, 60, "the engine")
         if self.engine.poll() is not None:
             sys.exit("the engine ended:\n" + (self.dir / "engine.log").read_text()[-3000:])
 

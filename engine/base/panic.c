@@ -128,10 +128,13 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 void hm_panic_thread(void)
 {
+#if !defined(HM_ASAN) && \
+	!defined(HM_TSAN) /* sanitizers have a stack of their own and unmap what they find at the end */
 	static _Thread_local char stack[ALT_STACK] __attribute__((aligned(16)));
 	stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
 
 	sigaltstack(&ss, NULL);
+#endif
 }
 
 void hm_panic_install(const char *name)

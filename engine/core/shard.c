@@ -205,6 +205,9 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 
 static void close_rest(struct hm_shard *s)
 {
+	if (s->dispatch != NULL)
+		hm_dispatch_free(s->dispatch);
+	s->dispatch = NULL;
 	if (s->writer != NULL)
 		hm_ledger_writer_close(s->writer);
 	if (s->creds != NULL)
@@ -237,10 +240,8 @@ static void close_middle(void *arg)
 	HM_CHECK(s, SHARD_MAGIC);
 	s->http = NULL;
 	s->closing_parts = 1;
-	if (s->dispatch != NULL) {
-		hm_dispatch_free(s->dispatch);
-		s->dispatch = NULL;
-	}
+	if (s->dispatch != NULL)
+		hm_dispatch_close(s->dispatch);
 	if (s->wire != NULL) {
 		s->closing_parts++;
 		hm_wire_close(s->wire, part_closed, s);

@@ -122,7 +122,7 @@ static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_er
 	if (c->lost) {
 		hm_buf_puts(&c->key->ids, hm_buf_str(&c->ids));
 		c->key->n += c->n;
-		if (!hm_timer_armed(&d->ack_retry))
+		if (!d->closed && !hm_timer_armed(&d->ack_retry))
 			hm_timer_start(d->t, &d->ack_retry, ACK_RETRY_MS);
 		HM_DEBUG(DISPATCH, "acknowledgement repeated later", HM_S("error", err ? err->text : ""),
 			 HM_U("entries", c->n));

@@ -335,13 +335,21 @@ void hm_dispatch_drain(struct hm_dispatch *d, uint64_t limit_ms, void (*on_drain
 	hm_dispatch_check_drained(d);
 }
 
+void hm_dispatch_close(struct hm_dispatch *d)
+{
+	HM_CHECK(d, HM_DISPATCH_MAGIC);
+	hm_assert(d->drained);
+	d->closed = true;
+	hm_pull_close(d);
+	listen_for_room(d->rt, false);
+}
+
 void hm_dispatch_free(struct hm_dispatch *d)
 {
 	struct hm_node *n;
 
 	HM_CHECK(d, HM_DISPATCH_MAGIC);
-	hm_assert(d->drained);
-	hm_pull_close(d);
+	hm_assert(d->closed);
 	hm_pull_free(d);
 	hm_flush_cancel(d->t, &d->pump);
 	hm_flush_cancel(d->t, &d->ack_flush);
@@ -361,7 +369,6 @@ void hm_dispatch_free(struct hm_dispatch *d)
 		msgpack_zone_destroy(&j->zone);
 		free(j);
 	}
-	listen_for_room(d->rt, false);
 	hm_flush_cancel(d->t, &d->room);
 	hm_runtime_ref_put(d->rt);
 	hm_slab_fini(&d->msg_slab);

@@ -46,7 +46,10 @@ void hm_dispatch_durable(void *d, uint64_t ticket);
 void hm_dispatch_redis_state(struct hm_dispatch *d, bool up);
 /* Stops pulling, finishes what is under way for at most limit_ms, hands the rest back. on_drained from the loop. */
 void hm_dispatch_drain(struct hm_dispatch *d, uint64_t limit_ms, void (*on_drained)(void *arg), void *arg);
-void hm_dispatch_free(struct hm_dispatch *d); /* after on_drained */
+/* After on_drained: lets go of Redis and the wire, which are closed next. */
+void hm_dispatch_close(struct hm_dispatch *d);
+/* When those are closed: until then their callbacks may still come. */
+void hm_dispatch_free(struct hm_dispatch *d);
 
 /* A look at the inside for /v1/admin and tests: JSON object. */
 void hm_dispatch_describe(const struct hm_dispatch *d, struct hm_buf *out);

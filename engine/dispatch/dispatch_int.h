@@ -224,7 +224,7 @@ struct hm_dispatch {
 	struct hm_timer heartbeat, delay_timer;
 	uint32_t beats_open, delay_open; /* commands of recover.c and delay.c not answered */
 	uint64_t delay_next_ms;
-	bool draining, drained, drain_forced, redis_up;
+	bool draining, drained, drain_forced, closed, redis_up;
 	uint32_t inflight_limit; /* the in-flight table was sized for this at start */
 	struct hm_timer ack_retry;
 	void (*on_drained)(void *arg);

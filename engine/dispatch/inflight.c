@@ -83,7 +83,8 @@ static int write_old(const char *path, const struct hm_inflight_old *old, struct
 	if (f == NULL)
 		return hm_err_set(e, HM_EIO, "cannot write %s: %s", tmp, strerror(errno));
 	if (fwrite(head, 1, sizeof(head), f) != sizeof(head) ||
-	    fwrite(old->v, sizeof(*old->v), old->n, f) != old->n || fflush(f) != 0 || fsync(fileno(f)) != 0) {
+	    (old->n > 0 && fwrite(old->v, sizeof(*old->v), old->n, f) != old->n) || fflush(f) != 0 ||
+	    fsync(fileno(f)) != 0) {
 		fclose(f);
 		return hm_err_set(e, HM_EIO, "cannot write %s: %s", tmp, strerror(errno));
 	}

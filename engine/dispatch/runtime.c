@@ -38,13 +38,13 @@ int hm_runtime_build(struct hm_config *cfg, struct hm_runtime **rt_r, hm_report_
 	rt->refs = 1;
 	rt->cfg = cfg;
 	if (hm_adapter_set_load(cfg->settings.adapters.dir, &rt->adapters, count, &c) == 0 && c.n == 0) {
-		if (hm_channel_set_load(cfg, rt->adapters, &rt->channels, count, &c) == 0)
-			(void)hm_template_set_load(cfg->settings.templates.dir, cfg, &rt->templates, count,
-						   &c);
+		if (hm_channel_set_load(cfg, rt->adapters, &rt->channels, count, &c) == 0) {
+			if (hm_template_set_load(cfg->settings.templates.dir, cfg, &rt->templates, count, &c) != 0)
+				rt->templates = NULL;
+		}
 	}
 	if (c.n > 0 || rt->templates == NULL) {
-		if (c.n ==
-		    0) { /* a loader failed without a word: that is a bug of the loader, not a reason to go on */
+		if (c.n == 0) { /* a loader failed without a word */
 			hm_err_clear(&e);
 			hm_err_set(&e, HM_ECONFIG, "the configuration could not be loaded");
 			count(&c, &e);
