@@ -35,6 +35,7 @@
 #define DEFAULT_STOP_MS	 10000
 #define LOG_KEEP_BYTES	 (16 << 20)
 #define LOCK_WAIT_MS	 50
+#define LOCK_TRIES	 200 /* 10 s: more than a server needs to write out and end */
 #define EXIT_LOCKED	 111 /* the child found the lock taken */
 
 struct hm_embedded {
@@ -470,7 +471,7 @@ static int wait_for_lock(struct hm_embedded *em, struct hm_err *e)
 	pid_t holder;
 
 	hm_timer_init(&em->beat, on_beat);
-	while ((holder = lock_holder(em)) != 0 && !em->timed_out) {
+	for (int i = 0; (holder = lock_holder(em)) != 0 && i < LOCK_TRIES && !em->timed_out; i++) {
 		hm_timer_start(em->tick, &em->beat, LOCK_WAIT_MS);
 		run_once(em);
 	}
