@@ -154,6 +154,7 @@ static void b_deadline(void)
 	struct shot s;
 
 	peer_start(&p);
+	warm_up(to(&p));
 	shot_make(&s, to(&p), "/slow");
 	s.call.timeout_ms = 150;
 	shot_fire(&s);
@@ -173,6 +174,7 @@ static void b_deadline_in_queue(void)
 	wire_opts.max_streams = 5;
 	wire_start();
 	peer_start(&p);
+	warm_up(to(&p));
 	for (size_t i = 0; i < 6; i++) {
 		shot_make(&s[i], to(&p), "/slow");
 		s[i].call.timeout_ms = i == 5 ? 200 : 3000;

@@ -532,19 +532,21 @@ static void test_ping_keeps_and_kills(void **state)
 	struct shot a, d;
 
 	wire_stop();
-	wire_opts.idle_ping_ms = 60;
+	wire_opts.idle_ping_ms = 250;
 	wire_start();
 	peer_start(&alive);
 	peer_start(&dead);
+	warm_up(origin_for(&alive, HM_HTTP_2));
+	warm_up(origin_for(&dead, HM_HTTP_2));
 	shot_make(&a, origin_for(&alive, HM_HTTP_2), "/slow");
 	shot_make(&d, origin_for(&dead, HM_HTTP_2), "/slow");
-	a.call.timeout_ms = 1000;
+	a.call.timeout_ms = 1200;
 	shot_fire(&a);
 	shot_fire(&d);
 	shot_wait(&d);
 	assert_failed(&d, HM_FATE_MAYBE, HM_ETIMEDOUT, "PING");
 	shot_wait(&a);
-	assert_failed(&a, HM_FATE_MAYBE, HM_ETIMEDOUT, "no answer in 1000 ms");
+	assert_failed(&a, HM_FATE_MAYBE, HM_ETIMEDOUT, "no answer in 1200 ms");
 	assert_int_equal(atomic_load(&alive.conns), 1);
 	shot_free(&a);
 	shot_free(&d);
@@ -580,6 +582,7 @@ static void test_deadline_resets_the_stream(void **state)
 	struct shot s, after;
 
 	peer_start(&p);
+	warm_up(origin_for(&p, HM_HTTP_2));
 	shot_make(&s, origin_for(&p, HM_HTTP_2), "/slow");
 	s.call.timeout_ms = 100;
 	shot_fire(&s);
