@@ -623,7 +623,8 @@ static bool write_tx(struct hm_conn *c)
 	int n, rc;
 	uv_buf_t b;
 
-	if (c->tx.len == c->tx_off) { /* also when a uv_write finished it: push() swaps an empty buffer back */
+	if (c->tx.len ==
+	    c->tx_off) { /* also when a uv_write finished it: push() swaps an empty buffer back */
 		give_back(&c->tx);
 		c->tx_off = 0;
 		return true;

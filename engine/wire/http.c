@@ -21,7 +21,7 @@
 
 #include "wire/wire_int.h"
 
-#define HTTP_DRIVER_MAGIC 0x68747470u
+#define HTTP_DRIVER_MAGIC 0x6375726cu
 #define HTTP_EASY_MAGIC	  0x65617379u
 #define HTTP_POLL_MAGIC	  0x706f6c6cu
 #define KEPT_CONNECTIONS  256L
