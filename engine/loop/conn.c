@@ -499,7 +499,7 @@ static void on_uv_read(uv_stream_t *s, ssize_t nread, const uv_buf_t *b)
 	HM_CHECK(c, HM_CONN_MAGIC);
 	if (nread == 0 || !reading_state(c))
 		return;
-	hm_tick_refresh(c->tick); /* the loop may have slept since the clocks were read */
+	hm_tick_wake(c->tick); /* the loop may have slept since the clocks were read */
 	if (nread < 0) {
 		uv_read_stop(s);
 		if (nread != UV_EOF) {
@@ -813,7 +813,7 @@ static void on_connected(uv_connect_t *req, int status)
 	HM_CHECK(c, HM_CONN_MAGIC);
 	if (c->state != HM_CONN_CONNECTING || uv_is_closing(&c->u.handle))
 		return;
-	hm_tick_refresh(c->tick);
+	hm_tick_wake(c->tick);
 	if (status < 0) {
 		dial_failed_address(c, status);
 		return;
@@ -886,7 +886,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 		maybe_closed(c);
 		return;
 	}
-	hm_tick_refresh(c->tick);
+	hm_tick_wake(c->tick);
 	if (status < 0) {
 		close_with(c, HM_ECONN, "cannot resolve '%s': %s", d->host, uv_strerror(status));
 		return;

@@ -32,6 +32,7 @@ static void on_async(uv_async_t *h)
 	struct hm_mailbox *mb = h->data;
 
 	HM_CHECK(mb, HM_MAILBOX_MAGIC);
+	hm_tick_wake(mb->tick);
 	deliver_all(mb);
 }
 
@@ -40,6 +41,7 @@ int hm_mailbox_init(struct hm_mailbox *mb, struct hm_tick *t, void *owner)
 	memset(mb, 0, sizeof(*mb));
 	HM_MAGIC_SET(mb, HM_MAILBOX_MAGIC);
 	mb->owner = owner;
+	mb->tick = t;
 	if (uv_async_init(t->loop, &mb->async, on_async) != 0) {
 		HM_MAGIC_CLEAR(mb);
 		return HM_EIO;

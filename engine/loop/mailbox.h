@@ -22,6 +22,7 @@ struct hm_mailbox {
 	uint32_t magic;
 	void *owner;
 	/* private */
+	struct hm_tick *tick;
 	struct hm_mail *head; /* atomic, newest first */
 	uv_async_t async;
 	bool closed;

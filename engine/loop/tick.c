@@ -19,8 +19,9 @@
 
 static void arm(struct hm_tick *t);
 
-static void read_clocks(struct hm_tick *t)
+void hm_tick_read_clocks(struct hm_tick *t)
 {
+	t->awake = true;
 	t->now_ns = hm_clock_mono_ns();
 	t->wall_ms = hm_clock_wall_ms();
 }
@@ -44,7 +45,7 @@ static void on_uv_timer(uv_timer_t *h)
 	struct hm_tick *t = h->data;
 
 	HM_CHECK(t, HM_TICK_MAGIC);
-	read_clocks(t);
+	hm_tick_read_clocks(t);
 	run_timers(t);
 	arm(t);
 }
@@ -89,6 +90,7 @@ static void on_prepare(uv_prepare_t *h)
 		uv_idle_start(&t->idle, on_idle);
 	else
 		uv_idle_stop(&t->idle);
+	t->awake = false; /* the loop may sleep now */
 }
 
 static void on_check(uv_check_t *h)
@@ -122,7 +124,7 @@ int hm_tick_init(struct hm_tick *t, uv_loop_t *loop)
 	/* The tick itself never keeps the loop alive; armed timers do. */
 	uv_unref((uv_handle_t *)&t->prepare);
 	uv_unref((uv_handle_t *)&t->check);
-	read_clocks(t);
+	hm_tick_read_clocks(t);
 	return 0;
 }
 
@@ -158,7 +160,7 @@ void hm_tick_fini(struct hm_tick *t)
 void hm_tick_refresh(struct hm_tick *t)
 {
 	HM_CHECK(t, HM_TICK_MAGIC);
-	read_clocks(t);
+	hm_tick_read_clocks(t);
 	arm(t);
 }
 

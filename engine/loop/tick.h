@@ -38,7 +38,7 @@ struct hm_tick {
 	uv_check_t check;
 	uv_idle_t idle;
 	int open_handles;
-	bool closing;
+	bool closing, awake;
 };
 int hm_tick_init(struct hm_tick *t, uv_loop_t *loop) HM_MUSTCHECK;
 /* Starts closing the tick's handles; run the loop until it ends, then hm_tick_fini. */
@@ -46,6 +46,12 @@ void hm_tick_close(struct hm_tick *t);
 void hm_tick_fini(struct hm_tick *t);
 void hm_tick_refresh(
 	struct hm_tick *t); /* re-reads the clocks (long callbacks, test clock) and re-arms timers */
+/* Every callback through which the loop may have slept (I/O, mail, signals) begins with this: reads the clocks once a pass. */
+static inline void hm_tick_wake(struct hm_tick *t)
+{
+	if (!t->awake)
+		hm_tick_read_clocks(t);
+}
 static inline uint64_t hm_tick_ms(const struct hm_tick *t) /* monotonic ms */
 {
 	return t->now_ns / 1000000u;

@@ -486,7 +486,7 @@ struct hm_cmd *hm_redis_cmd(struct hm_redis *r, struct hm_str key, const struct 
 	hm_assert(argc > 0);
 	if (!r->fresh) { /* whatever woke the loop may not have read the clock, and deadlines start here */
 		r->fresh = true;
-		hm_tick_refresh(r->tick);
+		hm_tick_wake(r->tick);
 		hm_flush_later(r->tick, &r->flush);
 	}
 	c = hm_cmd_new(&r->cmds, argv, argc);

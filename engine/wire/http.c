@@ -74,7 +74,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
 	int flags = 0, running;
 
 	HM_CHECK(p, HTTP_POLL_MAGIC);
-	hm_tick_refresh(d->wire->tick);
+	hm_tick_wake(d->wire->tick);
 	if (status < 0)
 		flags = CURL_CSELECT_ERR;
 	if (events & UV_READABLE)
