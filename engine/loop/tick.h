@@ -46,6 +46,7 @@ void hm_tick_close(struct hm_tick *t);
 void hm_tick_fini(struct hm_tick *t);
 void hm_tick_refresh(
 	struct hm_tick *t); /* re-reads the clocks (long callbacks, test clock) and re-arms timers */
+void hm_tick_read_clocks(struct hm_tick *t);
 /* Every callback through which the loop may have slept (I/O, mail, signals) begins with this: reads the clocks once a pass. */
 static inline void hm_tick_wake(struct hm_tick *t)
 {
