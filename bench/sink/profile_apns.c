@@ -128,35 +128,32 @@ static void refuse(struct sink_req *r, int status, const char *reason, uint64_t 
 	reply_out(r, status, HM_STR("application/json"));
 }
 
-static bool token_form(struct hm_str t)
+static const unsigned char not_hex[256] = {
+	[0 ... '0' - 1] = 1,
+	['9' + 1 ... 'A' - 1] = 1,
+	['F' + 1 ... 'a' - 1] = 1,
+	['f' + 1 ... 255] = 1,
+};
+
+static bool all_hex(const char *p, size_t n)
 {
 	unsigned bad = 0;
 
-	if (t.len < 64 || t.len > 200 || t.len % 2)
-		return false;
-	for (size_t i = 0; i < t.len; i++) {
-		unsigned char c = (unsigned char)t.p[i], low = (unsigned char)(c | 0x20);
-
-		bad |= (unsigned)!((unsigned char)(c - '0') < 10 || (unsigned char)(low - 'a') < 6);
-	}
+	for (size_t i = 0; i < n; i++)
+		bad |= not_hex[(unsigned char)p[i]];
 	return bad == 0;
+}
+
+static bool token_form(struct hm_str t)
+{
+	return t.len >= 64 && t.len <= 200 && t.len % 2 == 0 && all_hex(t.p, t.len);
 }
 
 static bool is_uuid(struct hm_str s)
 {
-	if (s.len != 36)
-		return false;
-	for (size_t i = 0; i < 36; i++) {
-		char c = (char)(s.p[i] | 0x20);
-
-		if (i == 8 || i == 13 || i == 18 || i == 23) {
-			if (s.p[i] != '-')
-				return false;
-		} else if (!((s.p[i] >= '0' && s.p[i] <= '9') || (c >= 'a' && c <= 'f'))) {
-			return false;
-		}
-	}
-	return true;
+	return s.len == 36 && s.p[8] == '-' && s.p[13] == '-' && s.p[18] == '-' && s.p[23] == '-' &&
+	       all_hex(s.p, 8) && all_hex(s.p + 9, 4) && all_hex(s.p + 14, 4) && all_hex(s.p + 19, 4) &&
+	       all_hex(s.p + 24, 12);
 }
 
 /* Structure and signature, cached; the age is looked at every time. */
@@ -205,7 +202,7 @@ static const char *check_auth(struct sink_req *r, struct sink_worker *w, struct 
 
 struct fields { /* one walk over the headers */
 	struct hm_str auth, topic, type, priority, expiration, collapse, id;
-	bool duplicate;
+	bool duplicate, id_good;
 };
 
 static struct hm_str *field_for(struct fields *f, struct hm_str name)
@@ -266,7 +263,7 @@ static const char *check_headers(const struct fields *f)
 		return bad;
 	if (f->duplicate)
 		return "DuplicateHeaders";
-	if (f->id.p && !is_uuid(f->id))
+	if (f->id.p && !f->id_good)
 		return "BadMessageId";
 	if (f->priority.p && !hm_str_is(f->priority, "10") && !hm_str_is(f->priority, "5") &&
 	    !hm_str_is(f->priority, "1"))
@@ -310,7 +307,8 @@ static void handle(struct sink_req *r, struct sink_worker *w, const struct sink_
 	const char *bad;
 
 	collect(r, &f);
-	put_id(r, w, is_uuid(f.id) ? f.id : HM_STR_NULL);
+	f.id_good = is_uuid(f.id);
+	put_id(r, w, f.id_good ? f.id : HM_STR_NULL);
 	if (!hm_str_is(req_method(r), "POST"))
 		refuse(r, 405, "MethodNotAllowed", 0);
 	else if (r->target.len == 0)
