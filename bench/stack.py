@@ -45,18 +45,15 @@ def wait_until(check, seconds, what):
 
 def make_keys(folder):
     """Credentials for the simulated providers."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     folder.mkdir(parents=True, exist_ok=True)
-    pem = dict(encoding=serialization.Encoding.PEM, format=serialization.PrivateFormat.PKCS8,
-               encryption_algorithm=serialization.NoEncryption())
     if not (folder / "fcm.json").exists():
-        (folder / "apns.p8").write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(**pem))
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(**pem)
-        (folder / "fcm.pem").write_bytes(key)
+        make = lambda *a: subprocess.run(["openssl", "genpkey", *a], check=True, capture_output=True)
+        make("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(folder / "apns.p8"))
+        make("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", str(folder / "fcm.pem"))
+        key = (folder / "fcm.pem").read_text()
         (folder / "webhook.secret").write_text("whsec_" + base64.b64encode(os.urandom(32)).decode())
         (folder / "fcm.json").write_text(json.dumps({
-            "type": "service_account", "project_id": "demo-project", "private_key_id": "0123456789abcdef", "private_key": key.decode(),
+            "type": "service_account", "project_id": "demo-project", "private_key_id": "0123456789abcdef", "private_key": key,
             "client_email": "sender@demo-project.iam.gserviceaccount.com", "token_uri": "https://oauth2.googleapis.com/token"}))
     return folder
 
@@ -69,13 +66,14 @@ channels:
     adapter: push/apns
     team_id: DEF123GHIJ
     key_id: ABC123DEFG
-    private_key: ${{file:{keys}/apns.p8}}
+    key: ${{file:{keys}/apns.p8}}
     topic: com.example.app
     endpoint: {{url: "{url}", ca_file: "{ca}"}}
   fcm-sink:
     adapter: push/fcm
     service_account: ${{file:{keys}/fcm.json}}
     token_url: "{url}/token"
+    send_id: true
     endpoint: {{url: "{url}", ca_file: "{ca}"}}
   wecom-sink:
     adapter: chat/wecom-app
@@ -85,7 +83,7 @@ channels:
     endpoint: {{url: "{url}", ca_file: "{ca}"}}
   hook-sink:
     adapter: webhook/standard
-    secret: ${{file:{keys}/webhook.secret}}
+    secrets: ["${{file:{keys}/webhook.secret}}"]
     url: "{url}/hook/demo"
     endpoint: {{ca_file: "{ca}"}}
 """

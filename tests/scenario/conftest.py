@@ -288,11 +288,11 @@ def channels_to(sink, keys):
     return {
         "apns-sink": {"adapter": "push/apns", "team_id": "DEF123GHIJ", "key_id": "ABC123DEFG", "key": "${file:%s}" % keys.apns,
                       "topic": "com.example.app", "endpoint": {"url": tls, "ca_file": ca}},
-        "fcm-sink": {"adapter": "push/fcm", "service_account": "${file:%s}" % keys.fcm_account,
+        "fcm-sink": {"adapter": "push/fcm", "service_account": "${file:%s}" % keys.fcm_account, "send_id": True,
                      "endpoint": {"url": tls, "ca_file": ca}, "token_url": tls + "/token"},
         "wecom-sink": {"adapter": "chat/wecom-app", "corp_id": "ww1", "secret": "s3cret", "agent_id": 1000002,
                        "endpoint": {"url": tls, "ca_file": ca}},
-        "hook-sink": {"adapter": "webhook/standard", "secret": keys.webhook_secret, "url": tls + "/hook/demo",
+        "hook-sink": {"adapter": "webhook/standard", "secrets": [keys.webhook_secret], "url": tls + "/hook/demo",
                       "endpoint": {"ca_file": ca}},
     }
 
