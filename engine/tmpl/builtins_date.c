@@ -1,0 +1,151 @@
+/* builtins_date.c - ?date ?time ?datetime, ?number_to_..., ?iso... */
+#include "tmpl/datetime.h"
+#include "tmpl/vm.h"
+
+#define ARGS struct hm_vm *vm, const struct hm_val *v, unsigned nargs, unsigned b, struct hm_val *r
+
+static struct hm_val date_val(enum hm_date_kind kind, int64_t ms)
+{
+	return (struct hm_val){.kind = V_DATE, .aux = (uint8_t)kind, .u.i = ms};
+}
+
+static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, enum hm_date_kind kind,
+		   struct hm_val *r)
+{
+	struct hm_str s, pattern = HM_STR_NULL;
+	struct hm_iso_opts o;
+	bool bad = false, ok;
+	int64_t ms = 0;
+	int rc;
+
+	if (v[0].kind == V_DATE) {
+		if (v[0].aux != DATE_DATETIME && v[0].aux != kind)
+			return hm_vm_fail(vm, HM_EINVAL, "%s cannot be made %s", hm_v_kind_name(v[0]),
+					  hm_v_kind_name(date_val(kind, 0)));
+		*r = date_val(kind, v[0].u.i);
+		return 0;
+	}
+	rc = hm_v_text(vm, v[0], &s);
+	if (rc == 0 && nargs > 0)
+		rc = hm_v_string_arg(vm, v[1], &pattern);
+	if (rc)
+		return rc;
+	if (nargs == 0)
+		pattern = vm->date_format[kind - 1];
+	if (!pattern.p || hm_iso_name(pattern, &o))
+		ok = hm_date_parse_iso(s, kind, vm->zone_min, &ms);
+	else
+		ok = hm_date_parse_pattern(s, pattern, vm->zone_min, vm->zh, &ms, &bad);
+	if (bad)
+		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed", HM_STRF(pattern));
+	if (!ok)
+		return hm_vm_fail(vm, HM_EINVAL, "\"%.*s\" is not %s in the expected form",
+				  (int)hm_min(s.len, (size_t)60), s.p, hm_v_kind_name(date_val(kind, 0)));
+	*r = date_val(kind, ms);
+	return 0;
+}
+
+int hm_bi_date(ARGS)
+{
+	return to_date(vm, v, nargs, DATE_DATE, r);
+}
+
+int hm_bi_time(ARGS)
+{
+	return to_date(vm, v, nargs, DATE_TIME, r);
+}
+
+int hm_bi_datetime(ARGS)
+{
+	return to_date(vm, v, nargs, DATE_DATETIME, r);
+}
+
+static int from_number(struct hm_vm *vm, const struct hm_val *v, enum hm_date_kind kind, struct hm_val *r)
+{
+	int64_t ms;
+	int rc = hm_v_int(vm, v[0], &ms);
+
+	if (rc)
+		return rc;
+	if (ms > 253402300799999 || ms < -62135596800000)
+		return hm_vm_fail(vm, HM_EINVAL, "the number is outside of the years 1 to 9999");
+	*r = date_val(kind, ms);
+	return 0;
+}
+
+int hm_bi_number_to_date(ARGS)
+{
+	return from_number(vm, v, DATE_DATE, r);
+}
+
+int hm_bi_number_to_time(ARGS)
+{
+	return from_number(vm, v, DATE_TIME, r);
+}
+
+int hm_bi_number_to_datetime(ARGS)
+{
+	return from_number(vm, v, DATE_DATETIME, r);
+}
+
+/* -- ?iso_utc and its kin: the name tells accuracy and zone ------------------------------- */
+
+static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool local, const char *opts,
+	       struct hm_val *r)
+{
+	struct hm_iso_opts o;
+	struct hm_buf out;
+	struct hm_str name;
+	int32_t zone = local ? vm->zone_min : 0;
+	int rc;
+
+	if (v[0].kind != V_DATE)
+		return hm_vm_wrong(vm, v[0], "a date");
+	if (nargs > 0) {
+		rc = hm_v_string_arg(vm, v[1], &name);
+		if (rc)
+			return rc;
+		if (!hm_tmpl_zone(name, &zone))
+			return hm_vm_fail(vm, HM_EINVAL, "the time zone \"%.*s\" is not known",
+					  (int)hm_min(name.len, (size_t)60), name.p);
+	}
+	hm_assert(hm_iso_name(hm_str_c(opts), &o));
+	hm_buf_init_arena(&out, vm->arena, 256);
+	hm_date_put_iso(&out, v[0].aux, v[0].u.i, zone, o);
+	if (out.err)
+		return hm_vm_fail(vm, HM_ENOMEM, "out of memory while rendering");
+	*r = hm_vstr(hm_buf_str(&out));
+	return 0;
+}
+
+#define ISO(name, local, opts)                            \
+	int hm_bi_##name(ARGS)                            \
+	{                                                 \
+		return iso(vm, v, nargs, local, opts, r); \
+	}
+
+ISO(iso_utc, false, "iso")
+ISO(iso_utc_fz, false, "iso_fz")
+ISO(iso_utc_nz, false, "iso_nz")
+ISO(iso_utc_ms, false, "iso_ms")
+ISO(iso_utc_ms_nz, false, "iso_ms_nz")
+ISO(iso_utc_m, false, "iso_m")
+ISO(iso_utc_m_nz, false, "iso_m_nz")
+ISO(iso_utc_h, false, "iso_h")
+ISO(iso_utc_h_nz, false, "iso_h_nz")
+ISO(iso_local, true, "iso")
+ISO(iso_local_nz, true, "iso_nz")
+ISO(iso_local_ms, true, "iso_ms")
+ISO(iso_local_ms_nz, true, "iso_ms_nz")
+ISO(iso_local_m, true, "iso_m")
+ISO(iso_local_m_nz, true, "iso_m_nz")
+ISO(iso_local_h, true, "iso_h")
+ISO(iso_local_h_nz, true, "iso_h_nz")
+ISO(iso, true, "iso")
+ISO(iso_nz, true, "iso_nz")
+ISO(iso_ms, true, "iso_ms")
+ISO(iso_ms_nz, true, "iso_ms_nz")
+ISO(iso_m, true, "iso_m")
+ISO(iso_m_nz, true, "iso_m_nz")
+ISO(iso_h, true, "iso_h")
+ISO(iso_h_nz, true, "iso_h_nz")

@@ -1,0 +1,636 @@
+/* datetime.c - see datetime.h */
+#include "tmpl/datetime.h"
+
+#define DAY_MS 86400000ll
+
+struct parts {
+	int64_t year;
+	int month, day, hour, minute, second, ms; /* month 1..12 */
+	int weekday;				  /* 0 Sunday */
+	int yearday;				  /* 1.. */
+};
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+	int64_t q = a / b;
+
+	return q - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar (Howard Hinnant's algorithm). */
+static int64_t days_of(int64_t y, int m, int d)
+{
+	int64_t era, yoe, doy;
+
+	y -= m <= 2;
+	era = floor_div(y, 400);
+	yoe = y - era * 400;
+	doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+static struct parts split(int64_t ms, int32_t zone_min)
+{
+	int64_t local = ms + (int64_t)zone_min * 60000, days = floor_div(local, DAY_MS),
+		t = local - days * DAY_MS;
+	int64_t z = days + 719468, era = floor_div(z, 146097), doe = z - era * 146097;
+	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+	struct parts p;
+
+	p.day = (int)(doy - (153 * mp + 2) / 5 + 1);
+	p.month = (int)(mp < 10 ? mp + 3 : mp - 9);
+	p.year = yoe + era * 400 + (p.month <= 2);
+	p.hour = (int)(t / 3600000);
+	p.minute = (int)(t / 60000 % 60);
+	p.second = (int)(t / 1000 % 60);
+	p.ms = (int)(t % 1000);
+	p.weekday = (int)(((days % 7) + 11) % 7);
+	p.yearday = (int)(days - days_of(p.year, 1, 1)) + 1;
+	return p;
+}
+
+static bool leap(int64_t y)
+{
+	return y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+}
+
+static int month_days(int64_t y, int m)
+{
+	static const int8_t n[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+	return m == 2 && leap(y) ? 29 : n[m - 1];
+}
+
+static int64_t join(const struct parts *p, int32_t zone_min)
+{
+	return days_of(p->year, p->month, p->day) * DAY_MS + p->hour * 3600000ll + p->minute * 60000ll +
+	       p->second * 1000ll + p->ms - (int64_t)zone_min * 60000;
+}
+
+/* -- ISO 8601 ------------------------------------------------------------------------ */
+
+bool hm_iso_name(struct hm_str s, struct hm_iso_opts *o)
+{
+	struct hm_str part;
+	bool first = true, accuracy = false;
+
+	*o = (struct hm_iso_opts){0};
+	if (!(hm_str_starts(s, HM_STR("iso")) || hm_str_starts(s, HM_STR("xs"))))
+		return false;
+	while (hm_str_split(&s, '_', &part)) {
+		bool last = false;
+
+		if (first) {
+			if (!hm_str_is(part, "iso") && !hm_str_is(part, "xs"))
+				return false;
+			first = false;
+			continue;
+		}
+		/* letters may stand together, as in iso_mnz */
+		while (part.len && !last) {
+			size_t n = 1;
+
+			if (hm_str_starts(part, HM_STR("nz"))) {
+				o->no_zone = true;
+				n = 2;
+			} else if (hm_str_starts(part, HM_STR("fz"))) {
+				o->force_zone = true;
+				n = 2;
+			} else if (hm_str_is(part, "utc")) {
+				o->utc = true;
+				n = 3;
+			} else if (part.p[0] == 'u') {
+				o->utc = true;
+			} else if (hm_str_starts(part, HM_STR("ms")) && !accuracy) {
+				o->accuracy = ISO_MS;
+				accuracy = true;
+				n = 2;
+			} else if (part.p[0] == 'm' && !accuracy) {
+				o->accuracy = ISO_MINUTES;
+				accuracy = true;
+			} else if (part.p[0] == 'h' && !accuracy) {
+				o->accuracy = ISO_HOURS;
+				accuracy = true;
+			} else if (part.p[0] == 's' && !accuracy) {
+				accuracy = true;
+			} else {
+				return false;
+			}
+			part = hm_str_n(part.p + n, part.len - n);
+		}
+	}
+	return true;
+}
+
+static void put_n(struct hm_buf *out, int64_t v, int width)
+{
+	char d[24];
+	int n = 0;
+
+	if (v < 0) {
+		hm_buf_putc(out, '-');
+		v = -v;
+	}
+	do {
+		d[n++] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	for (int i = n; i < width; i++)
+		hm_buf_putc(out, '0');
+	while (n > 0)
+		hm_buf_putc(out, d[--n]);
+}
+
+static void put_zone(struct hm_buf *out, int32_t zone_min, bool colon)
+{
+	int32_t z = zone_min < 0 ? -zone_min : zone_min;
+
+	hm_buf_putc(out, zone_min < 0 ? '-' : '+');
+	put_n(out, z / 60, 2);
+	if (colon)
+		hm_buf_putc(out, ':');
+	put_n(out, z % 60, 2);
+}
+
+void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int32_t zone_min,
+		     struct hm_iso_opts o)
+{
+	struct parts p;
+
+	if (o.utc)
+		zone_min = 0;
+	p = split(ms, zone_min);
+	if (kind != DATE_TIME) {
+		put_n(out, p.year, 4);
+		hm_buf_putc(out, '-');
+		put_n(out, p.month, 2);
+		hm_buf_putc(out, '-');
+		put_n(out, p.day, 2);
+	}
+	if (kind == DATE_DATE)
+		return;
+	if (kind == DATE_DATETIME)
+		hm_buf_putc(out, 'T');
+	put_n(out, p.hour, 2);
+	if (o.accuracy != ISO_HOURS) {
+		hm_buf_putc(out, ':');
+		put_n(out, p.minute, 2);
+	}
+	if (o.accuracy == ISO_SECONDS || o.accuracy == ISO_MS) {
+		hm_buf_putc(out, ':');
+		put_n(out, p.second, 2);
+		if (o.accuracy == ISO_MS || p.ms) {
+			int f = p.ms, w = 3;
+
+			while (o.accuracy == ISO_SECONDS && f % 10 == 0) {
+				f /= 10;
+				w--;
+			}
+			hm_buf_putc(out, '.');
+			put_n(out, f, w);
+		}
+	}
+	if (o.no_zone)
+		return;
+	if (zone_min == 0)
+		hm_buf_putc(out, 'Z');
+	else
+		put_zone(out, zone_min, true);
+}
+
+struct reader {
+	struct hm_str s;
+	size_t i;
+};
+
+static bool read_digits(struct reader *r, int min, int max, int64_t *v)
+{
+	int n = 0;
+
+	*v = 0;
+	while (n < max && r->i < r->s.len && r->s.p[r->i] >= '0' && r->s.p[r->i] <= '9') {
+		*v = *v * 10 + (r->s.p[r->i++] - '0');
+		n++;
+	}
+	return n >= min;
+}
+
+static bool read_char(struct reader *r, char c)
+{
+	if (r->i < r->s.len && r->s.p[r->i] == c) {
+		r->i++;
+		return true;
+	}
+	return false;
+}
+
+static bool read_fixed(struct reader *r, int width, int lo, int hi, int *v)
+{
+	int64_t n;
+
+	if (!read_digits(r, width, width, &n) || n < lo || n > hi)
+		return false;
+	*v = (int)n;
+	return true;
+}
+
+/* Z, +hh:mm, +hhmm, +hh, or nothing */
+static bool read_zone(struct reader *r, int32_t *zone_min)
+{
+	int h, m = 0;
+	bool neg;
+
+	if (r->i == r->s.len)
+		return true;
+	if (read_char(r, 'Z')) {
+		*zone_min = 0;
+		return true;
+	}
+	neg = read_char(r, '-');
+	if (!neg && !read_char(r, '+'))
+		return false;
+	if (!read_fixed(r, 2, 0, 23, &h))
+		return false;
+	if (read_char(r, ':') ? !read_fixed(r, 2, 0, 59, &m)
+			      : (r->i < r->s.len && !read_fixed(r, 2, 0, 59, &m)))
+		return false;
+	*zone_min = (neg ? -1 : 1) * (h * 60 + m);
+	return true;
+}
+
+static bool read_date(struct reader *r, struct parts *p)
+{
+	bool neg = read_char(r, '-'), dashes;
+	int64_t year;
+
+	if (!read_digits(r, 4, 4, &year))
+		return false;
+	p->year = neg ? -year : year;
+	dashes = read_char(r, '-');
+	return read_fixed(r, 2, 1, 12, &p->month) && (!dashes || read_char(r, '-')) &&
+	       read_fixed(r, 2, 1, month_days(p->year, p->month), &p->day);
+}
+
+static bool read_time(struct reader *r, struct parts *p)
+{
+	bool colons;
+
+	if (!read_fixed(r, 2, 0, 24, &p->hour))
+		return false;
+	colons = read_char(r, ':');
+	if (!colons && (r->i >= r->s.len || r->s.p[r->i] < '0' || r->s.p[r->i] > '9'))
+		return p->hour < 24; /* hours alone */
+	if (!read_fixed(r, 2, 0, 59, &p->minute))
+		return false;
+	if (colons ? read_char(r, ':') : (r->i < r->s.len && r->s.p[r->i] >= '0' && r->s.p[r->i] <= '9')) {
+		if (!read_fixed(r, 2, 0, 59, &p->second))
+			return false;
+		if (read_char(r, '.') || read_char(r, ',')) {
+			int n = 0;
+
+			for (; r->i < r->s.len && r->s.p[r->i] >= '0' && r->s.p[r->i] <= '9'; r->i++, n++)
+				if (n < 3)
+					p->ms = p->ms * 10 + (r->s.p[r->i] - '0');
+			if (n == 0)
+				return false;
+			for (; n < 3; n++)
+				p->ms *= 10;
+		}
+	}
+	return p->hour < 24 || (p->minute == 0 && p->second == 0 && p->ms == 0);
+}
+
+bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, int32_t zone_min, int64_t *ms_r)
+{
+	struct reader r = {text, 0};
+	struct parts p = {.year = 1970, .month = 1, .day = 1};
+
+	if (kind != DATE_TIME && !read_date(&r, &p))
+		return false;
+	if (kind == DATE_DATETIME && !read_char(&r, 'T'))
+		return false;
+	if (kind != DATE_DATE && !read_time(&r, &p))
+		return false;
+	if (!read_zone(&r, &zone_min) || r.i != text.len)
+		return false;
+	*ms_r = join(&p, zone_min);
+	return true;
+}
+
+/* -- patterns --------------------------------------------------------------------------------- */
+
+static const char *const months_en[] = {"January",   "February", "March",    "April",
+					"May",	     "June",	 "July",     "August",
+					"September", "October",	 "November", "December"};
+static const char *const months_zh[] = {"一月", "二月", "三月", "四月", "五月",	  "六月",
+					"七月", "八月", "九月", "十月", "十一月", "十二月"};
+static const char *const days_en[] = {"Sunday",	  "Monday", "Tuesday", "Wednesday",
+				      "Thursday", "Friday", "Saturday"};
+static const char *const days_zh[] = {"日", "一", "二", "三", "四", "五", "六"};
+
+static void put_month(struct hm_buf *out, int month, int width, bool zh)
+{
+	if (width < 3) {
+		put_n(out, month, width);
+	} else if (zh && width == 3) {
+		put_n(out, month, 1);
+		hm_buf_puts(out, HM_STR("月"));
+	} else {
+		struct hm_str name = hm_str_c(zh ? months_zh[month - 1] : months_en[month - 1]);
+
+		hm_buf_put(out, name.p, !zh && width == 3 ? 3 : name.len);
+	}
+}
+
+static void put_weekday(struct hm_buf *out, int day, int width, bool zh)
+{
+	if (zh) {
+		hm_buf_puts(out, width < 4 ? HM_STR("周") : HM_STR("星期"));
+		hm_buf_puts(out, hm_str_c(days_zh[day]));
+	} else {
+		struct hm_str name = hm_str_c(days_en[day]);
+
+		hm_buf_put(out, name.p, width < 4 ? 3 : name.len);
+	}
+}
+
+static bool put_field(struct hm_buf *out, char c, int w, const struct parts *p, int32_t zone_min, bool zh)
+{
+	switch (c) {
+	case 'y':
+	case 'u': break;
+	case 'M':
+	case 'L': put_month(out, p->month, w, zh); return true;
+	case 'd': put_n(out, p->day, w); return true;
+	case 'D': put_n(out, p->yearday, w); return true;
+	case 'H': put_n(out, p->hour, w); return true;
+	case 'k': put_n(out, p->hour ? p->hour : 24, w); return true;
+	case 'K': put_n(out, p->hour % 12, w); return true;
+	case 'h': put_n(out, p->hour % 12 ? p->hour % 12 : 12, w); return true;
+	case 'm': put_n(out, p->minute, w); return true;
+	case 's': put_n(out, p->second, w); return true;
+	case 'S': put_n(out, p->ms, w); return true;
+	case 'E': put_weekday(out, p->weekday, w, zh); return true;
+	case 'a':
+		hm_buf_puts(out, zh ? (p->hour < 12 ? HM_STR("上午") : HM_STR("下午"))
+				    : (p->hour < 12 ? HM_STR("AM") : HM_STR("PM")));
+		return true;
+	case 'Z': put_zone(out, zone_min, false); return true;
+	case 'X':
+		if (w > 3)
+			return false;
+		if (zone_min == 0) {
+			hm_buf_putc(out, 'Z');
+		} else if (w == 1) {
+			hm_buf_putc(out, zone_min < 0 ? '-' : '+');
+			put_n(out, (zone_min < 0 ? -zone_min : zone_min) / 60, 2);
+		} else {
+			put_zone(out, zone_min, w == 3);
+		}
+		return true;
+	default: return false;
+	}
+	if (c == 'u') /* day of the week, Monday is 1 */
+		put_n(out, p->weekday ? p->weekday : 7, w);
+	else if (w == 2)
+		put_n(out, p->year % 100, 2);
+	else
+		put_n(out, p->year, w);
+	return true;
+}
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Quoted text from the ' at *i on, as it stands for; false: not closed. With out NULL it goes to *r. */
+static bool quoted(struct hm_str p, size_t *i, struct hm_buf *out, struct reader *r)
+{
+	size_t k = *i + 1;
+
+	if (k < p.len && p.p[k] == '\'') { /* '' */
+		*i = k + 1;
+		if (out)
+			hm_buf_putc(out, '\'');
+		return out || read_char(r, '\'');
+	}
+	for (; k < p.len; k++) {
+		if (p.p[k] == '\'') {
+			if (k + 1 >= p.len || p.p[k + 1] != '\'') {
+				*i = k + 1;
+				return true;
+			}
+			k++;
+		}
+		if (out)
+			hm_buf_putc(out, p.p[k]);
+		else if (!read_char(r, p.p[k]))
+			return false;
+	}
+	return false;
+}
+
+bool hm_date_put_pattern(struct hm_buf *out, struct hm_str pattern, int64_t ms, int32_t zone_min, bool zh)
+{
+	struct parts p = split(ms, zone_min);
+	size_t i = 0;
+
+	while (i < pattern.len) {
+		char c = pattern.p[i];
+		int w = 0;
+
+		if (c == '\'') {
+			if (!quoted(pattern, &i, out, NULL))
+				return false;
+			continue;
+		}
+		if (!is_letter(c)) {
+			hm_buf_putc(out, c);
+			i++;
+			continue;
+		}
+		while (i < pattern.len && pattern.p[i] == c && w < 1000) {
+			i++;
+			w++;
+		}
+		if (!put_field(out, c, w, &p, zone_min, zh))
+			return false;
+	}
+	return true;
+}
+
+static bool read_name(struct reader *r, struct hm_str name)
+{
+	struct hm_str rest = hm_str_n(r->s.p + r->i, r->s.len - r->i);
+
+	if (rest.len < name.len || !hm_str_ieq(hm_str_n(rest.p, name.len), name))
+		return false;
+	r->i += name.len;
+	return true;
+}
+
+static bool read_month_name(struct reader *r, bool zh, int *month)
+{
+	for (int m = 12; m >= 1; m--) {
+		struct hm_str en = hm_str_c(months_en[m - 1]);
+
+		*month = m;
+		if (zh) {
+			char num[16];
+			size_t n = 0;
+
+			if (m >= 10)
+				num[n++] = '1';
+			num[n++] = (char)('0' + m % 10);
+			memcpy(num + n, "月", 3);
+			if (read_name(r, hm_str_c(months_zh[m - 1])) || read_name(r, hm_str_n(num, n + 3)))
+				return true;
+		} else if (read_name(r, en) || read_name(r, hm_str_n(en.p, 3))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool read_weekday_name(struct reader *r, bool zh)
+{
+	for (int d = 0; d < 7; d++) {
+		struct hm_str en = hm_str_c(days_en[d]);
+		size_t at = r->i;
+
+		if (!zh && (read_name(r, en) || read_name(r, hm_str_n(en.p, 3))))
+			return true;
+		if (zh && (read_name(r, HM_STR("星期")) || read_name(r, HM_STR("周"))) &&
+		    read_name(r, hm_str_c(days_zh[d])))
+			return true;
+		r->i = at;
+	}
+	return false;
+}
+
+struct half_day {
+	int hour12; /* of h or K; -1: none */
+	int pm;	    /* -1: not told */
+};
+
+static bool read_number(struct reader *r, int w, bool adjacent, int lo, int hi, int *v)
+{
+	int64_t n;
+
+	while (r->i < r->s.len && (r->s.p[r->i] == ' ' || r->s.p[r->i] == '\t'))
+		r->i++;
+	if (!read_digits(r, 1, adjacent ? w : 9, &n) || n < lo || n > hi)
+		return false;
+	*v = (int)n;
+	return true;
+}
+
+/* *bad: the letter is unknown. adjacent: a number follows without anything in between. */
+static bool read_field(struct reader *r, char c, int w, bool adjacent, struct parts *p, struct half_day *half,
+		       int32_t *zone_min, bool zh, bool *bad)
+{
+	int n = 0;
+	size_t at = r->i;
+
+	switch (c) {
+	case 'y':
+		if (!read_number(r, w, adjacent, 0, 999999, &n))
+			return false;
+		/* two digits are a year near today */
+		p->year = w <= 2 && r->i - at == 2 ? (n > 50 ? 1900 + n : 2000 + n) : n;
+		return true;
+	case 'M':
+	case 'L':
+		return w < 3 ? read_number(r, w, adjacent, 1, 12, &p->month)
+			     : read_month_name(r, zh, &p->month);
+	case 'd': return read_number(r, w, adjacent, 1, 31, &p->day);
+	case 'D': return read_number(r, w, adjacent, 1, 366, &p->yearday);
+	case 'H': return read_number(r, w, adjacent, 0, 23, &p->hour);
+	case 'k':
+		if (!read_number(r, w, adjacent, 1, 24, &n))
+			return false;
+		p->hour = n % 24;
+		return true;
+	case 'K':
+	case 'h':
+		if (!read_number(r, w, adjacent, c == 'h', c == 'h' ? 12 : 11, &n))
+			return false;
+		half->hour12 = n % 12;
+		return true;
+	case 'm': return read_number(r, w, adjacent, 0, 59, &p->minute);
+	case 's': return read_number(r, w, adjacent, 0, 59, &p->second);
+	case 'S': return read_number(r, w, adjacent, 0, 999, &p->ms);
+	case 'u': return read_number(r, w, adjacent, 1, 7, &n);
+	case 'E': return read_weekday_name(r, zh);
+	case 'a':
+		if (read_name(r, zh ? HM_STR("上午") : HM_STR("AM")))
+			half->pm = 0;
+		else if (read_name(r, zh ? HM_STR("下午") : HM_STR("PM")))
+			half->pm = 1;
+		else
+			return false;
+		return true;
+	case 'Z':
+	case 'X': {
+		struct reader z = *r;
+		int32_t zone;
+		size_t end = r->i;
+
+		while (end < r->s.len && r->s.p[end] != ' ')
+			end++;
+		z.s.len = end;
+		if (z.i == end || !read_zone(&z, &zone))
+			return false;
+		r->i = z.i;
+		*zone_min = zone;
+		return true;
+	}
+	default: *bad = true; return false;
+	}
+}
+
+bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zone_min, bool zh,
+			   int64_t *ms_r, bool *bad_pattern)
+{
+	struct reader r = {text, 0};
+	struct parts p = {.year = 1970, .month = 1, .day = 1};
+	struct half_day half = {-1, -1};
+	size_t i = 0;
+
+	*bad_pattern = false;
+	while (i < pattern.len) {
+		char c = pattern.p[i];
+		int w = 0;
+
+		if (c == '\'') {
+			if (!quoted(pattern, &i, NULL, &r))
+				return false;
+			continue;
+		}
+		if (!is_letter(c)) {
+			if (!read_char(&r, c))
+				return false;
+			i++;
+			continue;
+		}
+		while (i < pattern.len && pattern.p[i] == c && w < 1000) {
+			i++;
+			w++;
+		}
+		if (!read_field(&r, c, w, i < pattern.len && is_letter(pattern.p[i]), &p, &half, &zone_min,
+				zh, bad_pattern))
+			return false;
+	}
+	if (r.i != text.len)
+		return false;
+	if (half.hour12 >= 0)
+		p.hour = half.hour12 + (half.pm == 1 ? 12 : 0);
+	if (p.day > month_days(p.year, p.month))
+		return false;
+	*ms_r = join(&p, zone_min);
+	if (p.yearday)
+		*ms_r += (p.yearday - 1) * DAY_MS;
+	return true;
+}

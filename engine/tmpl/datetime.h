@@ -1,0 +1,37 @@
+/*
+ * datetime.h - moments as text: ISO 8601 and the patterns of java.text.SimpleDateFormat
+ *
+ * A moment is milliseconds since the epoch, UTC; zones are fixed offsets in minutes.
+ * Calendar: proleptic Gregorian. Private to engine/tmpl. Pure functions.
+ */
+#ifndef HM_TMPL_DATETIME_H
+#define HM_TMPL_DATETIME_H
+
+#include "base/buf.h"
+#include "tmpl/value.h"
+
+struct hm_iso_opts {
+	enum {
+		ISO_SECONDS,
+		ISO_MS,
+		ISO_MINUTES,
+		ISO_HOURS
+	} accuracy; /* seconds: a fraction if there is one */
+	bool no_zone, force_zone, utc;
+};
+/* "iso", "iso_nz", "iso_ms_u" ...; false when the name is something else */
+bool hm_iso_name(struct hm_str name, struct hm_iso_opts *o);
+
+void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int32_t zone_min,
+		     struct hm_iso_opts o);
+/* false: the pattern has an unknown letter or an open quote */
+bool hm_date_put_pattern(struct hm_buf *out, struct hm_str pattern, int64_t ms, int32_t zone_min,
+			 bool zh) HM_MUSTCHECK;
+
+bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, int32_t zone_min,
+		       int64_t *ms_r) HM_MUSTCHECK;
+/* *bad_pattern tells a wrong pattern from a text that does not fit it */
+bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zone_min, bool zh,
+			   int64_t *ms_r, bool *bad_pattern) HM_MUSTCHECK;
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * HM_DIR(id, name, shape, end_shape): directives of the language
+ * shape: PARAM   needs a blank after the name, then parameters
+ *        BARE    no parameters, ends with >
+ *        EITHER  no parameters, ends with > or />
+ *        BOTH    with parameters or, as EITHER, without
+ *        OUT     FreeMarker has it, this language has not
+ *        NONE    there is no such start tag
+ * end_shape: END there is </#name>, NOEND there is none
+ */
+HM_DIR(IF, "if", PARAM, END)
+HM_DIR(ELSEIF, "elseif", PARAM, NOEND)
+HM_DIR(ELSE, "else", EITHER, NOEND)
+HM_DIR(LIST, "list", PARAM, END)
+HM_DIR(ITEMS, "items", PARAM, END)
+HM_DIR(SEP, "sep", BARE, END)
+HM_DIR(BREAK, "break", EITHER, NOEND)
+HM_DIR(CONTINUE, "continue", EITHER, NOEND)
+HM_DIR(SWITCH, "switch", PARAM, END)
+HM_DIR(CASE, "case", PARAM, NOEND)
+HM_DIR(DEFAULT, "default", BARE, NOEND)
+HM_DIR(ASSIGN, "assign", PARAM, END)
+HM_DIR(GLOBAL, "global", PARAM, END)
+HM_DIR(LOCAL, "local", PARAM, END)
+HM_DIR(MACRO, "macro", PARAM, END)
+HM_DIR(NESTED, "nested", BOTH, NOEND)
+HM_DIR(RETURN, "return", BOTH, NOEND)
+HM_DIR(INCLUDE, "include", PARAM, NOEND)
+HM_DIR(STOP, "stop", BOTH, NOEND)
+HM_DIR(SETTING, "setting", PARAM, NOEND)
+HM_DIR(ESCAPE, "escape", PARAM, END)
+HM_DIR(NOESCAPE, "noescape", BARE, END)
+HM_DIR(OUTPUTFORMAT, "outputformat", PARAM, END)
+HM_DIR(AUTOESC, "autoesc", BARE, END)
+HM_DIR(NOAUTOESC, "noautoesc", BARE, END)
+HM_DIR(COMPRESS, "compress", BARE, END)
+HM_DIR(NOPARSE, "noparse", BARE, END)
+HM_DIR(T, "t", EITHER, NOEND)
+HM_DIR(LT, "lt", EITHER, NOEND)
+HM_DIR(RT, "rt", EITHER, NOEND)
+HM_DIR(NT, "nt", EITHER, NOEND)
+HM_DIR(FLUSH, "flush", EITHER, NOEND)
+HM_DIR(ATTEMPT, "attempt", BARE, END)
+HM_DIR(RECOVER, "recover", BARE, END)
+HM_DIR(FOREACH, "foreach", OUT, NOEND)
+HM_DIR(FUNCTION, "function", OUT, NOEND)
+HM_DIR(IMPORT, "import", OUT, NOEND)
+HM_DIR(FTL, "ftl", OUT, NOEND)
+HM_DIR(CALL, "call", OUT, NOEND)
+HM_DIR(COMMENT, "comment", OUT, NOEND)
+HM_DIR(FALLBACK, "fallback", OUT, NOEND)
+HM_DIR(RECURSE, "recurse", OUT, NOEND)
+HM_DIR(VISIT, "visit", OUT, NOEND)
+HM_DIR(TRANSFORM, "transform", OUT, NOEND)
+HM_DIR(ON, "on", OUT, NOEND)

@@ -1,0 +1,12 @@
+/* HM_SPECIAL(id, name): variables written with a dot in front */
+HM_SPECIAL(VARS, "vars")
+HM_SPECIAL(DATA_MODEL, "data_model")
+HM_SPECIAL(GLOBALS, "globals")
+HM_SPECIAL(LOCALS, "locals")
+HM_SPECIAL(MAIN, "main")
+HM_SPECIAL(NAMESPACE, "namespace")
+HM_SPECIAL(LOCALE, "locale")
+HM_SPECIAL(LANG, "lang")
+HM_SPECIAL(OUTPUT_FORMAT, "output_format")
+HM_SPECIAL(AUTO_ESC, "auto_esc")
+HM_SPECIAL(NOW, "now")

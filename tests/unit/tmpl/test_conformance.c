@@ -1,0 +1,126 @@
+/*
+ * test_conformance.c - every row of tests/conformance/templates/ (see its README.md)
+ *
+ * A row passes when the output is exactly the expected one, or the error is of the expected class; "type"
+ * and "other" count as one, as the README allows, but the strict figure is printed as well. One row that
+ * fails fails the test. HM_VERBOSE=1 prints each failing row.
+ */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "tmpl/cases.h"
+
+struct tally {
+	unsigned rows, pass, strict;
+};
+
+static bool check_row(struct hm_str row, struct hm_arena *arena, struct tally *t)
+{
+	struct hm_buf out, expected, answer;
+	msgpack_zone zone;
+	msgpack_object want, got;
+	struct hm_str a, b;
+	bool pass = false, strict = false;
+
+	hm_buf_init(&out, 64u << 20);
+	hm_buf_init(&expected, 64u << 20);
+	hm_buf_init(&answer, 64u << 20);
+	msgpack_zone_init(&zone, 8192);
+	hm_tmpl_case(row, arena, &out);
+	assert_int_equal(hm_json_to_msgpack(row, &expected, NULL), 0);
+	assert_int_equal(hm_json_to_msgpack(hm_buf_str(&out), &answer, NULL), 0);
+	assert_int_equal(hm_msgpack_decode(&zone, hm_buf_str(&expected), &want, NULL), 0);
+	assert_int_equal(hm_msgpack_decode(&zone, hm_buf_str(&answer), &got, NULL), 0);
+	if (hm_mp_str(hm_mp_get(&want, HM_STR("expected")), &a)) {
+		pass = strict = hm_mp_str(hm_mp_get(&got, HM_STR("output")), &b) && hm_str_eq(a, b);
+	} else if (hm_mp_str(hm_mp_get(&want, HM_STR("error")), &a) &&
+		   hm_mp_str(hm_mp_get(&got, HM_STR("error")), &b)) {
+		strict = hm_str_eq(a, b);
+		pass = strict || ((hm_str_is(a, "type") || hm_str_is(a, "other")) &&
+				  (hm_str_is(b, "type") || hm_str_is(b, "other")));
+	}
+	if (getenv("HM_VERBOSE") && !pass)
+		print_message("%.*s\n   -> %.*s\n", HM_STRF(row), HM_STRF(hm_buf_str(&out)));
+	t->rows++;
+	t->pass += pass;
+	t->strict += strict;
+	msgpack_zone_destroy(&zone);
+	hm_buf_fini(&answer);
+	hm_buf_fini(&expected);
+	hm_buf_fini(&out);
+	return pass;
+}
+
+static void check_file(const char *path, struct hm_arena *arena, struct tally *t)
+{
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+
+	assert_non_null(f);
+	while ((n = getline(&line, &cap, f)) > 0) {
+		struct hm_str row = hm_str_trim(hm_str_n(line, (size_t)n));
+
+		if (row.len)
+			check_row(row, arena, t);
+	}
+	free(line);
+	fclose(f);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_cases(const struct dirent *d)
+{
+	return hm_str_ends(hm_str_c(d->d_name), HM_STR(".jsonl"));
+}
+
+static void test_all_rows(void **state)
+{
+	const char *dir = HM_TEST_DIR "/conformance/templates";
+	struct dirent **files;
+	struct tally all = {0};
+	struct hm_arena arena;
+	int n = scandir(dir, &files, is_cases, by_name);
+
+	assert_true(n > 20);
+	hm_arena_init(&arena, NULL, 0);
+	for (int i = 0; i < n; i++) {
+		struct tally t = {0};
+		char path[512];
+
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]->d_name);
+		check_file(path, &arena, &t);
+		print_message("%-18s %4u of %4u%s", files[i]->d_name, t.pass, t.rows,
+			      t.pass == t.rows ? "" : "  <--");
+		if (t.strict != t.pass)
+			print_message("  (%u with type and other told apart)", t.strict);
+		print_message("\n");
+		all.rows += t.rows;
+		all.pass += t.pass;
+		all.strict += t.strict;
+		free(files[i]);
+	}
+	free(files);
+	hm_arena_fini(&arena);
+	print_message("%-18s %4u of %4u (%u strictly)\n", "all", all.pass, all.rows, all.strict);
+	assert_int_equal(all.pass, all.rows);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_rows)};
+
+	return cmocka_run_group_tests_name("template conformance", tests, NULL, NULL);
+}
