@@ -554,9 +554,12 @@ static void fold_origin(struct builder *b, struct hm_eval *ev)
 	c->base_path = hm_arena_str(b->a, path);
 	o->host = terminated(b->a, o->host);
 	c->scheme = o->tls ? HM_STR("https") : HM_STR("http");
-	c->host = o->port == (o->tls ? 443 : 80)
-			  ? o->host
-			  : hm_arena_printf(b->a, "%.*s:%u", HM_STRF(o->host), o->port);
+	if (hm_str_chr(o->host, ':') >= 0) /* an IPv6 address */
+		c->host = hm_arena_printf(b->a, "[%.*s]:%u", HM_STRF(o->host), o->port);
+	else
+		c->host = o->port == (o->tls ? 443 : 80)
+				  ? o->host
+				  : hm_arena_printf(b->a, "%.*s:%u", HM_STRF(o->host), o->port);
 	if (c->https_only && !o->tls)
 		fail_at(b, b->map, "channel %.*s: the endpoint must begin with https://",
 			HM_STRF(c->info.name));
@@ -662,6 +665,7 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_adapter *ad = b->c->ad;
 	struct hm_channel *c = b->c;
+	struct hm_tpl *t;
 	struct hm_val v;
 	int64_t n;
 
@@ -685,10 +689,10 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 	if (c->info.recipient_is_url)
 		c->info.batch_max = 1;
 	load_int(b, "batch", 1, c->info.batch_max, &c->info.batch_max);
-	if (ad->dialect_expr && ad->dialect_expr->op == HM_EX_CONST)
-		c->info.dialect = hm_val_text(&ad->dialect_expr->k, b->a);
-	else
-		c->info.dialect = ad->dialect.len ? ad->dialect : HM_STR("plain");
+	/* When the message decides, its plain form is what a template should aim at. */
+	c->info.dialect = HM_STR("plain");
+	if (ad->dialect && (t = hm_tpl_fold(ev, b->a, ad->dialect)) != NULL && hm_tpl_const(t, &v))
+		c->info.dialect = hm_val_text(&v, b->a);
 }
 
 static void collect(struct hm_channel *c, struct hm_arena *a, const struct hm_val *v)

@@ -30,6 +30,8 @@ struct hm_cred_waiter {
 	struct hm_node node;
 	/* err == NULL: hm_cred_get will say yes now. From the loop, never from inside wait. */
 	void (*on_ready)(struct hm_cred_waiter *w, const struct hm_err *err);
+	/* private */
+	uint32_t round;
 };
 void hm_cred_wait(struct hm_cred_shard *cs, struct hm_channel *ch, struct hm_cred_waiter *w);
 void hm_cred_unwait(struct hm_cred_shard *cs, struct hm_channel *ch, struct hm_cred_waiter *w);

@@ -86,6 +86,25 @@ static char oneline(char c)
 	return (unsigned char)c < 0x20 || c == 0x7f ? ' ' : c;
 }
 
+static struct hm_val clean(struct hm_eval *ev, struct hm_str s)
+{
+	char *p;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len; i++)
+		n += ((unsigned char)s.p[i] < 0x20 && s.p[i] != '\n' && s.p[i] != '\t') || s.p[i] == 0x7f;
+	if (n == 0)
+		return hm_val_str(s);
+	p = hm_arena_alloc(ev->a, s.len);
+	if (p == NULL)
+		return no_memory(ev);
+	n = 0;
+	for (size_t i = 0; i < s.len; i++)
+		if (((unsigned char)s.p[i] >= 0x20 && s.p[i] != 0x7f) || s.p[i] == '\n' || s.p[i] == '\t')
+			p[n++] = s.p[i];
+	return hm_val_str(hm_str_n(p, n));
+}
+
 /* RFC 2047 encoded words of at most 75 characters: 45 bytes each, never cutting a code point. */
 static struct hm_val rfc2047(struct hm_eval *ev, struct hm_str s)
 {
@@ -640,6 +659,7 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_LOWER: return mapped(ev, s, lower);
 	case HM_FN_UPPER: return mapped(ev, s, upper);
 	case HM_FN_ONELINE: return mapped(ev, s, oneline);
+	case HM_FN_CLEAN: return clean(ev, s);
 	case HM_FN_TRIM: return hm_val_str(hm_str_trim(s));
 	case HM_FN_RFC2047: return rfc2047(ev, s);
 	case HM_FN_CUT: return cut(ev, e, s);

@@ -691,14 +691,11 @@ static void load_receipts(struct hm_loader *l, const struct hm_yaml *root)
 		l->ad->receipts = y;
 }
 
-/* Uses of ${credential} without a section that makes one, and the other way round. */
 static void load_dialect(struct hm_loader *l, const struct hm_yaml *root)
 {
 	struct hm_parse p = scope(l, &l->ad->names, HM_AT_M, "dialect");
 
-	l->ad->dialect_expr = hm_load_expr(l, root, "dialect", &p);
-	if (l->ad->dialect_expr == NULL && hm_yaml_get(root, "dialect") == NULL)
-		l->ad->dialect = HM_STR("plain");
+	l->ad->dialect = hm_load_tpl(l, root, "dialect", &p);
 }
 
 static void load_all(struct hm_loader *l, const struct hm_yaml *root)

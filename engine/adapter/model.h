@@ -240,8 +240,7 @@ struct hm_adapter {
 	struct hm_expr *payload_bytes;
 	struct hm_expr *batch_max;
 	uint32_t batch_max_bytes;
-	struct hm_str dialect;
-	struct hm_expr *dialect_expr;
+	struct hm_tpl *dialect;
 	struct hm_rate *rates;
 	uint32_t n_rates;
 	struct hm_credential cred;
