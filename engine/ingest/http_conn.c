@@ -595,10 +595,11 @@ static void parse_failed(struct hm_http_conn *c, llhttp_errno_t err)
 
 static void feed(struct hm_http_conn *c, const char *p, size_t n)
 {
-	while (n && !c->finished && !stopped(c)) {
+	while ((n || c->owes) && !c->finished && !stopped(c)) {
 		llhttp_errno_t err;
 		const char *at;
 
+		c->owes = false;
 		c->executing = true;
 		err = llhttp_execute(&c->parser, p, n);
 		c->executing = false;
@@ -610,6 +611,7 @@ static void feed(struct hm_http_conn *c, const char *p, size_t n)
 			llhttp_resume_after_upgrade(&c->parser);
 		} else if (err == HPE_PAUSED) {
 			llhttp_resume(&c->parser);
+			c->owes = true;
 		} else {
 			if (!c->finished)
 				parse_failed(c, err);
@@ -647,13 +649,13 @@ void hm_http_conn_resume(struct hm_http_conn *c, enum http_pause bit)
 	c->paused &= (uint8_t) ~(unsigned)bit;
 	if (c->executing || c->finished)
 		return;
-	while (c->in.len && !c->finished && !stopped(c)) {
+	while ((c->in.len || c->owes) && !c->finished && !stopped(c)) {
 		struct hm_buf full = c->in;
 
 		c->in = c->in_spare; /* feed puts what it cannot use back into c->in */
 		hm_buf_reset(&c->in);
 		memset(&c->in_spare, 0, sizeof(c->in_spare));
-		feed(c, full.p, full.len);
+		feed(c, full.p ? full.p : "", full.len);
 		hm_buf_reset(&full);
 		if (c->in_spare.p == NULL)
 			c->in_spare = full;

@@ -57,6 +57,7 @@ struct hm_http_conn {
 	uint8_t paused;		    /* enum http_pause */
 	uint8_t refused;	    /* enum http_refusal */
 	bool executing, finished, opened;
+	bool owes; /* the parser stopped between two steps and goes on without further bytes */
 	/* head being parsed */
 	uint8_t name_len, header; /* 255: longer than name */
 	uint16_t n_headers;
