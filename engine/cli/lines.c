@@ -383,7 +383,11 @@ int hm_lines_next(struct hm_lines *l, msgpack_zone *zone, msgpack_object *root, 
 	} else {
 		hm_buf_reset(&l->mp);
 		rc = hm_json_to_msgpack(hm_buf_str(&l->raw), &l->mp, e);
-		e->line = 0; /* the place within the line would be taken for the line of the file */
+		if (rc) { /* "line 1" of the record would be taken for a line of the file */
+			if (e->line == 1 && strncmp(e->text, "line 1 ", 7) == 0)
+				memmove(e->text, e->text + 7, strlen(e->text + 7) + 1);
+			e->line = 0;
+		}
 	}
 	if (rc == 0 && l->mp.err)
 		rc = hm_err_set(e, HM_ENOMEM, "out of memory");

@@ -93,8 +93,9 @@ int hm_queue_open(struct hm_queue_link *q, const struct hm_conf_args *conf, cons
 	memset(q, 0, sizeof(*q));
 	hm_err_clear(&e);
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)hm_log_set_levels(HM_STR("error"),
-				&e); /* connection losses are told by the commands themselves */
+	/* connection losses are told by the commands themselves */
+	rc = hm_log_set_levels(HM_STR("error"), &e);
+	hm_assert(rc == 0);
 	rc = hm_config_load(conf->path, conf->sets, &q->cfg, print_problem, NULL);
 	if (rc)
 		return rc;
