@@ -40,7 +40,8 @@ static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, enu
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed", HM_STRF(pattern));
 	if (!ok)
 		return hm_vm_fail(vm, HM_EINVAL, "\"%.*s\" is not %s in the expected form",
-				  (int)hm_min(s.len, (size_t)60), s.p, hm_v_kind_name(date_val(kind, 0)));
+				  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))),
+				  hm_v_kind_name(date_val(kind, 0)));
 	*r = date_val(kind, ms);
 	return 0;
 }
@@ -107,7 +108,7 @@ static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool lo
 			return rc;
 		if (!hm_tmpl_zone(name, &zone))
 			return hm_vm_fail(vm, HM_EINVAL, "the time zone \"%.*s\" is not known",
-					  (int)hm_min(name.len, (size_t)60), name.p);
+					  HM_STRF(hm_str_n(name.p, hm_utf8_cut(name, 60))));
 	}
 	hm_assert(hm_iso_name(hm_str_c(opts), &o));
 	hm_buf_init_arena(&out, vm->arena, 256);

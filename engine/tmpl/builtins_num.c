@@ -154,8 +154,8 @@ int hm_bi_number(ARGS)
 	if (rc)
 		return rc;
 	if (!hm_dec_parse(s, &d))
-		return hm_vm_fail(vm, HM_EINVAL, "\"%.*s\" is not a number", (int)hm_min(s.len, (size_t)60),
-				  s.p);
+		return hm_vm_fail(vm, HM_EINVAL, "\"%.*s\" is not a number",
+				  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))));
 	return hm_v_dec_new(vm, d, r);
 }
 
@@ -173,7 +173,7 @@ int hm_bi_boolean(ARGS)
 		return rc;
 	if (!hm_str_is(s, "true") && !hm_str_is(s, "false"))
 		return hm_vm_fail(vm, HM_EINVAL, "\"%.*s\" is neither true nor false",
-				  (int)hm_min(s.len, (size_t)60), s.p);
+				  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))));
 	*r = hm_vbool(s.len == 4);
 	return 0;
 }
@@ -185,7 +185,7 @@ static int number_string(struct hm_vm *vm, struct hm_val n, struct hm_str patter
 
 	if (!hm_numfmt_parse(pattern, vm->zh, &f))
 		return hm_vm_fail(vm, HM_EINVAL, "the number pattern \"%.*s\" is malformed",
-				  (int)hm_min(pattern.len, (size_t)60), pattern.p);
+				  HM_STRF(hm_str_n(pattern.p, hm_utf8_cut(pattern, 60))));
 	hm_buf_init_arena(&out, vm->arena, 4096);
 	if (!hm_numfmt_put(&f, hm_v_dec(n), &out) || out.err)
 		return hm_vm_fail(vm, HM_EINVAL, "the number is too large for the pattern");
@@ -203,7 +203,7 @@ static int date_string(struct hm_vm *vm, struct hm_val d, struct hm_str pattern,
 		hm_date_put_iso(&out, d.aux, d.u.i, vm->zone_min, o);
 	else if (!hm_date_put_pattern(&out, pattern, d.u.i, vm->zone_min, vm->zh))
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed",
-				  (int)hm_min(pattern.len, (size_t)60), pattern.p);
+				  HM_STRF(hm_str_n(pattern.p, hm_utf8_cut(pattern, 60))));
 	if (out.err)
 		return hm_vm_fail(vm, HM_ELIMIT, "the date pattern is too long");
 	*r = hm_vstr(hm_buf_str(&out));

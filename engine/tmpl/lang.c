@@ -33,7 +33,7 @@ int hm_special_find(struct hm_str name)
 	return -1;
 }
 
-int hm_setting_find(struct hm_str name)
+int hm_tmpl_setting_find(struct hm_str name)
 {
 	static const struct hm_str names[] = {
 #define HM_SETTING(id, text) HM_STR_INIT(text),

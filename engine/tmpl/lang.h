@@ -48,7 +48,7 @@ enum hm_setting {
 #undef HM_SETTING
 	SETTING_COUNT
 };
-int hm_setting_find(struct hm_str name);
+int hm_tmpl_setting_find(struct hm_str name);
 
 int hm_fmt_find(struct hm_str name); /* output format by FreeMarker's name: "HTML", "plainText" */
 struct hm_str hm_fmt_name(unsigned fmt);

@@ -95,7 +95,7 @@ static bool unexpected(struct hm_parser *p, const char *wanted)
 		hm_parse_error(p, cur(p)->pos, "%s is expected here, but the tag ends", wanted);
 	else
 		hm_parse_error(p, cur(p)->pos, "%s is expected here, not \"%.*s\"", wanted,
-			       (int)hm_min(s.len, (size_t)40), s.p);
+			       HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 40))));
 	return false;
 }
 
@@ -186,7 +186,7 @@ static bool stray_tag(struct hm_parser *p, const struct hm_tag *open, const char
 		struct hm_str s = hm_str_n(p->src->text.p + t->pos, t->end - t->pos);
 
 		hm_parse_error(p, t->pos, "%.*s does not fit here: %s of line %d is still open",
-			       (int)hm_min(s.len, (size_t)40), s.p, open_name,
+			       HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 40))), open_name,
 			       hm_src_line(p->src, open->pos));
 	}
 	return false;
@@ -586,7 +586,7 @@ static struct hm_el *parse_setting(struct hm_parser *p, struct hm_tag open)
 
 	if (!el || !params(p, &open, LEX_TAG) || !name(p, &n))
 		return NULL;
-	id = hm_setting_find(n);
+	id = hm_tmpl_setting_find(n);
 	if (id < 0) {
 		hm_parse_error(p, open.pos, "there is no setting \"%.*s\"", HM_STRF(n));
 		return NULL;
@@ -1238,7 +1238,7 @@ struct hm_el *hm_parse(struct hm_parser *p)
 		struct hm_str s = hm_str_n(p->src->text.p + p->tag.pos, p->tag.end - p->tag.pos);
 
 		hm_parse_error(p, p->tag.pos, "%.*s has nothing to close or continue here",
-			       (int)hm_min(s.len, (size_t)40), s.p);
+			       HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 40))));
 		return NULL;
 	}
 	return single(p, root);

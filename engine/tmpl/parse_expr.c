@@ -61,7 +61,7 @@ static struct hm_ex *unexpected(struct hm_parser *p, const char *wanted)
 		hm_parse_error(p, t->pos, "%s is expected here, but the tag ends", wanted);
 	else
 		hm_parse_error(p, t->pos, "%s is expected here, not \"%.*s\"", wanted,
-			       (int)hm_min(s.len, (size_t)40), s.p);
+			       HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 40))));
 	return NULL;
 }
 

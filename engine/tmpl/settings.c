@@ -17,7 +17,7 @@ static int set_number_format(struct hm_vm *vm, struct hm_str s)
 		return vm->rc;
 	if (!hm_numfmt_parse(s, vm->zh, f))
 		return hm_vm_fail(vm, HM_EINVAL, "the number pattern \"%.*s\" is malformed",
-				  (int)hm_min(s.len, (size_t)60), s.p);
+				  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))));
 	vm->number = f;
 	return 0;
 }
@@ -66,7 +66,7 @@ int hm_vm_setting(struct hm_vm *vm, unsigned setting, struct hm_val v)
 	case SETTING_TIME_ZONE:
 		if (!hm_tmpl_zone(s, &vm->zone_min))
 			return hm_vm_fail(vm, HM_EINVAL, "the time zone \"%.*s\" is not known",
-					  (int)hm_min(s.len, (size_t)60), s.p);
+					  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))));
 		return 0;
 	case SETTING_LOCALE:
 		vm->locale = s;

@@ -74,6 +74,8 @@ int hm_tmpl_compile(struct hm_str text, const struct hm_tmpl_opts *o, struct hm_
 	if (text.len > HM_TMPL_MAX_TEXT)
 		return hm_err_set(e, HM_ELIMIT, "the template has %zu bytes; %u are allowed", text.len,
 				  HM_TMPL_MAX_TEXT);
+	if (!hm_utf8_valid(text))
+		return hm_err_set(e, HM_EPARSE, "the template is not valid UTF-8");
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return hm_err_set(e, HM_ENOMEM, "out of memory while compiling the template");

@@ -6,7 +6,7 @@
  * and from then on immutable: any number of threads may render the same hm_tmpl.
  *
  * Rendering never calls malloc: all temporaries come from ctx->arena, which is rewound
- * when the render ends; the text is appended to `out`. On any error `out` has its length
+ * when the render ends (not so if `out` grows in that same arena); the text is appended to `out`. On any error `out` has its length
  * from before the call, and e holds one sentence with the expression and its line:
  *   HM_EUNDEF  a missing variable, key or index was used
  *   HM_ETYPE   a value of the wrong type
@@ -42,7 +42,7 @@ struct hm_tmpl;
 
 #define HM_TMPL_MAX_TEXT (4u << 20) /* longest template text accepted, bytes */
 
-/* o may be NULL (plain). On success *out belongs to the caller. */
+/* The text must be valid UTF-8. o may be NULL (plain). On success *out belongs to the caller. */
 int hm_tmpl_compile(struct hm_str text, const struct hm_tmpl_opts *o, struct hm_tmpl **out,
 		    struct hm_err *e) HM_MUSTCHECK;
 /* One more owner / one less; the last hm_tmpl_free releases it. NULL is fine. Thread-safe. */

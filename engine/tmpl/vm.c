@@ -28,7 +28,17 @@ static struct hm_str source_of(const struct hm_tmpl *t, uint32_t pc)
 	return hm_str_n(text.p, hm_utf8_cut(text, 80));
 }
 
-static int fail_at(struct hm_vm *vm, const struct hm_tmpl *t, uint32_t pc, int code, const char *text)
+/* Data may hold bytes that are no UTF-8; sentences may not. */
+static void clean(char *text)
+{
+	size_t len = strlen(text), i, n;
+
+	for (i = 0; i < len; i += n)
+		if (hm_utf8_decode(hm_str_n(text + i, len - i), &n) == 0xFFFD && n == 1)
+			text[i] = '?';
+}
+
+static int fail_at(struct hm_vm *vm, const struct hm_tmpl *t, uint32_t pc, int code, char *text)
 {
 	int line = hm_src_line(&t->src, t->span[pc].pos), col = hm_src_col(&t->src, t->span[pc].pos);
 	char file[160];
@@ -36,6 +46,7 @@ static int fail_at(struct hm_vm *vm, const struct hm_tmpl *t, uint32_t pc, int c
 	snprintf(file, sizeof(file), "%.*s", (int)hm_min(t->src.name.len, sizeof(file) - 1),
 		 t->src.name.p ? t->src.name.p : "");
 	vm->rc = code;
+	clean(text);
 	return hm_err_at(vm->e, code, file, line, col, "%s (line %d)", text, line);
 }
 
@@ -1427,7 +1438,7 @@ static int run(struct hm_vm *vm)
 			if (i->a && hm_v_text(vm, TOP, &s))
 				goto failed;
 			hm_vm_fail(vm, HM_EINVAL, "the template stopped%s%.*s", s.len ? ": " : "",
-				   (int)hm_min(s.len, (size_t)120), s.p);
+				   HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 120))));
 			goto failed;
 		}
 		case OP_COUNT: hm_unreachable();
