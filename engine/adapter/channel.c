@@ -273,8 +273,9 @@ static void check_required_when(struct builder *b, struct hm_eval *ev)
 	}
 }
 
-static const char *const common[] = {"adapter", "endpoint", "timeout",	   "max_attempts", "resend_unknown",
-				     "rate",	"burst",    "concurrency", "batch",	   NULL};
+static const char *const common[] = {"adapter",	       "endpoint", "timeout", "max_attempts",
+				     "resend_unknown", "rate",	   "burst",   "concurrency",
+				     "batch",	       "title",	   NULL};
 
 static void check_known(struct builder *b)
 {
@@ -695,6 +696,13 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 		c->info.dialect = hm_val_text(&v, b->a);
 }
 
+/* A document (service account) is secret as a file; its members mostly are not. */
+static bool secret_member(struct hm_str name)
+{
+	return name.len == 0 || hm_str_is(name, "private_key") || hm_str_ends(name, HM_STR("secret")) ||
+	       hm_str_ends(name, HM_STR("password")) || hm_str_ends(name, HM_STR("token"));
+}
+
 static void collect(struct hm_channel *c, struct hm_arena *a, const struct hm_val *v)
 {
 	struct hm_str s;
@@ -703,9 +711,11 @@ static void collect(struct hm_channel *c, struct hm_arena *a, const struct hm_va
 		size_t n = hm_val_len(v);
 
 		for (size_t i = 0; i < n && c->n_secrets < 64; i++) {
-			struct hm_val el = hm_val_at(v, i, NULL, a);
+			struct hm_str name;
+			struct hm_val el = hm_val_at(v, i, &name, a);
 
-			collect(c, a, &el);
+			if (v->t != HM_V_JSON || secret_member(name))
+				collect(c, a, &el);
 		}
 		return;
 	}

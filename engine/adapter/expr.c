@@ -68,6 +68,7 @@ struct parser {
 	const struct hm_yaml *node; /* NULL: text only */
 	const char *start, *p, *end;
 	uint32_t loops; /* open lambdas: `it` is known inside */
+	bool it_secret; /* and shows what it iterates over */
 	int depth;
 	struct hm_err *err;
 	int rc;
@@ -420,7 +421,7 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 		e->op = HM_EX_VAR;
 		e->id = (uint16_t)i;
 		e->needs = vars[i].where & HM_AT_R;
-		e->secret = i == HM_VAR_CREDENTIAL || i == HM_VAR_JWT;
+		e->secret = i == HM_VAR_CREDENTIAL || i == HM_VAR_JWT || (i == HM_VAR_IT && ps->it_secret);
 		if (!path(ps, &e->seg, &e->n_seg))
 			return NULL;
 		if (i == HM_VAR_SETTINGS)
@@ -532,6 +533,7 @@ static bool shows_secret(const struct hm_expr *e)
 	case HM_FN_LEN:
 	case HM_FN_CHARS:
 	case HM_FN_BOOL: return false;
+	case HM_FN_MAP: return e->a[1]->secret; /* what each element becomes */
 	default: return e->secret;
 	}
 }
@@ -550,8 +552,12 @@ static struct hm_expr *call(struct parser *ps, struct hm_expr *in)
 		return no_filter(ps, name);
 	args[0] = in;
 	if (ps->p < ps->end && *ps->p == '(') {
+		bool outer = ps->it_secret;
+
 		ps->p++;
 		ps->loops += fns[f].lambda;
+		if (fns[f].lambda)
+			ps->it_secret = in->secret;
 		while (peek(ps) != ')') {
 			if (n > 1 && !eat(ps, ","))
 				return fail(ps, "expected , or )");
@@ -562,6 +568,7 @@ static struct hm_expr *call(struct parser *ps, struct hm_expr *in)
 		}
 		ps->p++;
 		ps->loops -= fns[f].lambda;
+		ps->it_secret = outer;
 	}
 	if (n - 1 < fns[f].least || n - 1 > fns[f].most)
 		return fail(ps, "%s takes %u%s%.0u argument%s: %s", fns[f].text, fns[f].least,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "adapter/dryrun.h"
 #include "adapter/model.h"
 
 /* -- helpers shared by the sections --------------------------------------------- */
@@ -888,7 +889,7 @@ int hm_adapter_set_load(struct hm_str dir, struct hm_adapter_set **set_r, hm_rep
 
 	hm_err_clear(&e);
 	*set_r = NULL;
-	snprintf(folder, sizeof(folder), "%.*s", HM_STRF(dir));
+	hm_adapter_dir(dir, folder, sizeof(folder));
 	rc = s ? list_files(folder, &paths, &n, &e) : hm_err_set(&e, HM_ENOMEM, "out of memory");
 	if (rc != 0) {
 		report_one(report, arg, &e);

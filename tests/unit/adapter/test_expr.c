@@ -149,7 +149,7 @@ static void language(void **state)
 		{"now_ms", "1700000000000"},
 		{"nonce | len", "32"},
 		{"'0123456789abcdef0123456789abcdef' | as_uuid", "\"01234567-89ab-cdef-0123-456789abcdef\""},
-		{"'Grüße, 世界' | cut(8)", "\"Grüße\""},
+		{"'Grüße, 世界' | cut(8)", "\"Grüße,\""},
 		{"'Grüße, 世界' | cut(8, 'chars')", "\"Grüße, 世\""},
 		{"'a😀b' | cut(2, 'utf16')", "\"a\""},
 		{"'a😀b' | cut(3, 'utf16')", "\"a😀\""},
