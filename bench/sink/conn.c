@@ -5,6 +5,7 @@
 
 #include <openssl/err.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define PREFACE	    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define PREFACE_LEN 24
@@ -53,6 +54,17 @@ void conn_close(struct sink_conn *c)
 	atomic_fetch_sub(&w->sink->open_conns, 1);
 	if (c->doom != DOOM_RESET || uv_tcp_close_reset(&c->tcp, on_closed) != 0)
 		uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+void conn_linger(struct sink_conn *c)
+{
+	uv_os_fd_t fd;
+
+	if (c->linger_ms)
+		return;
+	c->linger_ms = c->worker->now_ms;
+	if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0 || shutdown(fd, SHUT_WR) != 0)
+		conn_close(c);
 }
 
 void conn_touch(struct sink_conn *c)
@@ -211,6 +223,8 @@ void conn_flush(struct sink_conn *c)
 {
 	struct sink_worker *w = c->worker;
 
+	if (c->linger_ms)
+		return;
 	while (!c->writing && !c->mute && c->doom < DOOM_NOW && (!c->ssl || c->handshaken)) {
 		size_t room = c->ssl ? WORKER_PLAIN : WORKER_CIPHER - w->cipher_len;
 		char *to = c->ssl ? w->plain : w->cipher + w->cipher_len;
@@ -313,6 +327,20 @@ static bool tls_input(struct sink_conn *c)
 	return true;
 }
 
+/* An HTTP/1.1 client may shut its side and still wait for the answers: the last one then ends the connection. */
+static bool answers_due(struct sink_conn *c)
+{
+	if (c->proto != PROTO_H1 || c->linger_ms || c->doom)
+		return false;
+	if (c->cur) /* a request cut short */
+		req_free(c->cur);
+	if (c->reqs.len == 0)
+		return false;
+	hm_container_of(c->reqs.head.prev, struct sink_req, node)->keep_alive = false;
+	c->deaf = true;
+	return true;
+}
+
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
 	struct sink_conn *c = s->data;
@@ -325,11 +353,14 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		return;
 	worker_tick(w);
 	if (n < 0) {
-		c->doom = hm_max(c->doom, DOOM_NOW);
+		if (n != UV_EOF || !answers_due(c))
+			c->doom = hm_max(c->doom, DOOM_NOW);
 		conn_touch(c);
 		worker_flush(w);
 		return;
 	}
+	if (c->doom != DOOM_NONE || c->linger_ms || c->deaf)
+		return; /* discarded */
 	c->last_ms = w->now_ms;
 	c->bytes_in += (uint64_t)n;
 	if (k->close_after_bytes && c->bytes_in > (uint64_t)k->close_after_bytes) {

@@ -24,7 +24,9 @@ struct sink_conn {
 	bool writing; /* a uv_write is under way with `inflight` */
 	bool mute;    /* half open: neither reads nor writes any more */
 	bool handshaken;
-	bool reading;
+	bool deaf; /* HTTP/1.1 lost its way: input is discarded */
+	uint64_t
+		linger_ms; /* all is said, our side is shut: discards input until the peer closes; 0 = not yet */
 	struct sink_worker *worker;
 	struct hm_node node, dirty_node;
 	struct hm_list reqs; /* oldest first */
@@ -65,6 +67,9 @@ void conn_new(struct sink_worker *w, int fd, bool tls);
 void conn_touch(struct sink_conn *c);
 void conn_flush(struct sink_conn *c);
 void conn_close(struct sink_conn *c);
+/* Ends our side after the last byte. Closing at once would, with input unread, reset the connection and destroy
+ * answers still on their way; so the peer closes, or a second or two pass. */
+void conn_linger(struct sink_conn *c);
 /* Makes the reply in r->reply go out, faults included. */
 void conn_answer(struct sink_req *r);
 /* The delay is over, or the next byte of a trickled body is due. */

@@ -154,8 +154,7 @@ static bool bad_request(struct sink_conn *c)
 		reply_static(r, 400, TYPE_TEXT, HM_STR("this is not an HTTP/1.1 request\n"));
 	r->state = REQ_ANSWERED;
 	conn_touch(c);
-	/* Stop reading; fill() dooms the connection once the answer is made. */
-	uv_read_stop((uv_stream_t *)&c->tcp);
+	c->deaf = true; /* fill() dooms the connection once the answer is made */
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "conn.h"
 
 #define MAX_FREE_REQS 8192
+#define LINGER	      1000	  /* ms */
 #define KEEP_BUFFER   (64u << 10) /* bigger request buffers are not kept for the next one */
 
 /* -- random numbers: xoshiro256** -------------------------------------------- */
@@ -244,7 +245,8 @@ static void on_sweep(uv_timer_t *t)
 	hm_list_foreach (&w->conns, n) {
 		struct sink_conn *c = hm_container_of(n, struct sink_conn, node);
 
-		if (idle && w->now_ms > c->last_ms + idle) {
+		if ((idle && w->now_ms > c->last_ms + idle) ||
+		    (c->linger_ms && w->now_ms > c->linger_ms + LINGER)) {
 			c->doom = DOOM_NOW;
 			conn_touch(c);
 		}
@@ -264,8 +266,10 @@ void worker_flush(struct sink_worker *w)
 		sent = !c->writing && c->pending.len == 0;
 		if (c->mute && c->doom < DOOM_NOW)
 			continue;
-		if (c->doom >= DOOM_NOW || (sent && (c->doom == DOOM_AFTER_FLUSH || h2_finished(c))))
+		if (c->doom >= DOOM_NOW)
 			conn_close(c);
+		else if (sent && (c->doom == DOOM_AFTER_FLUSH || h2_finished(c)))
+			conn_linger(c);
 	}
 }
 

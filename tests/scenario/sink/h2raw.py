@@ -67,8 +67,11 @@ class H2:
         for e in got:
             if isinstance(e, h2.events.DataReceived) and e.flow_controlled_length:
                 self.conn.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
-        self.flush()
         self.events += got
+        try:
+            self.flush()
+        except OSError:
+            pass  # the sink has closed; what it said before is in `got`
         return got
 
     def wait(self, kind, stream=None):

@@ -190,6 +190,12 @@ def test_expect_continue_and_head(sink):
         assert status == 200 and body == b""
 
 
+def test_h1_half_close_still_gets_late_answers(sink):
+    sink.knobs({"echo": {"latency": 50}})
+    out = raw(sink, b"GET /a HTTP/1.1\r\nhost: x\r\n\r\nGET /b HTTP/1.1\r\nhost: x\r\n\r\nGET /cut HTTP/1.1\r\nho")
+    assert out.count(b"HTTP/1.1 200") == 2 and sink.ledger()["requests"] == 2
+
+
 def test_h1_garbage_gets_400(sink):
     assert raw(sink, b"\x16\x03\x01 this is TLS on a clear port\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert raw(sink, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100 + b"\r\n").startswith(b"HTTP/1.1 431 ")
