@@ -99,7 +99,7 @@ static int number_text(struct hm_vm *vm, struct hm_val v, struct hm_str *r)
 	hm_buf_init_arena(&b, vm->arena, 4096);
 	if (!hm_numfmt_put(vm->number, hm_v_dec(v), &b) || b.err)
 		return hm_vm_fail(vm, HM_EINVAL, "the number is too large for the number format");
-	*r = hm_buf_str(&b);
+	*r = b.len ? hm_buf_str(&b) : HM_STR("");
 	return 0;
 }
 
@@ -114,7 +114,7 @@ static int date_text(struct hm_vm *vm, struct hm_val v, struct hm_str *r)
 		hm_date_put_iso(&b, v.aux, v.u.i, vm->zone_min, o);
 	else if (!hm_date_put_pattern(&b, f, v.u.i, vm->zone_min, vm->zh))
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed", HM_STRF(f));
-	*r = hm_buf_str(&b);
+	*r = b.len ? hm_buf_str(&b) : HM_STR("");
 	return b.err ? hm_vm_fail(vm, HM_ELIMIT, "the date pattern is too long") : 0;
 }
 

@@ -105,7 +105,7 @@ static inline struct hm_val hm_vint(int64_t i)
 }
 static inline struct hm_val hm_vstr(struct hm_str s)
 {
-	return (struct hm_val){.kind = V_STR, .len = (uint32_t)s.len, .u.s = s.p};
+	return (struct hm_val){.kind = V_STR, .len = (uint32_t)s.len, .u.s = s.p ? s.p : ""};
 }
 static inline struct hm_str hm_vstr_of(struct hm_val v)
 {

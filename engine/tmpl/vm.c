@@ -419,7 +419,8 @@ static int out_push(struct hm_vm *vm, struct hm_out o)
 
 static void out_close_compress(struct hm_vm *vm, const struct hm_out *o)
 {
-	vm->out->len = o->len + hm_compress(vm->out->p + o->len, vm->out->len - o->len);
+	if (vm->out->len > o->len)
+		vm->out->len = o->len + hm_compress(vm->out->p + o->len, vm->out->len - o->len);
 }
 
 /* Leaves captures and attempts without their result; what <#compress> holds is still printed. */
