@@ -120,6 +120,7 @@ struct hm_verdict {
 	struct hm_str new_address; /* the provider's replacement for the address (ADM, Telegram), or empty */
 	struct hm_partial *partial;
 	size_t n_partial;
+	int row_line; /* line of the adapter file whose row decided, 0 = none did */
 };
 /* Never fails: an answer no row describes is `unknown` or a failure by HTTP class, never ok. Also judges calls without
  * an answer (fate != ANSWERED): NOT_SENT -> provider_down/retry, MAYBE -> unknown. */

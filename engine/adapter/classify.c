@@ -467,6 +467,7 @@ static void failed(const struct hm_answer *an, struct hm_eval *ev, struct hm_ver
 	j.message = text_of(ev, an->message);
 	row = find_row(ev, &an->rows, &j);
 	v->outcome = row ? row->outcome : by_status(j.status);
+	v->row_line = row ? row->line : 0;
 	v->reason = j.code.len		  ? short_text(j.code, MAX_REASON, ev->a)
 		    : row && row->say.len ? row->say
 					  : status_reason(j.status, ev->a);
