@@ -365,6 +365,8 @@ static void load_common(struct builder *b)
 		else
 			info->timeout_ms = (uint32_t)ms;
 	}
+	/* Losing a message is worse than repeating it, except where each one costs money or rings a phone. */
+	info->resend_unknown = info->medium != HM_MED_SMS && info->medium != HM_MED_VOICE;
 	if ((y = hm_yaml_get(b->map, "resend_unknown")) && hm_yaml_bool(y, &info->resend_unknown, &e) != 0)
 		problem(b, &e);
 	load_int(b, "max_attempts", 1, 100, &info->max_attempts);

@@ -49,6 +49,7 @@ struct hm_engine {
 	struct hm_inflight_old *old;
 	struct hm_shard **shards;
 	uint32_t n_shards, started, ready, ended;
+	uint32_t shards_up; /* atomic: shards whose Redis connection is up */
 	bool failed, draining;
 	struct hm_timer slow;
 	int exit_code;

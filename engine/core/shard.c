@@ -31,7 +31,7 @@ struct hm_shard {
 	struct hm_http_server *http;
 	struct hm_runtime *rt;	    /* current snapshot */
 	struct hm_runtime *http_rt; /* an older one the HTTP server still reads, or NULL */
-	bool tick_ready, mailbox_ready, draining, closing;
+	bool tick_ready, mailbox_ready, redis_up, draining, closing;
 	uint32_t closing_parts;
 };
 
@@ -76,6 +76,10 @@ static void on_redis_state(void *arg, bool up, const struct hm_err *why)
 	struct hm_shard *s = arg;
 
 	HM_CHECK(s, SHARD_MAGIC);
+	if (up != s->redis_up) {
+		s->redis_up = up;
+		__atomic_add_fetch(&s->en->shards_up, up ? 1u : UINT32_MAX, __ATOMIC_RELAXED);
+	}
 	if (s->dispatch != NULL)
 		hm_dispatch_redis_state(s->dispatch, up);
 	if (!up && why != NULL && !s->closing)
@@ -113,6 +117,12 @@ static bool is_ready(void *arg, struct hm_buf *why)
 
 	if (s->draining) {
 		hm_buf_lit(why, "the engine is draining");
+		return false;
+	}
+	/* Whichever shard answers, it answers for all: the next request may land on another. */
+	if (__atomic_load_n(&s->en->shards_up, __ATOMIC_RELAXED) < s->en->n_shards) {
+		hm_buf_printf(why, "%u of %u shards reach Redis",
+			      __atomic_load_n(&s->en->shards_up, __ATOMIC_RELAXED), s->en->n_shards);
 		return false;
 	}
 	hm_ledger_health(s->en->ledger, &health);
@@ -465,9 +475,9 @@ void hm_shard_describe(const struct hm_shard *s, struct hm_buf *out)
 	HM_CHECK(s, SHARD_MAGIC);
 	hm_buf_lit(out, "{\"dispatch\":");
 	hm_dispatch_describe(s->dispatch, out);
-	hm_buf_lit(out, ",\"wire\":[");
+	hm_buf_lit(out, ",\"wire\":");
 	hm_wire_describe(s->wire, out);
-	hm_buf_lit(out, "]}");
+	hm_buf_putc(out, '}');
 }
 
 static void deliver_reload(struct hm_mail *m, void *owner)

@@ -1,4 +1,6 @@
 """One message from its submission to its end, on every channel and by every way in."""
+import time
+
 from conftest import wait_for, xadd
 
 TOKEN = "1" * 64
@@ -104,13 +106,13 @@ def test_malformed_entries_go_to_the_dead_letters_and_block_nothing(engine, sink
 
 def test_expired_message_is_never_sent(engine, sink, redis):
     e = engine(sink, redis)
-    xadd(redis.client, {"channel": "apns-sink", "to": TOKEN, "content": {"body": "x"}, "expires": 1000, "campaign": "late"})
+    past = int(time.time() * 1000) - 1000
+    xadd(redis.client, {"channel": "apns-sink", "to": TOKEN, "content": {"body": "x"}, "expires": past, "campaign": "late"})
     r = e.wait_final(1, "late")
     assert r["expired"] == 1 and sink.ledger()["requests"] == 0
 
 
 def test_message_for_later_waits_for_its_time(engine, sink, redis):
-    import time
     e = engine(sink, redis)
     at = int(time.time() * 1000) + 3600_000
     xadd(redis.client, {"channel": "apns-sink", "to": TOKEN, "content": {"body": "x"}, "at": at, "campaign": "later"}, partition=5)
@@ -152,7 +154,6 @@ def test_expired_credential_is_refreshed_once(engine, sink):
 
 
 def test_cancel_before_it_leaves(engine, sink):
-    import time
     e = engine(sink)
     id = e.send(channel="apns-sink", to=TOKEN, content={"body": "x"}, at=int(time.time() * 1000) + 3600_000)
     assert e.post(f"/v1/messages/{id}/cancel").status in (200, 202)
