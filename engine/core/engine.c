@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <openssl/rand.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,6 +162,41 @@ static int prepare_redis(struct hm_engine *en, struct hm_err *e)
 	return hm_redis_new(&en->tick, &en->redis_opts, &en->redis, e);
 }
 
+/* SO_REUSEPORT, which lets the shards share a port, would let a second program share it as well: so each address is
+ * first bound without it, which fails when somebody else listens there. */
+static int probe_ports(const struct hm_settings *s, struct hm_err *e)
+{
+	for (size_t i = 0; i < s->http.listen.n; i++) {
+		struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+				*ai;
+		struct hm_str text = s->http.listen.v[i];
+		char host[256];
+		const char *port;
+		int fd, one = 1, err = 0;
+
+		snprintf(host, sizeof(host), "%.*s", HM_STRF(text));
+		port = strrchr(host, ':');
+		if (port == NULL || strcmp(port, ":0") == 0)
+			continue; /* the listener says what is wrong with it */
+		*strrchr(host, ':') = '\0';
+		if (getaddrinfo(host[0] == '[' ? NULL : host, port + 1, &hints, &ai) != 0)
+			continue;
+		fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd >= 0) {
+			(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+			err = bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 ? errno : 0;
+			close(fd);
+		}
+		freeaddrinfo(ai);
+		if (err == EADDRINUSE)
+			return hm_err_set(
+				e, HM_EEXIST,
+				"cannot listen on %.*s: another program uses this port (http.listen)",
+				HM_STRF(text));
+	}
+	return 0;
+}
+
 static uint32_t count_shards(const struct hm_settings *s)
 {
 	cpu_set_t cpus;
@@ -191,6 +228,8 @@ static int prepare(struct hm_engine *en, struct hm_err *e)
 	if (RAND_bytes((unsigned char *)&en->boot_id, (int)sizeof(en->boot_id)) != 1)
 		return hm_err_set(e, HM_EIO, "no random numbers");
 	if (prepare_data_dir(en, e) != 0)
+		return e->code;
+	if (probe_ports(s, e) != 0)
 		return e->code;
 	hm_engine_ledger_opts(s, &lo);
 	if (hm_ledger_open(&lo, &en->ledger, e) != 0)

@@ -209,7 +209,8 @@ void hm_dispatch_durable(void *arg, uint64_t ticket)
 void hm_dispatch_redis_state(struct hm_dispatch *d, bool up)
 {
 	d->redis_up = up;
-	if (up) {
+	if (up && !d->draining) {
+		hm_timer_start(d->t, &d->heartbeat, 0);
 		hm_flush_later(d->t, &d->ack_flush);
 		hm_pull_kick(d);
 	}

@@ -1,9 +1,9 @@
 /*
  * recover.c - nothing is left behind: heartbeats, taking over, redelivered jobs
  *
- * Each consumer writes its heartbeat into `{hm:p}:consumers` (score = Redis' own time).
- * The script that does so also takes over, entry by entry, what consumers with an old
- * heartbeat have pending. Consumer names are <node id>.<shard> and the data directory is
+ * Each consumer writes its heartbeat into `{hm:p}:consumers` (score = Redis' own time),
+ * first when Redis comes up. The script that does so also takes over, entry by entry,
+ * what consumers with an old heartbeat have pending. Consumer names are <node id>.<shard> and the data directory is
  * locked, so a restarted node finds its own entries under its own name at once
  * (pull.c, OWN), and only a node that stays away is taken over from.
  *
@@ -22,26 +22,33 @@
 
 static struct hm_redis_script beat_script = {
 	.name = "heartbeat",
-	/* KEYS: consumers, one stream per lane; ARGV: me, group, claim after ms, page
+	/* KEYS: consumers, one stream per lane; ARGV: me, group, claim after ms, page. A consumer is dead when its
+	 * heartbeat is old, or when it never had one (killed before the first) and has been silent as long.
 	 * Returns a list of {lane index, entries} taken over. */
 	.source = "local t = redis.call('TIME')\n"
 		  "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+		  "local after = tonumber(ARGV[3])\n"
 		  "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
-		  "local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[3]), "
-		  "'LIMIT', 0, 4)\n"
 		  "local out = {}\n"
-		  "for _, c in ipairs(dead) do\n"
-		  "  local left = 0\n"
-		  "  for l = 2, #KEYS do\n"
-		  "    local ok = redis.pcall('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], c)\n"
-		  "    if not ok.err and #ok > 0 then\n"
-		  "      left = left + #ok\n"
+		  "local busy = {}\n"
+		  "for l = 2, #KEYS do\n"
+		  "  local cs = redis.pcall('XINFO', 'CONSUMERS', KEYS[l], ARGV[2])\n"
+		  "  if cs.err then cs = {} end\n"
+		  "  for _, c in ipairs(cs) do\n"
+		  "    local name, pending, idle = c[2], c[4], c[6]\n"
+		  "    local beat = redis.call('ZSCORE', KEYS[1], name)\n"
+		  "    local dead = (beat and tonumber(beat) < now - after) or (not beat and idle > after)\n"
+		  "    if name ~= ARGV[1] and dead and pending > 0 then\n"
+		  "      busy[name] = true\n"
+		  "      local ids = redis.call('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], name)\n"
 		  "      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[1], 0}\n"
-		  "      for _, p in ipairs(ok) do cmd[#cmd + 1] = p[1] end\n"
+		  "      for _, p in ipairs(ids) do cmd[#cmd + 1] = p[1] end\n"
 		  "      out[#out + 1] = {l - 2, redis.call(unpack(cmd))}\n"
 		  "    end\n"
 		  "  end\n"
-		  "  if left == 0 then\n"
+		  "end\n"
+		  "for _, c in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - after)) do\n"
+		  "  if not busy[c] then\n"
 		  "    for l = 2, #KEYS do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
 		  "    redis.call('ZREM', KEYS[1], c)\n"
 		  "  end\n"

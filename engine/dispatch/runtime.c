@@ -39,7 +39,8 @@ int hm_runtime_build(struct hm_config *cfg, struct hm_runtime **rt_r, hm_report_
 	rt->cfg = cfg;
 	if (hm_adapter_set_load(cfg->settings.adapters.dir, &rt->adapters, count, &c) == 0 && c.n == 0) {
 		if (hm_channel_set_load(cfg, rt->adapters, &rt->channels, count, &c) == 0) {
-			if (hm_template_set_load(cfg->settings.templates.dir, cfg, &rt->templates, count, &c) != 0)
+			if (hm_template_set_load(cfg->settings.templates.dir, cfg, &rt->templates, count,
+						 &c) != 0)
 				rt->templates = NULL;
 		}
 	}
