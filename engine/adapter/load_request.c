@@ -147,7 +147,7 @@ static bool is_word(struct hm_loader *l, const struct hm_yaml *y)
 {
 	struct hm_err e;
 
-	if (y->key.len < 2 || y->key.p[0] != '$' || y->key.p[1] == '{')
+	if (y->key.len < 2 || y->key.p[0] != '$' || y->key.p[1] == '{' || y->key.p[1] == '$')
 		return false;
 	for (size_t i = 0; words[i]; i++)
 		if (hm_str_is(y->key, words[i]))
