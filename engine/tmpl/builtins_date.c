@@ -18,6 +18,8 @@ static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, enu
 	int64_t ms = 0;
 	int rc;
 
+	if (v[0].kind == V_DATE && nargs > 0)
+		return hm_vm_wrong(vm, v[0], "text");
 	if (v[0].kind == V_DATE) {
 		if (v[0].aux != DATE_DATETIME && v[0].aux != kind)
 			return hm_vm_fail(vm, HM_EINVAL, "%s cannot be made %s", hm_v_kind_name(v[0]),
@@ -63,12 +65,14 @@ int hm_bi_datetime(ARGS)
 
 static int from_number(struct hm_vm *vm, const struct hm_val *v, enum hm_date_kind kind, struct hm_val *r)
 {
+	struct hm_dec d;
 	int64_t ms;
-	int rc = hm_v_int(vm, v[0], &ms);
+	int rc = hm_v_number(vm, v[0], &d);
 
 	if (rc)
 		return rc;
-	if (ms > 253402300799999 || ms < -62135596800000)
+	if (!hm_dec_fits_i64(hm_dec_round(d, 0, HM_ROUND_HALF_UP), &ms) || ms > 253402300799999 ||
+	    ms < -62135596800000)
 		return hm_vm_fail(vm, HM_EINVAL, "the number is outside of the years 1 to 9999");
 	*r = date_val(kind, ms);
 	return 0;
@@ -91,10 +95,9 @@ int hm_bi_number_to_datetime(ARGS)
 
 /* -- ?iso_utc and its kin: the name tells accuracy and zone ------------------------------- */
 
-static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool local, const char *opts,
+static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool local, struct hm_iso_opts o,
 	       struct hm_val *r)
 {
-	struct hm_iso_opts o;
 	struct hm_buf out;
 	struct hm_str name;
 	int32_t zone = local ? vm->zone_min : 0;
@@ -110,7 +113,6 @@ static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool lo
 			return hm_vm_fail(vm, HM_EINVAL, "the time zone \"%.*s\" is not known",
 					  HM_STRF(hm_str_n(name.p, hm_utf8_cut(name, 60))));
 	}
-	hm_assert(hm_iso_name(hm_str_c(opts), &o));
 	hm_buf_init_arena(&out, vm->arena, 256);
 	hm_date_put_iso(&out, v[0].aux, v[0].u.i, zone, o);
 	if (out.err)
@@ -119,34 +121,35 @@ static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool lo
 	return 0;
 }
 
-#define ISO(name, local, opts)                            \
-	int hm_bi_##name(ARGS)                            \
-	{                                                 \
-		return iso(vm, v, nargs, local, opts, r); \
+#define ISO(name, local, accurate, nz)                                                                     \
+	int hm_bi_##name(ARGS)                                                                             \
+	{                                                                                                  \
+		return iso(vm, v, nargs, local, (struct hm_iso_opts){.accuracy = accurate, .no_zone = nz}, \
+			   r);                                                                             \
 	}
 
-ISO(iso_utc, false, "iso")
-ISO(iso_utc_fz, false, "iso_fz")
-ISO(iso_utc_nz, false, "iso_nz")
-ISO(iso_utc_ms, false, "iso_ms")
-ISO(iso_utc_ms_nz, false, "iso_ms_nz")
-ISO(iso_utc_m, false, "iso_m")
-ISO(iso_utc_m_nz, false, "iso_m_nz")
-ISO(iso_utc_h, false, "iso_h")
-ISO(iso_utc_h_nz, false, "iso_h_nz")
-ISO(iso_local, true, "iso")
-ISO(iso_local_nz, true, "iso_nz")
-ISO(iso_local_ms, true, "iso_ms")
-ISO(iso_local_ms_nz, true, "iso_ms_nz")
-ISO(iso_local_m, true, "iso_m")
-ISO(iso_local_m_nz, true, "iso_m_nz")
-ISO(iso_local_h, true, "iso_h")
-ISO(iso_local_h_nz, true, "iso_h_nz")
-ISO(iso, true, "iso")
-ISO(iso_nz, true, "iso_nz")
-ISO(iso_ms, true, "iso_ms")
-ISO(iso_ms_nz, true, "iso_ms_nz")
-ISO(iso_m, true, "iso_m")
-ISO(iso_m_nz, true, "iso_m_nz")
-ISO(iso_h, true, "iso_h")
-ISO(iso_h_nz, true, "iso_h_nz")
+ISO(iso_utc, false, ISO_SECONDS, false)
+ISO(iso_utc_nz, false, ISO_SECONDS, true)
+ISO(iso_utc_ms, false, ISO_MS, false)
+ISO(iso_utc_ms_nz, false, ISO_MS, true)
+ISO(iso_utc_m, false, ISO_MINUTES, false)
+ISO(iso_utc_m_nz, false, ISO_MINUTES, true)
+ISO(iso_utc_h, false, ISO_HOURS, false)
+ISO(iso_utc_h_nz, false, ISO_HOURS, true)
+ISO(iso_local, true, ISO_SECONDS, false)
+ISO(iso_local_nz, true, ISO_SECONDS, true)
+ISO(iso_local_ms, true, ISO_MS, false)
+ISO(iso_local_ms_nz, true, ISO_MS, true)
+ISO(iso_local_m, true, ISO_MINUTES, false)
+ISO(iso_local_m_nz, true, ISO_MINUTES, true)
+ISO(iso_local_h, true, ISO_HOURS, false)
+ISO(iso_local_h_nz, true, ISO_HOURS, true)
+ISO(iso, true, ISO_SECONDS, false)
+ISO(iso_nz, true, ISO_SECONDS, true)
+ISO(iso_ms, true, ISO_MS, false)
+ISO(iso_ms_nz, true, ISO_MS, true)
+ISO(iso_m, true, ISO_MINUTES, false)
+ISO(iso_m_nz, true, ISO_MINUTES, true)
+ISO(iso_h, true, ISO_HOURS, false)
+ISO(iso_h_nz, true, ISO_HOURS, true)
+ISO(iso_utc_fz, false, ISO_SECONDS, false)

@@ -159,15 +159,11 @@ int hm_bi_number(ARGS)
 	return hm_v_dec_new(vm, d, r);
 }
 
-int hm_bi_boolean(ARGS)
+int hm_bi_boolean(ARGS) /* of text only, as in FreeMarker: a boolean has no text of its own */
 {
 	struct hm_str s;
 	int rc;
 
-	if (v[0].kind == V_BOOL) {
-		*r = v[0];
-		return 0;
-	}
 	rc = hm_v_text(vm, v[0], &s);
 	if (rc)
 		return rc;
@@ -235,7 +231,7 @@ int hm_bi_string(ARGS)
 		return rc;
 	}
 	if (nargs == 1 && (hm_v_is_num(v[0]) || v[0].kind == V_DATE)) {
-		rc = hm_v_string_arg(vm, v[1], &s);
+		rc = hm_v_text(vm, v[1], &s);
 		if (rc)
 			return rc;
 		return v[0].kind == V_DATE ? date_string(vm, v[0], s, r) : number_string(vm, v[0], s, r);

@@ -54,11 +54,11 @@ int hm_bi_join(ARGS)
 	if (rc == 0)
 		rc = unbounded(vm, v[0]);
 	if (rc == 0)
-		rc = hm_v_text(vm, v[1], &sep);
+		rc = hm_v_string_arg(vm, v[1], &sep);
 	if (rc == 0 && nargs > 1)
-		rc = hm_v_text(vm, v[2], &empty);
+		rc = hm_v_string_arg(vm, v[2], &empty);
 	if (rc == 0 && nargs > 2)
-		rc = hm_v_text(vm, v[3], &after);
+		rc = hm_v_string_arg(vm, v[3], &after);
 	if (rc)
 		return rc;
 	n = hm_v_seq_size(v[0]);
@@ -214,6 +214,10 @@ static int sorted(struct hm_vm *vm, const struct hm_val *v, const struct hm_str 
 	if (rc)
 		return rc;
 	n = hm_v_seq_size(v[0]);
+	if (n == 0) {
+		*r = v[0];
+		return 0;
+	}
 	rc = hm_vm_step(vm, (uint64_t)n);
 	if (rc)
 		return rc;
@@ -366,13 +370,20 @@ int hm_bi_seq_contains(ARGS)
 	return rc;
 }
 
+static int start_arg(struct hm_vm *vm, struct hm_val v, int64_t *from)
+{
+	if (v.kind == V_NULL)
+		return hm_vm_fail(vm, HM_EINVAL, "argument 2 is missing");
+	return hm_v_int(vm, v, from);
+}
+
 int hm_bi_seq_index_of(ARGS)
 {
 	int64_t at = -1, n, from = 0;
 	int rc = need_seq(vm, v);
 
 	if (rc == 0 && nargs > 1)
-		rc = hm_v_int(vm, v[2], &from);
+		rc = start_arg(vm, v[2], &from);
 	if (rc)
 		return rc;
 	n = hm_v_seq_size(v[0]);
@@ -392,7 +403,7 @@ int hm_bi_seq_last_index_of(ARGS)
 		return rc;
 	n = hm_v_seq_size(v[0]);
 	from = n - 1;
-	if (nargs > 1 && (rc = hm_v_int(vm, v[2], &from)))
+	if (nargs > 1 && (rc = start_arg(vm, v[2], &from)))
 		return rc;
 	from = hm_min(from, n - 1);
 	if (from >= 0 && n > 0) {
@@ -410,8 +421,12 @@ int hm_bi_chunk(ARGS)
 	int64_t n, i, size;
 	int rc = need_seq(vm, v);
 
+	if (nargs > 1 && v[2].kind == V_NULL)
+		nargs = 1;
 	if (rc == 0)
 		rc = unbounded(vm, v[0]);
+	if (rc == 0 && v[1].kind == V_NULL)
+		return hm_vm_fail(vm, HM_EINVAL, "argument 1 of ?chunk is missing");
 	if (rc == 0)
 		rc = hm_v_int(vm, v[1], &size);
 	if (rc)

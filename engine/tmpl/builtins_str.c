@@ -331,24 +331,35 @@ static int charge(struct hm_vm *vm, struct hm_str s, struct hm_str needle)
 	return hm_vm_step(vm, (uint64_t)(s.len >> 6) * (1 + (needle.len >> 4)));
 }
 
-/* Flags of ?replace, ?split and others: i f, and c m s which only matter with r; r is not in the language */
-static int flags(struct hm_vm *vm, struct hm_val v, bool *fold, bool *first)
+/* Flags of ?replace, ?split and others: i f; r is not in the language, other letters say nothing */
+static int flags(struct hm_vm *vm, struct hm_val v, bool number_too, bool *fold, bool *first)
 {
 	struct hm_str s;
-	int rc = hm_v_string_arg(vm, v, &s);
+	int rc = number_too ? hm_v_text(vm, v, &s) : hm_v_string_arg(vm, v, &s);
 
 	for (size_t i = 0; rc == 0 && i < s.len; i++) {
 		if (s.p[i] == 'i')
 			*fold = true;
 		else if (s.p[i] == 'f')
 			*first = true;
-		else if (s.p[i] != 'c' && s.p[i] != 'm' && s.p[i] != 's')
-			return hm_vm_fail(vm, HM_EINVAL, "the flag \"%c\" is not known here", s.p[i]);
+		else if (s.p[i] == 'r')
+			return hm_vm_fail(vm, HM_EINVAL,
+					  "regular expressions (flag r) are not part of this language");
 	}
 	return rc;
 }
 
 static int two(struct hm_vm *vm, const struct hm_val *v, struct hm_str *s, struct hm_str *x)
+{
+	int rc = target(vm, v, s);
+
+	if (rc == 0)
+		rc = hm_v_string_arg(vm, v[1], x);
+	return rc ? rc : charge(vm, *s, *x);
+}
+
+/* As two(), for the built-ins that take a number for a string. */
+static int two_texts(struct hm_vm *vm, const struct hm_val *v, struct hm_str *s, struct hm_str *x)
 {
 	int rc = target(vm, v, s);
 
@@ -424,12 +435,12 @@ int hm_bi_replace(ARGS)
 	bool fold = false, first = false;
 	size_t i = 0, len, n = 1;
 	ptrdiff_t at;
-	int rc = two(vm, v, &s, &x);
+	int rc = two_texts(vm, v, &s, &x);
 
 	if (rc == 0)
 		rc = hm_v_text(vm, v[2], &y);
 	if (rc == 0 && nargs > 2)
-		rc = flags(vm, v[3], &fold, &first);
+		rc = flags(vm, v[3], true, &fold, &first);
 	if (rc)
 		return rc;
 	if (x.len == 0) { /* between all characters, and at both ends */
@@ -466,10 +477,10 @@ int hm_bi_split(ARGS)
 	bool fold = false, first = false;
 	size_t i = 0, len, n;
 	ptrdiff_t at;
-	int rc = two(vm, v, &s, &x);
+	int rc = two_texts(vm, v, &s, &x);
 
 	if (rc == 0 && nargs > 1)
-		rc = flags(vm, v[2], &fold, &first);
+		rc = flags(vm, v[2], true, &fold, &first);
 	if (rc == 0)
 		rc = hm_v_seq_new(vm, 0, r);
 	if (x.len == 0) {
@@ -498,7 +509,7 @@ static int keep(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool l
 	int rc = two(vm, v, &s, &x);
 
 	if (rc == 0 && nargs > 1)
-		rc = flags(vm, v[2], &fold, &first);
+		rc = flags(vm, v[2], false, &fold, &first);
 	if (rc)
 		return rc;
 	at = last ? find_last(s, s.len, x, fold, &len) : find(s, 0, x, fold, &len);
@@ -756,7 +767,7 @@ static int truncated(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, e
 		*r = hm_vstr(s);
 		return 0;
 	}
-	if (nargs > 1 && (rc = hm_v_text(vm, v[2], &term)))
+	if (nargs > 1 && (rc = hm_v_string_arg(vm, v[2], &term)))
 		return rc;
 	term_len = (int64_t)hm_utf8_utf16_units(term);
 	if (nargs > 2 && (rc = hm_v_int(vm, v[3], &term_len)))

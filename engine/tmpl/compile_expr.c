@@ -410,6 +410,12 @@ static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 		hm_code_fail(c, HM_EPARSE, x->pos, "a built-in can have at most 250 arguments");
 		return;
 	}
+	if ((d->flags & BI_OPT) && x->has_args &&
+	    x->nargs == 0) { /* x?url(): the parentheses ask for an argument */
+		hm_emit(c, OP_METHOD, 0, 0, 0);
+		hm_emit(c, OP_CALLFN, 0, 0, 0);
+		return;
+	}
 	args(c, x);
 	hm_emit(c, OP_BI, x->nargs, d->flags & BI_FORMAT ? x->fmt : x->op, x->bi);
 }

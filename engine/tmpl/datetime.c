@@ -73,52 +73,37 @@ static int64_t join(const struct parts *p, int32_t zone_min)
 bool hm_iso_name(struct hm_str s, struct hm_iso_opts *o)
 {
 	struct hm_str part;
-	bool first = true, accuracy = false;
+	bool accuracy = false;
 
 	*o = (struct hm_iso_opts){0};
-	if (!(hm_str_starts(s, HM_STR("iso")) || hm_str_starts(s, HM_STR("xs"))))
+	if (!hm_str_split(&s, '_', &part) || !(hm_str_is(part, "iso") || hm_str_is(part, "xs")))
 		return false;
+	o->xs = hm_str_is(part, "xs");
 	while (hm_str_split(&s, '_', &part)) {
-		bool last = false;
+		static const struct {
+			const char *name;
+			uint8_t accuracy;
+		} names[] = {{"s", ISO_SECONDS}, {"ms", ISO_MS_FORCED}, {"m", ISO_MINUTES}, {"h", ISO_HOURS}};
+		size_t k;
 
-		if (first) {
-			if (!hm_str_is(part, "iso") && !hm_str_is(part, "xs"))
-				return false;
-			first = false;
+		if (hm_str_is(part, "nz")) {
+			o->no_zone = true;
 			continue;
 		}
-		/* letters may stand together, as in iso_mnz */
-		while (part.len && !last) {
-			size_t n = 1;
-
-			if (hm_str_starts(part, HM_STR("nz"))) {
-				o->no_zone = true;
-				n = 2;
-			} else if (hm_str_starts(part, HM_STR("fz"))) {
-				o->force_zone = true;
-				n = 2;
-			} else if (hm_str_is(part, "utc")) {
-				o->utc = true;
-				n = 3;
-			} else if (part.p[0] == 'u') {
-				o->utc = true;
-			} else if (hm_str_starts(part, HM_STR("ms")) && !accuracy) {
-				o->accuracy = ISO_MS;
-				accuracy = true;
-				n = 2;
-			} else if (part.p[0] == 'm' && !accuracy) {
-				o->accuracy = ISO_MINUTES;
-				accuracy = true;
-			} else if (part.p[0] == 'h' && !accuracy) {
-				o->accuracy = ISO_HOURS;
-				accuracy = true;
-			} else if (part.p[0] == 's' && !accuracy) {
-				accuracy = true;
-			} else {
-				return false;
-			}
-			part = hm_str_n(part.p + n, part.len - n);
+		if (hm_str_is(part, "fz")) {
+			o->force_zone = true;
+			continue;
 		}
+		if (hm_str_is(part, "u")) {
+			o->utc = true;
+			continue;
+		}
+		for (k = 0; k < hm_countof(names) && !hm_str_is(part, names[k].name); k++)
+			;
+		if (k == hm_countof(names) || accuracy)
+			return false;
+		o->accuracy = names[k].accuracy;
+		accuracy = true;
 	}
 	return true;
 }
@@ -168,8 +153,11 @@ void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int
 		hm_buf_putc(out, '-');
 		put_n(out, p.day, 2);
 	}
-	if (kind == DATE_DATE)
-		return;
+	if (kind == DATE_DATE) {
+		if (!o.xs || o.no_zone)
+			return;
+		goto zone;
+	}
 	if (kind == DATE_DATETIME)
 		hm_buf_putc(out, 'T');
 	put_n(out, p.hour, 2);
@@ -177,13 +165,13 @@ void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int
 		hm_buf_putc(out, ':');
 		put_n(out, p.minute, 2);
 	}
-	if (o.accuracy == ISO_SECONDS || o.accuracy == ISO_MS) {
+	if (o.accuracy < ISO_MINUTES) {
 		hm_buf_putc(out, ':');
 		put_n(out, p.second, 2);
-		if (o.accuracy == ISO_MS || p.ms) {
+		if (o.accuracy == ISO_MS_FORCED || (p.ms && o.accuracy != ISO_SECONDS)) {
 			int f = p.ms, w = 3;
 
-			while (o.accuracy == ISO_SECONDS && f % 10 == 0) {
+			while (o.accuracy != ISO_MS_FORCED && f % 10 == 0) {
 				f /= 10;
 				w--;
 			}
@@ -193,6 +181,7 @@ void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int
 	}
 	if (o.no_zone)
 		return;
+zone:
 	if (zone_min == 0)
 		hm_buf_putc(out, 'Z');
 	else

@@ -11,13 +11,10 @@
 #include "tmpl/value.h"
 
 struct hm_iso_opts {
-	enum {
-		ISO_SECONDS,
-		ISO_MS,
-		ISO_MINUTES,
-		ISO_HOURS
-	} accuracy; /* seconds: a fraction if there is one */
+	/* AUTO: seconds, with a fraction if there is one; SECONDS: never one; MS: as AUTO; MS_FORCED: three digits */
+	enum { ISO_AUTO, ISO_SECONDS, ISO_MS, ISO_MS_FORCED, ISO_MINUTES, ISO_HOURS } accuracy;
 	bool no_zone, force_zone, utc;
+	bool xs; /* XML Schema: dates have a zone, too */
 };
 /* "iso", "iso_nz", "iso_ms_u" ...; false when the name is something else */
 bool hm_iso_name(struct hm_str name, struct hm_iso_opts *o);

@@ -17,6 +17,8 @@ enum {
 	BI_ESCAPES = 128,
 	BI_FORMAT = 256,
 	BI_OUT = 512,
+	BI_ARGNULL = 1024,
+	BI_ARGTEXT = 2048,
 };
 enum hm_bi {
 #define HM_BI(id, name, min, max, flags) BI_ID_##id,

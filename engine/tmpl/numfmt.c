@@ -16,101 +16,138 @@ size_t hm_num_computer(struct hm_dec v, char out[HM_DEC_MAX_TEXT])
 	return n;
 }
 
-/* Literal text before or behind the digits, with '...' and '' and % taken care of. */
-static bool affix(struct hm_str p, size_t *i, bool prefix, struct hm_numfmt *f, char *out, uint8_t *len)
+/* What DecimalFormat reads of one half of a pattern. Digits may be broken by other text, which then is suffix. */
+struct half {
+	char *prefix, *suffix;
+	uint8_t *prefix_len, *suffix_len;
+	int hashes, zeros, right; /* # before the zeros, zeros, # behind them */
+	int point;		  /* digits in front of the point; -1: no point */
+	int group;		  /* digits behind the last comma; -1: none */
+	bool zh;
+};
+
+static bool digit(struct half *h, char c)
 {
-	bool quoted = false;
-
-	while (*i < p.len) {
-		char c = p.p[*i];
-
-		if (c == '\'') {
-			if (*i + 1 < p.len && p.p[*i + 1] == '\'') {
-				*i += 2;
-			} else {
-				quoted = !quoted;
-				++*i;
-				continue;
-			}
-		} else if (!quoted) {
-			if (c == ';')
-				break;
-			if (c == '0' || c == '#' || c == ',' || c == '.' || (c >= '1' && c <= '9')) {
-				if (prefix)
-					break;
-				return false; /* digits again behind the suffix */
-			}
-			if (c == '%')
-				f->shift = 2;
-			if ((unsigned char)c == 0xE2 && p.len - *i >= 3 &&
-			    (unsigned char)p.p[*i + 1] == 0x80 &&
-			    (unsigned char)p.p[*i + 2] == 0xB0) /* per mille */
-				f->shift = 3;
-			++*i;
-		} else {
-			++*i;
-		}
-		if (*len >= HM_NUMFMT_AFFIX)
-			return false;
-		out[(*len)++] = c;
+	if (c == ',') {
+		h->group = 0;
+		return true;
 	}
-	return !quoted;
+	if (c == '.') {
+		if (h->point >= 0)
+			return false;
+		h->point = h->hashes + h->zeros + h->right;
+		return true;
+	}
+	if (c == '#') {
+		if (h->zeros)
+			h->right++;
+		else
+			h->hashes++;
+	} else {
+		if (h->right)
+			return false; /* 0#0 */
+		h->zeros++;
+	}
+	if (h->group >= 0 && h->point < 0)
+		h->group++;
+	return h->hashes + h->zeros + h->right <= 60;
 }
 
-/* The digits: [#,][0,][.0#]. */
-static bool digits(struct hm_str p, size_t *i, struct hm_numfmt *f)
+static bool put_affix(struct half *h, bool suffix, char c)
 {
-	int hashes = 0, zeros = 0, frac_zero = 0, frac_hash = 0, group = -1;
-	bool point = false;
+	uint8_t *len = suffix ? h->suffix_len : h->prefix_len;
+
+	if (*len >= HM_NUMFMT_AFFIX)
+		return false;
+	(suffix ? h->suffix : h->prefix)[(*len)++] = c;
+	return true;
+}
+
+/* The currency sign; twice (its place is then moved on) it is the currency's code. */
+static bool currency(struct half *h, bool suffix, size_t *twice)
+{
+	const char *s = twice ? (h->zh ? "CNY" : "USD") : h->zh ? "\xc2\xa5" : "$";
+
+	if (twice)
+		*twice += 2;
+	while (*s)
+		if (!put_affix(h, suffix, *s++))
+			return false;
+	return true;
+}
+
+/* Reads up to `;` or the end. */
+static bool half(struct hm_str p, size_t *i, struct hm_numfmt *f, struct half *h, bool second)
+{
+	bool quoted = false, suffix = false;
 
 	for (; *i < p.len; ++*i) {
 		char c = p.p[*i];
 
-		if (c == '#') {
-			if (point)
-				frac_hash++;
-			else if (zeros)
-				return false; /* 0# */
-			else
-				hashes++;
-			if (group >= 0 && !point)
-				group++;
-		} else if (c == '0') {
-			if (point && frac_hash)
-				return false; /* .#0 */
-			if (point)
-				frac_zero++;
-			else
-				zeros++;
-			if (group >= 0 && !point)
-				group++;
-		} else if (c == ',') {
-			if (point)
-				return false;
-			group = 0;
-		} else if (c == '.') {
-			if (point)
-				return false;
-			point = true;
-		} else {
-			break;
+		if (c == '\'') {
+			if (*i + 1 >= p.len || p.p[*i + 1] != '\'') {
+				quoted = !quoted;
+				continue;
+			}
+			++*i;
+		} else if (!quoted) {
+			if (c == '0' || c == '#' || c == ',' || c == '.') {
+				if (!digit(h, c))
+					return false;
+				suffix = true;
+				continue;
+			}
+			if (c == ';') {
+				if (!suffix || second)
+					return false;
+				break;
+			}
+			if (c == 'E' && suffix && *h->suffix_len == 0)
+				return false; /* exponents are not in the language */
+			if (c == '%' ||
+			    hm_str_starts(hm_str_n(p.p + *i, p.len - *i), HM_STR("\xe2\x80\xb0"))) {
+				if (f->shift)
+					return false;
+				f->shift = c == '%' ? 2 : 3;
+			}
+			if (hm_str_starts(hm_str_n(p.p + *i, p.len - *i), HM_STR("\xc2\xa4"))) {
+				if (!currency(h, suffix,
+					      hm_str_starts(hm_str_n(p.p + *i + 2, p.len - *i - 2),
+							    HM_STR("\xc2\xa4"))
+						      ? i
+						      : NULL))
+					return false;
+				++*i;
+				continue;
+			}
 		}
+		if (!put_affix(h, suffix, c))
+			return false;
 	}
-	if (group == 0 || hashes + zeros > 60 || frac_zero + frac_hash > 60)
+	return !quoted;
+}
+
+static bool counts(struct half *h, struct hm_numfmt *f)
+{
+	int total, before;
+
+	if (h->zeros == 0 && h->hashes > 0 && h->point >= 0) { /* "#.##": one of the # counts as a zero */
+		int n = h->point == 0 ? 1 : h->point;
+
+		h->right = h->hashes - n;
+		h->hashes = n - 1;
+		h->zeros = 1;
+	}
+	if ((h->point < 0 && h->right > 0) || h->group == 0 ||
+	    (h->point >= 0 && (h->point < h->hashes || h->point > h->hashes + h->zeros)))
 		return false;
-	/* DecimalFormat: "#" and "#.##" print at least one digit before the point unless decimals must follow */
-	if (zeros == 0 && hashes > 0 && !point)
-		zeros = 1;
-	else if (zeros == 0 && point && frac_zero == 0 && hashes > 0)
-		zeros = 1;
-	else if (point && zeros == 0 && hashes == 0 && frac_zero == 0 && frac_hash > 0) { /* ".##" */
-		frac_zero = 1;
-		frac_hash--;
-	}
-	f->min_int = (uint8_t)zeros;
-	f->min_frac = (uint8_t)frac_zero;
-	f->max_frac = (uint8_t)(frac_zero + frac_hash);
-	f->group = group > 0 ? (uint8_t)group : 0;
+	total = h->hashes + h->zeros + h->right;
+	before = h->point >= 0 ? h->point : total;
+	f->min_int = (uint8_t)(before - h->hashes);
+	f->max_frac = (uint8_t)(h->point >= 0 ? total - h->point : 0);
+	f->min_frac = (uint8_t)(h->point >= 0 ? h->hashes + h->zeros - h->point : 0);
+	f->group = h->group > 0 ? (uint8_t)h->group : 0;
+	f->point = h->point == 0 || h->point == total;
 	return true;
 }
 
@@ -127,12 +164,22 @@ bool hm_numfmt_parse(struct hm_str p, bool zh, struct hm_numfmt *f)
 	struct hm_numfmt neg = {0};
 	size_t i = 0;
 
+	struct half h = {.group = -1, .point = -1, .zh = zh}, n = h;
+
 	*f = (struct hm_numfmt){0};
+	if (p.len == 0) { /* DecimalFormat's default */
+		*f = (struct hm_numfmt){
+			.max_frac = HM_DEC_MAX_SCALE, .group = 3, .neg_prefix = "-", .neg_prefix_len = 1};
+		return true;
+	}
 	for (size_t k = 0; k < hm_countof(named); k++)
 		if (hm_str_is(p, named[k].name))
 			p = hm_str_c(zh ? named[k].zh : named[k].pattern);
-	if (!affix(p, &i, true, f, f->prefix, &f->prefix_len) || !digits(p, &i, f) ||
-	    !affix(p, &i, false, f, f->suffix, &f->suffix_len))
+	h.prefix = f->prefix;
+	h.suffix = f->suffix;
+	h.prefix_len = &f->prefix_len;
+	h.suffix_len = &f->suffix_len;
+	if (!half(p, &i, f, &h, false) || !counts(&h, f))
 		return false;
 	f->neg_prefix[0] = '-';
 	memcpy(f->neg_prefix + 1, f->prefix, hm_min((size_t)f->prefix_len, sizeof(f->neg_prefix) - 1));
@@ -141,22 +188,23 @@ bool hm_numfmt_parse(struct hm_str p, bool zh, struct hm_numfmt *f)
 	f->neg_suffix_len = f->suffix_len;
 	if (f->neg_prefix_len > HM_NUMFMT_AFFIX)
 		return false;
-	if (i < p.len) { /* ; and how negative numbers look: only its affixes count */
-		i++;
-		if (i >= p.len)
-			return true;
-		if (!affix(p, &i, true, &neg, neg.prefix, &neg.prefix_len) || !digits(p, &i, &neg) ||
-		    !affix(p, &i, false, &neg, neg.suffix, &neg.suffix_len) || i < p.len)
-			return false;
-		if (neg.prefix_len == f->prefix_len && neg.suffix_len == f->suffix_len &&
-		    memcmp(neg.prefix, f->prefix, neg.prefix_len) == 0 &&
-		    memcmp(neg.suffix, f->suffix, neg.suffix_len) == 0)
-			return true; /* the same as the positive one: the sign is what tells them apart */
-		memcpy(f->neg_prefix, neg.prefix, sizeof(neg.prefix));
-		memcpy(f->neg_suffix, neg.suffix, sizeof(neg.suffix));
-		f->neg_prefix_len = neg.prefix_len;
-		f->neg_suffix_len = neg.suffix_len;
-	}
+	if (i + 1 >= p.len)
+		return true;
+	i++; /* ; and how negative numbers look: only the texts around the digits count */
+	n.prefix = neg.prefix;
+	n.suffix = neg.suffix;
+	n.prefix_len = &neg.prefix_len;
+	n.suffix_len = &neg.suffix_len;
+	if (!half(p, &i, &neg, &n, true))
+		return false;
+	if (neg.prefix_len == f->prefix_len && neg.suffix_len == f->suffix_len &&
+	    memcmp(neg.prefix, f->prefix, neg.prefix_len) == 0 &&
+	    memcmp(neg.suffix, f->suffix, neg.suffix_len) == 0)
+		return true; /* the same as the positive one: the sign is what tells them apart */
+	memcpy(f->neg_prefix, neg.prefix, sizeof(neg.prefix));
+	memcpy(f->neg_suffix, neg.suffix, sizeof(neg.suffix));
+	f->neg_prefix_len = neg.prefix_len;
+	f->neg_suffix_len = neg.suffix_len;
 	return true;
 }
 
@@ -212,8 +260,11 @@ bool hm_numfmt_put(const struct hm_numfmt *f, struct hm_dec v, struct hm_buf *ou
 		hm_buf_put(out, d + ints, n - ints);
 		for (i = frac; i < f->min_frac; i++)
 			hm_buf_putc(out, '0');
-	} else if (lead + ints == 0) {
-		hm_buf_putc(out, '0'); /* ".##" of zero */
+	} else {
+		if (lead + ints == 0)
+			hm_buf_putc(out, '0');
+		if (f->point)
+			hm_buf_putc(out, '.');
 	}
 	if (neg)
 		hm_buf_put(out, f->neg_suffix, f->neg_suffix_len);

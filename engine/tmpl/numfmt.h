@@ -17,6 +17,7 @@ struct hm_numfmt {
 	char neg_prefix[HM_NUMFMT_AFFIX], neg_suffix[HM_NUMFMT_AFFIX];
 	uint8_t prefix_len, suffix_len, neg_prefix_len, neg_suffix_len;
 	uint8_t min_int, min_frac, max_frac, group; /* group 0: none */
+	bool point;				    /* printed even without decimals */
 	uint8_t shift;				    /* 2 for per cent, 3 for per mille */
 };
 

@@ -120,7 +120,7 @@ static bool top_level(const struct hm_el *el)
 static bool prints_nothing(const struct hm_el *el)
 {
 	return el && (el->kind == EL_MACRO || el->kind == EL_ASSIGN || el->kind == EL_ASSIGNS ||
-		      el->kind == EL_BLOCKASSIGN || el->kind == EL_SETTING || el->kind == EL_COMMENT);
+		      el->kind == EL_SETTING || el->kind == EL_COMMENT);
 }
 
 static bool ignorable_between(const struct hm_el *el, const struct hm_el *prev, const struct hm_el *next)

@@ -773,8 +773,6 @@ int hm_v_add(struct hm_vm *vm, struct hm_val a, struct hm_val b, struct hm_val *
 		*r = hm_vint(sum);
 		return 0;
 	}
-	if (a.kind == V_NULL || b.kind == V_NULL)
-		return hm_vm_missing(vm);
 	if (hm_v_is_num(a) && hm_v_is_num(b)) {
 		struct hm_dec d;
 

@@ -708,15 +708,17 @@ static int call_built_in(struct hm_vm *vm, const struct hm_insn *i, const struct
 	const struct hm_bi_def *d = &hm_bi_def[i->c];
 	unsigned n = i->a;
 
+	if (v[0].kind == V_NULL && !(d->flags & BI_NULL))
+		return hm_vm_missing(vm);
+	for (unsigned k = 1; k <= n && !(d->flags & BI_ARGNULL); k++) {
+		if (v[k].kind != V_NULL)
+			continue;
+		if (d->flags & BI_ARGTEXT)
+			return hm_vm_missing(vm);
+		return hm_vm_fail(vm, HM_EINVAL, "argument %u of ?%.*s is missing", k, HM_STRF(d->name));
+	}
 	if (n < d->min || n > d->max)
 		return hm_vm_fail(vm, HM_EINVAL, "?%.*s does not take %u arguments", HM_STRF(d->name), n);
-	if (!(d->flags & BI_NULL)) {
-		if (v[0].kind == V_NULL)
-			return hm_vm_missing(vm);
-		for (unsigned k = 1; k <= n; k++)
-			if (v[k].kind == V_NULL)
-				return hm_vm_missing(vm);
-	}
 	vm->steps += 1 + (v[0].kind == V_STR ? v[0].len >> 6 : 0);
 	if (vm->steps > vm->max_steps)
 		return hm_vm_step(vm, 0);
