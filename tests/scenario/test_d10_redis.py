@@ -2,11 +2,8 @@
 import subprocess
 import threading
 
-import msgpack
 import pytest
-import redis as redis_py
-from redis.cluster import ClusterNode, RedisCluster
-from conftest import SLOW, Redis, free_port, stream_key, wait_for, xadd
+from conftest import SLOW, Redis, free_port, wait_for
 
 TOKEN = "3" * 64
 
@@ -17,7 +14,9 @@ def one_message(e, campaign):
 
 
 def test_tcp_with_an_acl_user(engine, sink, tmp_path):
-    r = Redis(tmp_path / "acl", "--user", "hermod on >geheim ~{hm* &* +@all", "--user", "default off")
+    (tmp_path / "acl").mkdir()
+    (tmp_path / "acl" / "users").write_text("user hermod on >geheim ~{hm* &* +@all\nuser default off\n")
+    r = Redis(tmp_path / "acl", "--aclfile", tmp_path / "acl" / "users")
     try:
         e = engine(sink, f"redis://127.0.0.1:{r.port}", settings={"redis": {"username": "hermod", "password": "geheim"}})
         one_message(e, "acl")
@@ -69,6 +68,8 @@ def test_tls_is_verified(engine, sink, tmp_path):
         assert e.stop() == 0
         other = engine(sink, f"rediss://localhost:{port}", name="untrusting", wait=False)
         wait_for(lambda: "certificate" in other.log(), what="an unknown CA is refused by name")
+        wait_for(lambda: "hermod is up" in other.log(), what="the engine waits for Redis")
+        assert other.stop() == 0
     finally:
         r.stop()
 
@@ -80,16 +81,12 @@ def cluster(tmp_path):
     addresses = [f"127.0.0.1:{n.port}" for n in nodes]
     subprocess.run(["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes"], check=True,
                    capture_output=True, timeout=120)
-    wait_for(lambda: all(b"cluster_state:ok" in n.client.execute_command("CLUSTER INFO", ) if isinstance(
-        n.client.execute_command("CLUSTER INFO"), bytes) else n.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
-        for n in nodes), 60, "the cluster is up")
+    def state(n):
+        return subprocess.run(["redis-cli", "-p", str(n.port), "cluster", "info"], capture_output=True, text=True).stdout
+    wait_for(lambda: all("cluster_state:ok" in state(n) for n in nodes), 60, "the cluster is up")
     yield nodes
     for n in nodes:
         n.stop()
-
-
-def cluster_client(nodes):
-    return RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", n.port) for n in nodes], cluster_error_retry_attempts=20)
 
 
 def test_cluster_loses_a_master_while_sending(engine, sink, cluster):
