@@ -31,7 +31,7 @@ struct hm_shard {
 	struct hm_http_server *http;
 	struct hm_runtime *rt;	    /* current snapshot */
 	struct hm_runtime *http_rt; /* an older one the HTTP server still reads, or NULL */
-	bool tick_ready, mailbox_ready, redis_up, draining, closing;
+	bool tick_ready, mailbox_ready, redis_up, draining, closing, wait_for_disk;
 	uint32_t closing_parts;
 };
 
@@ -88,12 +88,18 @@ static void on_redis_state(void *arg, bool up, const struct hm_err *why)
 		HM_INFO(REDIS, "Redis is there");
 }
 
+static void close_rest(struct hm_shard *s);
+
 static void on_durable(void *arg, uint64_t ticket)
 {
 	struct hm_shard *s = arg;
 
 	if (s->dispatch != NULL)
 		hm_dispatch_durable(s->dispatch, ticket);
+	if (s->wait_for_disk && hm_ledger_backlog(s->writer) == 0) {
+		s->wait_for_disk = false;
+		close_rest(s);
+	}
 }
 
 /* -- what the HTTP server asks ---------------------------------------------------------------- */
@@ -215,6 +221,11 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 
 static void close_rest(struct hm_shard *s)
 {
+	/* Records of the last moments: what has been recorded is not thrown away. */
+	if (s->writer != NULL && hm_ledger_backlog(s->writer) > 0) {
+		s->wait_for_disk = true;
+		return;
+	}
 	if (s->dispatch != NULL)
 		hm_dispatch_free(s->dispatch);
 	s->dispatch = NULL;
