@@ -411,8 +411,12 @@ static void ask_report(struct lookup *l)
 			l->rc = hm_ledger_each_campaign(l->ledger, visit_balance, l, &l->err);
 		return;
 	}
-	hm_buf_lit(&l->out, "{\"total\":");
 	put_balance(&l->out, &total, true);
+	if (l->out.err) {
+		l->rc = hm_err_set(&l->err, HM_ENOMEM, "out of memory");
+		return;
+	}
+	l->out.len--; /* one object: the total, and beside its numbers the campaigns */
 	hm_buf_lit(&l->out, ",\"campaigns\":[");
 	if (l->ledger)
 		l->rc = hm_ledger_each_campaign(l->ledger, visit_balance, l, &l->err);

@@ -526,6 +526,29 @@ static void test_redis_away(void **state)
 	hang_up(c);
 }
 
+/* Redis takes the command and says nothing: nobody knows, and the same key makes sure. */
+static void test_answer_lost(void **state)
+{
+	static const char one[] = "{\"to\":\"a\",\"channel\":\"c\",\"template\":\"t\"}";
+	struct client *c = dial(&srv);
+	struct answer *a;
+	int status;
+
+	kill(srv.redis_pid, SIGSTOP);
+	a = call(c, "POST", "/v1/messages", JSON_TYPE "Idempotency-Key: lost\r\n", one);
+	expect(a, 503, "urn:hermod:problem:queue-unknown");
+	assert_non_null(strstr(a->body, "Idempotency-Key"));
+	assert_non_null(header(a, "Retry-After"));
+	kill(srv.redis_pid, SIGCONT);
+	do {
+		a = call(c, "POST", "/v1/messages", JSON_TYPE "Idempotency-Key: lost\r\n", one);
+		status = a->status;
+	} while (status == 503);
+	expect(a, 202, "queued");
+	assert_int_equal(queued(&srv, "normal", NULL, 0), 1);
+	hang_up(c);
+}
+
 static void test_drain(void **state)
 {
 	struct client *c = dial(&srv), *idle = dial(&srv);
@@ -562,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_system),
 		cmocka_unit_test(test_description_and_routes),
 		cmocka_unit_test_setup(test_redis_away, fresh),
+		cmocka_unit_test_setup(test_answer_lost, fresh),
 		cmocka_unit_test(test_drain),
 	};
 
