@@ -40,27 +40,63 @@ static const struct command {
 	{"help", "print this", help},
 };
 
+static void list(FILE *to)
+{
+	fprintf(to, "hermod - a message hub\n\nusage: hermod COMMAND [options]\n\n");
+	for (size_t i = 0; i < hm_countof(commands); i++)
+		fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
+	fprintf(to, "\nhermod COMMAND --help tells more.\n");
+}
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < hm_countof(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int unknown(const char *name)
+{
+	const char *names[hm_countof(commands) + 1] = {NULL}, *near;
+
+	for (size_t i = 0; i < hm_countof(commands); i++)
+		names[i] = commands[i].name;
+	near = hm_str_nearest(hm_str_c(name), names);
+	fprintf(stderr, "hermod: unknown command \"%.60s\"%s%s%s; hermod help lists them\n", name,
+		near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+	return 2;
+}
+
+/* "help check" is "check --help". */
 static int help(int argc, char **argv)
 {
-	printf("hermod - a message hub\n\nusage: hermod COMMAND [options]\n\n");
-	for (size_t i = 0; i < hm_countof(commands); i++)
-		printf("  %-10s %s\n", commands[i].name, commands[i].what);
-	printf("\nhermod COMMAND --help tells more.\n");
+	char option[] = "--help";
+	const struct command *c = argc > 1 ? find(argv[1]) : NULL;
+	char *words[] = {argc > 1 ? argv[1] : NULL, option, NULL};
+
+	if (argc > 1 && c == NULL)
+		return unknown(argv[1]);
+	if (c != NULL && c->run != help && c->run != version)
+		return c->run(2, words);
+	list(stdout);
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "help";
+	const char *name = argc > 1 ? argv[1] : "";
+	const struct command *c;
 
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	if (argc < 2) {
+		list(stderr);
+		return 2;
+	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
 		name = "help";
 	if (strcmp(name, "--version") == 0)
 		name = "version";
-	for (size_t i = 0; i < hm_countof(commands); i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return commands[i].run(argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : argv);
-	fprintf(stderr, "hermod: unknown command \"%s\"; hermod help lists them\n", name);
-	return 2;
+	c = find(name);
+	return c ? c->run(argc - 1, argv + 1) : unknown(name);
 }

@@ -171,12 +171,14 @@ static int on_event(struct build *b, const yaml_event_t *ev, unsigned *documents
 	}
 }
 
-static int parser_error(struct build *b, const yaml_parser_t *p)
+static int parser_error(struct build *b, const yaml_parser_t *p, struct hm_str text)
 {
 	yaml_mark_t at = p->problem_mark;
 
 	if (p->error == YAML_MEMORY_ERROR)
 		return hm_err_at(b->e, HM_ENOMEM, b->file, 0, 0, "out of memory");
+	if (p->error == YAML_SCANNER_ERROR && at.index < text.len && text.p[at.index] == '\t')
+		return fail(b, at, HM_EPARSE, "a tab stands here; YAML is indented with spaces");
 	if (p->error == YAML_READER_ERROR)
 		return hm_err_at(b->e, HM_EPARSE, b->file, 0, 0, "%s at byte %zu", p->problem,
 				 p->problem_offset);
@@ -209,7 +211,7 @@ int hm_yaml_parse(struct hm_arena *a, const char *file, struct hm_str text, stru
 		yaml_event_t ev;
 
 		if (!yaml_parser_parse(&parser, &ev)) {
-			rc = parser_error(&b, &parser);
+			rc = parser_error(&b, &parser, text);
 			break;
 		}
 		done = ev.type == YAML_STREAM_END_EVENT;

@@ -37,7 +37,7 @@ int hm_cli_check(int argc, char **argv)
 
 	hm_conf_args_init(&c);
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0)
+		if (hm_wants_help(argv[i]))
 			return usage();
 		if (strcmp(argv[i], "--options") == 0) {
 			hm_buf_init(&b, 1u << 20);

@@ -23,6 +23,11 @@ void hm_conf_args_init(struct hm_conf_args *c)
 			c->path = places[i];
 }
 
+bool hm_wants_help(const char *arg)
+{
+	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
 bool hm_conf_args_take(struct hm_conf_args *c, int argc, char **argv, int *i, bool *bad)
 {
 	const char *a = argv[*i], *value = NULL;
@@ -42,9 +47,11 @@ bool hm_conf_args_take(struct hm_conf_args *c, int argc, char **argv, int *i, bo
 	}
 	if (config) {
 		c->path = value;
-	} else if (c->n_sets == HM_CONF_SETS_MAX || strchr(value, '=') == NULL) {
-		fprintf(stderr, "hermod: --set takes section.key=value, at most %d times\n",
-			HM_CONF_SETS_MAX);
+	} else if (strchr(value, '=') == NULL) {
+		fprintf(stderr, "hermod: --set takes section.key=value, not \"%.80s\"\n", value);
+		*bad = true;
+	} else if (c->n_sets == HM_CONF_SETS_MAX) {
+		fprintf(stderr, "hermod: --set may be given at most %d times\n", HM_CONF_SETS_MAX);
 		*bad = true;
 	} else {
 		c->sets[c->n_sets++] = value;

@@ -262,7 +262,7 @@ int hm_cli_ledger(int argc, char **argv)
 	struct hm_ledger_args a;
 	int rc;
 
-	if (argc < 2 || strcmp(argv[1], "--help") == 0) {
+	if (argc < 2 || hm_wants_help(argv[1])) {
 		usage();
 		return argc < 2 ? 2 : 0;
 	}
@@ -275,7 +275,7 @@ int hm_cli_ledger(int argc, char **argv)
 		return 2;
 	}
 	for (int i = 2; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0)
+		if (hm_wants_help(argv[i]))
 			return usage();
 	hm_ledger_args_init(&a);
 	rc = parse(&q, &a, c, argc, argv);

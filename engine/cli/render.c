@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/conf_args.h"
 #include "tmpl/cases.h"
 #include "tmpl/tmpl.h"
 
@@ -297,6 +298,16 @@ static int wrong_use(const char *what, const char *value)
 /* 0: taken; 1: unknown; 2: reported */
 static int take_option(struct render *r, const char *name, const char *value)
 {
+	static const char *const known[] = {"--template", "--data",   "--cases",
+					    "--locale",	  "--format", "--timezone"};
+	size_t k = 0;
+
+	while (k < hm_countof(known) && strcmp(name, known[k]) != 0)
+		k++;
+	if (k < hm_countof(known) && value == NULL) {
+		fprintf(stderr, "hermod: %s needs a value\n", name);
+		return 2;
+	}
 	if (strcmp(name, "--template") == 0)
 		r->template_file = value;
 	else if (strcmp(name, "--data") == 0)
@@ -320,12 +331,13 @@ static int take_option(struct render *r, const char *name, const char *value)
 int hm_cli_render(int argc, char **argv)
 {
 	struct render r = {0};
-	const char *slash;
+	const char *slash, *value;
+	char name[48];
 
 	for (int i = 1; i < argc; i++) {
 		int rc;
 
-		if (strcmp(argv[i], "--help") == 0)
+		if (hm_wants_help(argv[i]))
 			return usage();
 		if (strcmp(argv[i], "--single-brace") == 0) {
 			r.opts.single_brace = true;
@@ -339,13 +351,14 @@ int hm_cli_render(int argc, char **argv)
 			r.code = true;
 			continue;
 		}
-		rc = take_option(&r, argv[i], i + 1 < argc ? argv[i + 1] : "");
+		value = strchr(argv[i], '=');
+		(void)snprintf(name, sizeof(name), "%.*s", value ? (int)(value - argv[i]) : 40, argv[i]);
+		value = value ? value + 1 : i + 1 < argc ? argv[++i] : NULL;
+		rc = take_option(&r, name, value);
 		if (rc == 1)
-			return wrong_use("render does not know", argv[i]);
+			return wrong_use("render does not know", name);
 		if (rc == 2)
 			return 2;
-		if (++i >= argc)
-			return wrong_use("a value is missing behind", argv[i - 1]);
 	}
 	if (!r.template_file == !r.cases_file) {
 		fprintf(stderr, "hermod: render needs either --template FILE or --cases FILE; "

@@ -250,7 +250,7 @@ int hm_cli_report(int argc, char **argv)
 
 	hm_ledger_args_init(&a);
 	for (int i = 1; i < argc && !bad; i++) {
-		if (strcmp(argv[i], "--help") == 0)
+		if (hm_wants_help(argv[i]))
 			return usage();
 		if (strcmp(argv[i], "--json") == 0) {
 			json = true;

@@ -15,7 +15,7 @@ int hm_cli_run(int argc, char **argv)
 
 	hm_conf_args_init(&c);
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0) {
+		if (hm_wants_help(argv[i])) {
 			printf("usage: hermod run [options]\n\nStarts the engine. SIGTERM drains and ends "
 			       "it, SIGHUP reloads the configuration.\n\n" HM_CONF_ARGS_HELP);
 			return 0;

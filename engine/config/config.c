@@ -265,12 +265,37 @@ static void check_env_names(struct config_load *l)
 	}
 }
 
+/* The option a wrong "section.key" was probably meant to be, or NULL; the text goes to buf. */
+static const char *nearest_option(struct hm_str name, char *buf, size_t cap)
+{
+	const char *names[256], *near;
+	struct hm_arena a;
+	size_t n = 0;
+
+	hm_arena_init(&a, NULL, 0);
+	for (size_t i = 0; i < hm_settings_count && n + 1 < hm_countof(names); i++) {
+		struct hm_str full = hm_arena_printf(&a, "%s.%s", hm_settings_table[i].section,
+						     hm_settings_table[i].key);
+
+		if (full.p)
+			names[n++] = full.p;
+	}
+	names[n] = NULL;
+	near = hm_str_nearest(name, names);
+	if (near)
+		snprintf(buf, cap, "%s", near);
+	hm_arena_fini(&a);
+	return near ? buf : NULL;
+}
+
 static void load_sets(struct config_load *l, const char *const *sets)
 {
 	for (; sets && *sets; sets++) {
 		struct hm_str text = hm_str_c(*sets), name, section, key = HM_STR("");
 		ptrdiff_t eq = hm_str_chr(text, '='), dot;
 		const struct hm_setting_info *row = NULL;
+		const char *near;
+		char buf[128];
 		struct hm_err e;
 
 		name = hm_str_n(text.p, eq < 0 ? text.len : (size_t)eq);
@@ -284,10 +309,12 @@ static void load_sets(struct config_load *l, const char *const *sets)
 				      CONFIG_CLI, "--set ");
 			continue;
 		}
+		near = nearest_option(name, buf, sizeof(buf));
 		if (eq < 0)
 			hm_err_set(&e, HM_ECONFIG, "--set %.*s: expected section.key=value", HM_STRF(name));
 		else
-			hm_err_set(&e, HM_ECONFIG, "--set %.*s: there is no such option", HM_STRF(name));
+			hm_err_set(&e, HM_ECONFIG, "--set %.*s: there is no such option%s%s%s", HM_STRF(name),
+				   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 		config_problem(l, &e);
 	}
 }
