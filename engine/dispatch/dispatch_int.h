@@ -68,16 +68,18 @@ struct job {
 	bool redelivered; /* an earlier run may have worked on it */
 	bool foreign;	  /* taken over from another node: its in-flight table cannot be read */
 	char entry[ENTRY_ID_MAX];
-	uint32_t bytes;		       /* of the payload */
-	struct chan *fixed;	       /* the job names a channel ... */
-	const struct hm_route *route;  /* ... or a route */
-	uint64_t entry_ms;	       /* when it entered the stream */
-	uint64_t expires_ms;	       /* of every message */
-	uint32_t cursor;	       /* next recipient to expand */
-	uint32_t open;		       /* expanded, not final */
-	uint64_t ticket;	       /* ledger ticket everything of this job waits for */
-	uint8_t *done;		       /* bitmap of recipients that are final already (redelivered jobs) */
-	uint8_t *tried;		       /* attempts already recorded, per recipient (redelivered jobs) */
+	uint32_t bytes;		      /* of the payload */
+	struct chan *fixed;	      /* the job names a channel ... */
+	const struct hm_route *route; /* ... or a route */
+	uint64_t entry_ms;	      /* when it entered the stream */
+	uint64_t expires_ms;	      /* of every message */
+	uint32_t cursor;	      /* next recipient to expand */
+	uint32_t open;		      /* expanded, not final */
+	uint64_t ticket;	      /* ledger ticket everything of this job waits for */
+	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
+	struct hm_ledger_msg **
+		prior; /* interim records of an earlier run by recipient, NULL where none (redelivered jobs) */
+	struct hm_arena prior_arena;   /* they live here; malloc'ed blocks, filled by a pool thread */
 	struct content_source *source; /* template or compiled inline content */
 	bool source_owned;
 	struct hm_content literal; /* rendered once when no recipient can change it */
@@ -296,6 +298,7 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 		       struct hm_str reason);
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
+void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
 void hm_settle_unknown_before(struct msg *m); /* an attempt of an earlier run whose answer nobody saw */
 
 /* -- ack.c -- */

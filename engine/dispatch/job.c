@@ -49,6 +49,10 @@ void hm_job_free(struct job *j)
 	if (j->source_owned)
 		hm_content_free(j->source);
 	free(j->done);
+	if (j->prior != NULL) {
+		free(j->prior);
+		hm_arena_fini(&j->prior_arena);
+	}
 	hm_runtime_ref_put(j->rt);
 	hm_arena_fini(&j->arena);
 	msgpack_zone_clear(&j->zone);

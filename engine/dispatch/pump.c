@@ -51,6 +51,15 @@ static bool may_expand(const struct hm_dispatch *d, enum hm_lane lane)
 	       d->fifo_len + 2 < d->fifo_cap && hm_ledger_backlog(d->writer) < d->o.ledger_backlog_max;
 }
 
+/* Goes on where an earlier run stopped: its attempts count and stay in the timeline. */
+static void resume(struct msg *m, const struct hm_ledger_msg *before)
+{
+	for (size_t i = 0; i < before->n_attempts; i++)
+		hm_settle_remember(m, &before->attempts[i]);
+	m->attempts = (uint8_t)hm_min(before->n_attempts, (size_t)200);
+	m->interim = true;
+}
+
 static struct msg *msg_new(struct job *j, uint32_t index)
 {
 	struct hm_dispatch *d = j->d;
@@ -67,12 +76,13 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 	m->slot = HM_INFLIGHT_NONE;
 	m->id = j->id;
 	hm_ulid_add(&m->id, j->spec.n0 + index);
-	m->attempts = j->tried ? j->tried[index] : (uint8_t)hm_min(j->spec.attempts, 200u);
+	m->attempts = (uint8_t)hm_min(j->spec.attempts, 200u);
 	m->maybe_repeat = j->redelivered;
-	m->interim = j->tried && j->tried[index] > 0;
 	hm_job_rcpt(&j->spec, index, &r);
 	m->user = r.user;
 	hm_msg_timer_init(m);
+	if (j->prior != NULL && j->prior[index] != NULL)
+		resume(m, j->prior[index]);
 	j->open++;
 	d->in_flight++;
 	hm_stats_inc(d->t->stats, HM_CT_IN_FLIGHT);

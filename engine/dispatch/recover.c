@@ -8,7 +8,7 @@
  * (pull.c, OWN), and only a node that stays away is taken over from.
  *
  * A redelivered job is compared with the ledger before it runs: recipients with a
- * final record are done; interim records tell the attempts made. The look-up runs in
+ * final record are done; interim records carry the attempts made so far. The look-up runs in
  * the thread pool.
  */
 #include <stdio.h>
@@ -182,7 +182,9 @@ struct recheck {
 	struct hm_ledger *ledger;
 	struct hm_ulid id;
 	uint32_t n;
-	uint8_t *bits; /* done bitmap, then one attempts byte per recipient */
+	uint8_t *bits; /* done bitmap */
+	struct hm_ledger_msg **prior;
+	struct hm_arena arena;
 	bool failed;
 	struct hm_err err;
 };
@@ -190,26 +192,36 @@ struct recheck {
 static void recheck_work(uv_work_t *w)
 {
 	struct recheck *x = hm_container_of(w, struct recheck, work);
-	uint8_t *tried = x->bits + (x->n + 7) / 8;
-	struct hm_arena a;
 
-	hm_arena_init(&a, NULL, 0);
 	for (uint32_t i = 0; i < x->n && !x->failed; i++) {
+		struct hm_arena_mark mark = hm_arena_mark(&x->arena);
 		struct hm_ulid id = x->id;
-		struct hm_ledger_msg m;
+		struct hm_ledger_msg m, *keep;
 		int r;
 
 		hm_ulid_add(&id, i);
-		r = hm_ledger_get_msg(x->ledger, &id, &a, &m, &x->err);
-		if (r == 0 && hm_state_final((enum hm_state)m.state))
+		r = hm_ledger_get_msg(x->ledger, &id, &x->arena, &m, &x->err);
+		if (r == 0 && !hm_state_final((enum hm_state)m.state)) {
+			keep = hm_arena_alloc(&x->arena, sizeof(*keep));
+			x->failed = keep == NULL;
+			if (keep != NULL)
+				*keep = m;
+			x->prior[i] = keep;
+			continue;
+		}
+		hm_arena_rewind(&x->arena, mark);
+		if (r == 0)
 			x->bits[i >> 3] = (uint8_t)(x->bits[i >> 3] | (1u << (i & 7)));
-		else if (r == 0)
-			tried[i] = (uint8_t)hm_min(m.n_attempts, (size_t)255);
 		else if (r != HM_ENOENT)
 			x->failed = true;
-		hm_arena_reset(&a);
 	}
-	hm_arena_fini(&a);
+}
+
+static void recheck_drop(struct recheck *x)
+{
+	free(x->bits);
+	free(x->prior);
+	hm_arena_fini(&x->arena);
 }
 
 static void recheck_done(uv_work_t *w, int status)
@@ -224,11 +236,12 @@ static void recheck_done(uv_work_t *w, int status)
 		/* Without the look-up a second send is possible: leave the entry pending rather than risk it. */
 		HM_ERROR(INGEST, "a redelivered entry cannot be compared with the ledger; it stays pending",
 			 HM_E(&x->err));
-		free(x->bits);
+		recheck_drop(x);
 		hm_job_free(j);
 	} else {
 		j->done = x->bits;
-		j->tried = x->bits + (x->n + 7) / 8;
+		j->prior = x->prior;
+		j->prior_arena = x->arena;
 		if (d->draining)
 			hm_job_free(j);
 		else
@@ -251,12 +264,14 @@ void hm_recover_check(struct job *j)
 		x->id = j->id;
 		hm_ulid_add(&x->id, j->spec.n0);
 		x->n = j->spec.n_rcpts;
-		x->bits = calloc(1, (x->n + 7) / 8 + x->n);
+		x->bits = calloc(1, (x->n + 7) / 8);
+		x->prior = calloc(x->n, sizeof(struct hm_ledger_msg *));
+		hm_arena_init(&x->arena, NULL, 0);
 	}
-	if (x == NULL || x->bits == NULL ||
+	if (x == NULL || x->bits == NULL || x->prior == NULL ||
 	    uv_queue_work(d->t->loop, &x->work, recheck_work, recheck_done) != 0) {
 		if (x != NULL)
-			free(x->bits);
+			recheck_drop(x);
 		free(x);
 		hm_job_free(j); /* pending, comes back */
 		return;

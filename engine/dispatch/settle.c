@@ -133,7 +133,7 @@ static void copy_cut(char *dst, size_t cap, uint8_t *len_r, struct hm_str s)
 	*len_r = (uint8_t)n;
 }
 
-static void remember(struct msg *m, const struct hm_ledger_attempt *a)
+void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a)
 {
 	struct hm_dispatch *d = m->job->d;
 	struct past_attempt *p = hm_slab_alloc(&d->past_slab);
@@ -164,7 +164,7 @@ void hm_settle_unknown_before(struct msg *m)
 		.reason = HM_STR("the engine stopped before the answer was recorded"),
 	};
 
-	remember(m, &a);
+	hm_settle_remember(m, &a);
 	m->attempts++;
 }
 
@@ -260,7 +260,7 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 	HM_DEBUG(DISPATCH, "attempt failed", HM_SV("channel", c->info->name),
 		 HM_S("outcome", hm_outcome_name(outcome)), HM_SV("reason", a[n - 1].reason),
 		 HM_U("status", s->call.status));
-	remember(m, &a[n - 1]);
+	hm_settle_remember(m, &a[n - 1]);
 	if (outcome == HM_OUT_AUTH && v->refresh_credential && !m->auth_retried) {
 		m->auth_retried = true;
 		m->where = MSG_WAITING;
