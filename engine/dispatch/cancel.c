@@ -68,7 +68,7 @@ static void table_put(struct table *t, uint64_t hash, uint64_t since_ms)
 	while (t->v[i].hash != 0 && t->v[i].hash != hash)
 		i = (i + 1) & (t->cap - 1);
 	if (t->v[i].hash == 0)
-		t->len++;
+		__atomic_store_n(&t->len, t->len + 1, __ATOMIC_RELAXED); /* readers look for 0 */
 	/* since before hash: a reader that sees the hash sees a since */
 	__atomic_store_n(&t->v[i].since_ms, since_ms, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->v[i].hash, hash, __ATOMIC_RELEASE);
