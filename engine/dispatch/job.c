@@ -86,12 +86,11 @@ void hm_job_ready(struct job *j)
 	bool own = j->spec.acc.len == 8 && memcmp(j->spec.acc.p, d->deps.boot_id, 8) == 0;
 	struct hm_err e = {0};
 
-	/* The accept record: HTTP ingest of this very run has written it; everything else is written here. */
-	if (!own) {
-		lj.if_absent = j->redelivered || j->spec.acc.len == 8;
-		j->ticket = hm_ledger_put_job(d->writer, &lj);
-		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->redelivered ? 0 : j->spec.n_rcpts);
-	}
+	/* The accept record. HTTP ingest writes it too, when the queue has answered; whoever comes second finds it there. */
+	lj.if_absent = j->redelivered || j->spec.acc.len == 8;
+	j->ticket = hm_ledger_put_job(d->writer, &lj);
+	if (!own && !j->redelivered)
+		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
 	if (hm_route_resolve(j, &e) != 0)
 		j->broken = e;
 	if (j->broken.code == 0 && j->spec.template_ref.len > 0) {

@@ -69,6 +69,7 @@ struct hm_pend *hm_pend_new(struct hm_http_server *s, const struct hm_packed *fr
 	p->job.n = from->n;
 	p->job.lane = (uint8_t)from->lane;
 	p->job.accepted_ms = hm_ulid_ms(&from->id);
+	p->job.if_absent = true; /* a dispatcher may be faster than the answer of the queue */
 	p->job.campaign = keep(p, &used, from->campaign);
 	p->job.category = keep(p, &used, from->category);
 	p->job.tenant = keep(p, &used, from->tenant);

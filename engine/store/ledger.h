@@ -51,7 +51,7 @@ struct hm_ledger_job {
 	uint8_t lane;
 	uint64_t accepted_ms;
 	struct hm_str campaign, category, tenant, template_ref, channel; /* any may be empty */
-	bool if_absent; /* redelivered entry: count only when there is no record yet */
+	bool if_absent; /* count only when there is no record yet: redelivered entries, and those HTTP ingest may record as well */
 };
 struct hm_ledger_attempt {
 	struct hm_str channel;
