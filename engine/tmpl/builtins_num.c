@@ -211,6 +211,8 @@ int hm_bi_string(ARGS)
 	struct hm_str s, no;
 	int rc;
 
+	if (nargs == 1 && b == 1 && v[0].kind == V_STR) /* text?string[0] */
+		return hm_v_index(vm, v[0], v[1], r);
 	if (v[0].kind == V_BOOL && nargs == 0) {
 		*r = hm_vstr(v[0].u.i ? (vm->yes.p ? vm->yes : HM_STR("true"))
 				      : (vm->no.p ? vm->no : HM_STR("false")));

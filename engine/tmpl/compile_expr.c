@@ -270,6 +270,7 @@ static void stage(struct hm_compiler *c, const struct hm_ex *x, uint32_t *cur, u
 		note(c, &on, hm_emit(c, OP_JSET, 0, flag, 0));
 		c->scope = &sc;
 		expr(c, l->a, false);
+		hm_emit(c, OP_NEEDV, 0, 0, 0);
 		c->scope = sc.outer;
 		hm_emit(c, OP_JT, 0, 0, next);
 		hm_emit(c, OP_TRUE, 0, 0, 0);
@@ -280,6 +281,7 @@ static void stage(struct hm_compiler *c, const struct hm_ex *x, uint32_t *cur, u
 	}
 	c->scope = &sc;
 	expr(c, l->a, false);
+	hm_emit(c, OP_NEEDV, 0, 0, 0);
 	c->scope = sc.outer;
 	switch (x->bi) {
 	case BI_ID_filter: hm_emit(c, OP_JF, 0, 0, next); break;
@@ -378,6 +380,16 @@ static void switch_(struct hm_compiler *c, const struct hm_ex *x)
 	c->slots = slots;
 }
 
+/* What a built-in with parentheses wants on its left: 1 text, 2 a sequence, 3 a date, 0 anything */
+static unsigned target_of(enum hm_bi bi)
+{
+	if (bi <= BI_ID_chop_linebreak)
+		return 1;
+	if (bi >= BI_ID_size && bi <= BI_ID_chunk)
+		return 2;
+	return bi >= BI_ID_iso && bi <= BI_ID_iso_h_nz ? 3 : 0;
+}
+
 static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 {
 	const struct hm_bi_def *d = &hm_bi_def[x->bi];
@@ -403,7 +415,7 @@ static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 	else
 		expr(c, x->a, false);
 	if ((d->flags & BI_METHOD) && !(d->flags & BI_OPT) && !x->has_args) {
-		hm_emit(c, OP_METHOD, d->flags & BI_NULL ? 1 : 0, 0, 0);
+		hm_emit(c, OP_METHOD, d->flags & BI_NULL ? 1 : 0, target_of(x->bi), 0);
 		return;
 	}
 	if (x->nargs > 250) {
@@ -546,9 +558,8 @@ static void one(struct hm_compiler *c, const struct hm_ex *x, bool soft)
 		hm_emit(c, OP_INDEX, soft, 0, 0);
 		break;
 	case EX_CALL:
-		expr(c, x->a, false);
-		args(c, x);
-		hm_emit(c, OP_CALLFN, 0, 0, x->nargs);
+		expr(c, x->a, false); /* fails before its arguments matter: there are no functions */
+		hm_emit(c, OP_CALLFN, 0, 0, 0);
 		break;
 	case EX_BI: built_in(c, x); break;
 	case EX_LOOPVAR: loop_variable(c, x); break;
@@ -568,6 +579,8 @@ static void one(struct hm_compiler *c, const struct hm_ex *x, bool soft)
 	case EX_CMP: binary(c, x, OP_CMP); break;
 	case EX_RANGE:
 		expr(c, x->a, false);
+		if (x->a->kind != EX_NUM)
+			hm_emit(c, OP_POS, 0, 0, 0); /* must be a number, whatever the right side is */
 		if (x->b)
 			expr(c, x->b, false);
 		hm_emit(c, OP_RANGE, x->op, 0, 0);

@@ -224,8 +224,8 @@ static bool read_fixed(struct reader *r, int width, int lo, int hi, int *v)
 	return true;
 }
 
-/* Z, +hh:mm, +hhmm, +hh, or nothing */
-static bool read_zone(struct reader *r, int32_t *zone_min)
+/* Z, +hh:mm, +hhmm, +hh, or nothing. colon: minutes need one */
+static bool read_zone(struct reader *r, int32_t *zone_min, bool colon)
 {
 	int h, m = 0;
 	bool neg;
@@ -301,7 +301,9 @@ bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, int32_t zone_
 		return false;
 	if (kind != DATE_DATE && !read_time(&r, &p))
 		return false;
-	if (!read_zone(&r, &zone_min) || r.i != text.len)
+	if (kind == DATE_DATE ? r.i != text.len : !read_zone(&r, &zone_min, hm_str_chr(text, ':') >= 0))
+		return false;
+	if (r.i != text.len)
 		return false;
 	*ms_r = join(&p, zone_min);
 	return true;
@@ -504,13 +506,13 @@ struct half_day {
 	int pm;	    /* -1: not told */
 };
 
-static bool read_number(struct reader *r, int w, bool adjacent, int lo, int hi, int *v)
+static bool read_number(struct reader *r, int w, bool adjacent, int *v)
 {
 	int64_t n;
 
 	while (r->i < r->s.len && (r->s.p[r->i] == ' ' || r->s.p[r->i] == '\t'))
 		r->i++;
-	if (!read_digits(r, 1, adjacent ? w : 9, &n) || n < lo || n > hi)
+	if (!read_digits(r, 1, adjacent ? w : 9, &n))
 		return false;
 	*v = (int)n;
 	return true;
@@ -525,33 +527,30 @@ static bool read_field(struct reader *r, char c, int w, bool adjacent, struct pa
 
 	switch (c) {
 	case 'y':
-		if (!read_number(r, w, adjacent, 0, 999999, &n))
+		if (!read_number(r, w, adjacent, &n))
 			return false;
-		/* two digits are a year near today */
 		p->year = w <= 2 && r->i - at == 2 ? (n > 50 ? 1900 + n : 2000 + n) : n;
 		return true;
 	case 'M':
-	case 'L':
-		return w < 3 ? read_number(r, w, adjacent, 1, 12, &p->month)
-			     : read_month_name(r, zh, &p->month);
-	case 'd': return read_number(r, w, adjacent, 1, 31, &p->day);
-	case 'D': return read_number(r, w, adjacent, 1, 366, &p->yearday);
-	case 'H': return read_number(r, w, adjacent, 0, 23, &p->hour);
+	case 'L': return w < 3 ? read_number(r, w, adjacent, &p->month) : read_month_name(r, zh, &p->month);
+	case 'd': return read_number(r, w, adjacent, &p->day);
+	case 'D': return read_number(r, w, adjacent, &p->yearday);
+	case 'H': return read_number(r, w, adjacent, &p->hour);
 	case 'k':
-		if (!read_number(r, w, adjacent, 1, 24, &n))
+		if (!read_number(r, w, adjacent, &n))
 			return false;
-		p->hour = n % 24;
+		p->hour = n == 24 ? 0 : n;
 		return true;
 	case 'K':
 	case 'h':
-		if (!read_number(r, w, adjacent, c == 'h', c == 'h' ? 12 : 11, &n))
+		if (!read_number(r, w, adjacent, &n))
 			return false;
-		half->hour12 = n % 12;
+		half->hour12 = c == 'h' && n == 12 ? 0 : n;
 		return true;
-	case 'm': return read_number(r, w, adjacent, 0, 59, &p->minute);
-	case 's': return read_number(r, w, adjacent, 0, 59, &p->second);
-	case 'S': return read_number(r, w, adjacent, 0, 999, &p->ms);
-	case 'u': return read_number(r, w, adjacent, 1, 7, &n);
+	case 'm': return read_number(r, w, adjacent, &p->minute);
+	case 's': return read_number(r, w, adjacent, &p->second);
+	case 'S': return read_number(r, w, adjacent, &p->ms);
+	case 'u': return read_number(r, w, adjacent, &n);
 	case 'E': return read_weekday_name(r, zh);
 	case 'a':
 		if (read_name(r, zh ? HM_STR("上午") : HM_STR("AM")))
@@ -570,7 +569,7 @@ static bool read_field(struct reader *r, char c, int w, bool adjacent, struct pa
 		while (end < r->s.len && r->s.p[end] != ' ')
 			end++;
 		z.s.len = end;
-		if (z.i == end || !read_zone(&z, &zone))
+		if (z.i == end || !read_zone(&z, &zone, false))
 			return false;
 		r->i = z.i;
 		*zone_min = zone;
@@ -612,11 +611,12 @@ bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zo
 				zh, bad_pattern))
 			return false;
 	}
-	if (r.i != text.len)
-		return false;
+	/* lenient, as SimpleDateFormat: what is left of the text is ignored, and 30 February is 2 March */
 	if (half.hour12 >= 0)
 		p.hour = half.hour12 + (half.pm == 1 ? 12 : 0);
-	if (p.day > month_days(p.year, p.month))
+	p.year += floor_div(p.month - 1, 12);
+	p.month = (int)(p.month - 1 - floor_div(p.month - 1, 12) * 12) + 1;
+	if (p.year > 290000)
 		return false;
 	*ms_r = join(&p, zone_min);
 	if (p.yearday)

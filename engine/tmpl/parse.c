@@ -606,8 +606,10 @@ static struct hm_el *parse_setting(struct hm_parser *p, struct hm_tag open)
 
 static bool macro_params(struct hm_parser *p, struct hm_el *el)
 {
-	bool paren = take(p, T_OPEN_PAREN), defaults = false;
+	bool defaults = false;
 	uint32_t cap = 0;
+
+	take(p, T_OPEN_PAREN);
 
 	while (kind(p) == T_ID) {
 		struct hm_str n;
@@ -643,8 +645,7 @@ static bool macro_params(struct hm_parser *p, struct hm_el *el)
 			return false;
 		el->param[el->nparam - 1] = (struct hm_param){n, def};
 	}
-	if (paren && !take(p, T_CLOSE_PAREN))
-		return unexpected(p, "\")\"");
+	take(p, T_CLOSE_PAREN); /* either of them may stand alone in FreeMarker */
 	return true;
 }
 
@@ -705,7 +706,8 @@ static bool call_args(struct hm_parser *p, struct hm_el *el)
 	}
 	if (!take(p, T_SEMICOLON))
 		return true;
-	take(p, T_WS);
+	if (take(p, T_WS) && kind(p) != T_ID)
+		return unexpected(p, "a name");
 	while (kind(p) == T_ID) {
 		if (!hm_parse_push(p, &el->param, &el->nparam, &pcap, sizeof(*el->param)))
 			return false;

@@ -630,6 +630,24 @@ static struct hm_ex *built_in(struct hm_parser *p, struct hm_ex *a)
 	return x;
 }
 
+/* An expression, if there is one: FreeMarker looks ahead whether one can be read, as in x!! or 1..! */
+static struct hm_ex *maybe(struct hm_parser *p, struct hm_ex *(*read)(struct hm_parser *))
+{
+	uint32_t at = p->at;
+	unsigned depth = p->depth;
+	struct hm_ex *x;
+
+	if (!starts_expression(kind(p)))
+		return NULL;
+	x = read(p);
+	if (!x && p->e->code == HM_EPARSE) {
+		p->at = at;
+		p->depth = depth;
+		hm_err_clear(p->e);
+	}
+	return x;
+}
+
 static struct hm_ex *default_to(struct hm_parser *p, struct hm_ex *a)
 {
 	struct hm_ex *x = node(p, EX_DEFAULT, a->pos, cur(p)->end);
@@ -639,13 +657,11 @@ static struct hm_ex *default_to(struct hm_parser *p, struct hm_ex *a)
 	if (!x)
 		return NULL;
 	x->a = a;
-	if (!bare && starts_expression(kind(p))) {
-		x->b = expression(p);
-		if (!x->b)
-			return NULL;
+	if (!bare)
+		x->b = maybe(p, expression);
+	if (x->b)
 		x->end = x->b->end;
-	}
-	return seal(p, x);
+	return p->e->code ? NULL : seal(p, x);
 }
 
 static struct hm_ex *primary(struct hm_parser *p)
@@ -689,7 +705,7 @@ static struct hm_ex *unary(struct hm_parser *p)
 			u->a = x;
 		return seal(p, u);
 	}
-	while (take(p, T_EXCLAM))
+	while (n <= HM_EX_HEIGHT && take(p, T_EXCLAM))
 		n++;
 	x = primary(p);
 	for (; x && n > 0; n--) {
@@ -754,11 +770,13 @@ static struct hm_ex *range(struct hm_parser *p)
 	next(p);
 	if (!r)
 		return NULL;
-	if (end == RANGE_INCLUSIVE && !starts_expression(kind(p))) {
+	b = end == RANGE_INCLUSIVE ? maybe(p, additive) : additive(p);
+	if (!b && p->e->code)
+		return NULL;
+	if (!b) {
 		end = RANGE_UNBOUND;
 	} else {
-		b = additive(p);
-		if (!b || !refuse_literal(p, b, NOT_NUMBER, "a number"))
+		if (!refuse_literal(p, b, NOT_NUMBER, "a number"))
 			return NULL;
 		r->end = b->end;
 	}

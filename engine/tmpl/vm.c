@@ -725,6 +725,17 @@ static int call_built_in(struct hm_vm *vm, const struct hm_insn *i, const struct
 	return fn[i->c](vm, v, n, i->b, r);
 }
 
+static int method_target(struct hm_vm *vm, struct hm_val v, unsigned want)
+{
+	struct hm_str s;
+
+	switch (want) {
+	case 1: return hm_v_text(vm, v, &s);
+	case 2: return hm_v_is_seq(v) ? 0 : hm_vm_wrong(vm, v, "a sequence");
+	default: return v.kind == V_DATE ? 0 : hm_vm_wrong(vm, v, "a date");
+	}
+}
+
 static int special(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn *i, struct hm_val *r)
 {
 	const struct hm_scope *scope = &f->link->tmpl->scope[i->c];
@@ -1245,8 +1256,14 @@ static int run(struct hm_vm *vm)
 				hm_vm_missing(vm);
 				goto failed;
 			}
+			FAIL_IF(i->b && method_target(vm, TOP, i->b));
 			TOP = (struct hm_val){.kind = V_METHOD};
 			break;
+		case OP_NEEDV:
+			if (TOP.kind != V_NULL)
+				break;
+			hm_vm_fail(vm, HM_EINVAL, "the expression behind -> yields nothing");
+			goto failed;
 		case OP_CALLFN:
 			v = vm->stack[vm->sp - i->c - 1];
 			(void)(v.kind == V_NULL ? hm_vm_missing(vm) : hm_vm_wrong(vm, v, "a function"));
