@@ -1,8 +1,9 @@
 """The parts of a measurement: Redis, simulator and engine as processes, pinned to cores.
 
-Used by run.py and demo.sh. Everything lives in one folder and ends with the `with` block.
+Used by run.py and demo.py. Everything lives in one folder and ends with the `with` block, or with this process.
 """
 import base64
+import ctypes
 import json
 import os
 import select
@@ -41,6 +42,19 @@ def wait_until(check, seconds, what):
             pass
         time.sleep(0.02)
     sys.exit(f"{what}: not within {seconds} s")
+
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def child_setup(where):
+    """What a child does before exec: it ends when we do, however we end, and runs on the cores `where`."""
+    def setup():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if where:
+            os.sched_setaffinity(0, where)
+    return setup
 
 
 def make_keys(folder):
@@ -100,8 +114,10 @@ class Stack:
         self.sink = self.start_sink(sink_args)
 
     def spawn(self, argv, where, log, **kw):
-        pin = (lambda: os.sched_setaffinity(0, where)) if where else None
-        p = subprocess.Popen([str(a) for a in argv], stderr=open(self.dir / log, "ab"), preexec_fn=pin, **kw)
+        # A session of its own: Ctrl-C in the terminal is for us, who then end the children in order.
+        with open(self.dir / log, "ab") as err:
+            p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stderr=err, preexec_fn=child_setup(where),
+                                 start_new_session=True, **kw)
         self.children.append(p)
         return p
 
@@ -113,9 +129,9 @@ class Stack:
         ready, _, _ = select.select([p.stdout], [], [], 30)
         line = p.stdout.readline() if ready else b""
         if not line:
-            sys.exit("hermod-sink did not start; see " + str(self.dir / "sink.log"))
+            sys.exit("hermod-sink did not start:\n" + self.tail("sink.log"))
         self.ports = json.loads(line)
-        self.url, self.ca = f"https://localhost:{self.ports['tls_listen']}", self.ports["ca"]
+        self.url, self.ca = f"https://127.0.0.1:{self.ports['tls_listen']}", self.ports["ca"]
         return p
 
     def start_redis(self):
@@ -148,7 +164,10 @@ adapters: {{dir: "{ROOT / 'adapters'}"}}
         self.engine = self.spawn([BUILD / "hermod", "run", "--config", config], self.engine_cores, "engine.log")
         wait_until(lambda: self.engine.poll() is not None or self.get("/readyz")[0] == 200, 60, "the engine")
         if self.engine.poll() is not None:
-            sys.exit("the engine ended:\n" + (self.dir / "engine.log").read_text()[-3000:])
+            sys.exit("the engine ended:\n" + self.tail("engine.log"))
+
+    def tail(self, log):
+        return (self.dir / log).read_text(errors="replace")[-3000:]
 
     def get(self, path):
         try:
@@ -168,10 +187,9 @@ adapters: {{dir: "{ROOT / 'adapters'}"}}
 
     def bench(self, *args, quiet=False):
         """hermod-bench on the other core; returns its JSON."""
-        pin = (lambda: os.sched_setaffinity(0, self.other_cores)) if self.other_cores else None
         r = subprocess.run([str(BUILD / "hermod-bench"), "--redis", self.redis_url, "--http", f"http://127.0.0.1:{self.port}", "--json",
                             "--hook-url", self.url + "/hook/demo", *(["--quiet"] if quiet else []), *map(str, args)],
-                           stdout=subprocess.PIPE, preexec_fn=pin)
+                           stdout=subprocess.PIPE, preexec_fn=child_setup(self.other_cores))
         if r.returncode != 0:
             sys.exit(f"hermod-bench ended with {r.returncode}")
         return json.loads(r.stdout)
@@ -180,7 +198,11 @@ adapters: {{dir: "{ROOT / 'adapters'}"}}
         code = None
         if self.engine and self.engine.poll() is None:
             self.engine.terminate()
-            code = self.engine.wait(60)
+            try:
+                code = self.engine.wait(60)
+            except subprocess.TimeoutExpired:
+                self.engine.kill()
+                code = self.engine.wait()
         self.engine = None
         return code
 
