@@ -17,6 +17,7 @@ static void on_connection(uv_stream_t *s, int status)
 	struct hm_listener *l = s->data;
 
 	HM_CHECK(l, HM_LISTENER_MAGIC);
+	hm_tick_wake(l->tick);
 	/* A failed accept (descriptor limit, peer gone) is retried by the loop with the next one. */
 	if (status == 0 && !l->closing)
 		l->on_accept(l);

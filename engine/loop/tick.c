@@ -174,7 +174,10 @@ void hm_timer_init(struct hm_timer *tm, void (*fn)(struct hm_timer *))
 void hm_timer_start(struct hm_tick *t, struct hm_timer *tm, uint64_t delay_ms)
 {
 	struct hm_heap_node *first = hm_heap_min(&t->timers);
-	uint64_t due = t->now_ns + delay_ms * NS_PER_MS;
+	uint64_t due;
+
+	hm_tick_wake(t); /* a delay counted from before the loop slept would be too short */
+	due = t->now_ns + delay_ms * NS_PER_MS;
 
 	if (delay_ms > UINT64_MAX / NS_PER_MS / 2)
 		due = UINT64_MAX;

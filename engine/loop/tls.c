@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
@@ -58,6 +59,11 @@ static int fail_file(struct hm_err *e, const char *what, struct hm_str file)
 		ERR_clear_error();
 		return hm_err_set(e, HM_ETLS, "%s '%.*s': %s", what, HM_STRF(file),
 				  strerror_r(ERR_GET_REASON(code), text, sizeof(text)));
+	}
+	if (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE) {
+		ERR_clear_error();
+		return hm_err_set(e, HM_ETLS, "%s '%.*s': it is not PEM (-----BEGIN ...)", what,
+				  HM_STRF(file));
 	}
 	return fail(e, what, file);
 }
