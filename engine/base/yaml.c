@@ -106,6 +106,7 @@ static int add_node(struct build *b, const yaml_event_t *ev)
 		const char *text = (const char *)ev->data.scalar.value;
 
 		n->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+		n->literal = ev->data.scalar.style == YAML_LITERAL_SCALAR_STYLE;
 		n->type = !n->quoted && is_null(text, ev->data.scalar.length) ? HM_YAML_NULL : HM_YAML_SCALAR;
 		n->text = hm_arena_str(b->arena, hm_str_n(text, ev->data.scalar.length));
 		if (n->text.p == NULL)
@@ -171,14 +172,33 @@ static int on_event(struct build *b, const yaml_event_t *ev, unsigned *documents
 	}
 }
 
+/* The byte at a mark; marks count characters, so it is walked to. */
+static char char_at(struct hm_str text, yaml_mark_t at)
+{
+	struct hm_str rest = text, line = HM_STR("");
+	size_t n;
+
+	for (size_t i = 0; i <= at.line; i++)
+		if (!hm_str_split(&rest, '\n', &line))
+			return '\0';
+	for (size_t i = 0; i < at.column && line.len; i++) {
+		(void)hm_utf8_decode(line, &n);
+		line = hm_str_n(line.p + n, line.len - n);
+	}
+	return line.len ? line.p[0] : '\0';
+}
+
 static int parser_error(struct build *b, const yaml_parser_t *p, struct hm_str text)
 {
 	yaml_mark_t at = p->problem_mark;
 
 	if (p->error == YAML_MEMORY_ERROR)
 		return hm_err_at(b->e, HM_ENOMEM, b->file, 0, 0, "out of memory");
-	if (p->error == YAML_SCANNER_ERROR && at.index < text.len && text.p[at.index] == '\t')
+	if (p->error == YAML_SCANNER_ERROR && char_at(text, at) == '\t')
 		return fail(b, at, HM_EPARSE, "a tab stands here; YAML is indented with spaces");
+	if (p->problem && strcmp(p->problem, "mapping values are not allowed in this context") == 0)
+		return fail(b, at, HM_EPARSE,
+			    "\"key: value\" does not fit here; is the line indented like those beside it?");
 	if (p->error == YAML_READER_ERROR)
 		return hm_err_at(b->e, HM_EPARSE, b->file, 0, 0, "%s at byte %zu", p->problem,
 				 p->problem_offset);

@@ -20,6 +20,7 @@ struct hm_yaml {
 	enum hm_yaml_type type;
 	bool secret;		      /* text came from a reference (config): errors do not quote it */
 	bool quoted;		      /* scalar was quoted: "5" is text, 5 may be a number */
+	bool literal;		      /* scalar is a block (|): its line n stands on line `line` + n */
 	int line, col;		      /* 1-based */
 	struct hm_str text;	      /* scalar; also NUL-terminated */
 	struct hm_yaml *first, *next; /* children of a seq or map, in order */

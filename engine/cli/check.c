@@ -7,6 +7,7 @@
 #include "cli/check.h"
 #include "cli/conf_args.h"
 #include "core/engine.h"
+#include "core/preflight.h"
 #include "dispatch/content.h"
 #include "dispatch/runtime.h"
 
@@ -27,13 +28,23 @@ static void print_buf(struct hm_buf *b)
 	hm_buf_fini(b);
 }
 
+/* Prints a problem and notes the ones that make reading on pointless. */
+static void note(void *arg, const struct hm_err *e)
+{
+	bool *no_folder = arg;
+
+	if (strcmp(e->field, "adapters.dir") == 0 || strcmp(e->field, "templates.dir") == 0)
+		*no_folder = true;
+	hm_print_error(NULL, e);
+}
+
 int hm_cli_check(int argc, char **argv)
 {
 	struct hm_conf_args c;
 	struct hm_config *cfg;
 	struct hm_runtime *rt;
 	struct hm_buf b;
-	bool bad = false, show = false;
+	bool bad = false, show = false, no_folder = false;
 
 	hm_conf_args_init(&c);
 	for (int i = 1; i < argc; i++) {
@@ -60,12 +71,16 @@ int hm_cli_check(int argc, char **argv)
 	}
 	if (hm_config_load(c.path, c.sets, &cfg, hm_print_error, NULL) != 0)
 		return 2;
-	if (hm_config_check(cfg, hm_print_error, NULL) > 0)
+	if (hm_preflight(cfg, note, &no_folder) > 0)
 		bad = true;
 	if (show) {
 		hm_buf_init(&b, 4u << 20);
 		hm_config_print(cfg, true, &b);
 		print_buf(&b);
+	}
+	if (no_folder) { /* nothing to look into, and it has been said */
+		hm_config_unref(cfg);
+		return 2;
 	}
 	if (hm_runtime_build(cfg, &rt, hm_print_error, NULL) != 0)
 		return 2;

@@ -7,31 +7,40 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+
+void hm_config_err(const struct hm_config *cfg, const char *section, const char *key, const char *text,
+		   struct hm_err *e)
+{
+	const struct hm_setting_info *row = hm_setting_find(hm_str_c(section), hm_str_c(key));
+	size_t i = (size_t)(row - hm_settings_table);
+	char name[96];
+
+	snprintf(name, sizeof(name), "%s.%s", section, key);
+	if (cfg->at[i].line)
+		hm_err_at(e, HM_ECONFIG, cfg->file, cfg->at[i].line, cfg->at[i].col, "%s: %s", name, text);
+	else
+		hm_err_set(e, HM_ECONFIG, "%s: %s", name, text);
+	hm_err_field(e, name);
+}
 
 /* A problem of one option, at the line that sets it. */
 static void wrong(struct config_load *l, const char *section, const char *key, const char *fmt, ...)
 	HM_PRINTF(4, 5);
 static void wrong(struct config_load *l, const char *section, const char *key, const char *fmt, ...)
 {
-	const struct hm_setting_info *row = hm_setting_find(hm_str_c(section), hm_str_c(key));
-	size_t i = (size_t)(row - hm_settings_table);
-	char text[256], name[96];
+	char text[256];
 	struct hm_err e;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	snprintf(name, sizeof(name), "%s.%s", section, key);
-	if (l->at && l->at[i].line)
-		hm_err_at(&e, HM_ECONFIG, l->cfg->file, l->at[i].line, l->at[i].col, "%s: %s", name, text);
-	else
-		hm_err_set(&e, HM_ECONFIG, "%s: %s", name, text);
-	hm_err_field(&e, name);
+	hm_config_err(l->cfg, section, key, text, &e);
 	config_problem(l, &e);
 }
 
@@ -162,9 +171,14 @@ static void check_writable(struct config_load *l, const char *section, const cha
 {
 	char path[1024];
 	size_t n = hm_min(dir.len, sizeof(path) - 1);
+	struct stat st;
 
 	memcpy(path, dir.p, n);
 	path[n] = '\0';
+	if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		wrong(l, section, key, "%s is not a folder", path);
+		return;
+	}
 	while (access(path, W_OK | X_OK) < 0) {
 		char *slash;
 
@@ -182,11 +196,46 @@ static void check_writable(struct config_load *l, const char *section, const cha
 	}
 }
 
+/* It, or the folder it will be made in, must allow writing. */
+static void check_log_file(struct config_load *l, struct hm_str file)
+{
+	char folder[1024];
+	const char *slash = strrchr(file.p, '/');
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - file.p) + 1 : 1, slash ? file.p : ".");
+	if (access(file.p, W_OK) < 0 && (errno != ENOENT || access(folder, W_OK | X_OK) < 0))
+		wrong(l, "log", "file", "%s cannot be written to: %s", file.p, strerror(errno));
+}
+
+/* By path, or by name in PATH. */
+static void check_program(struct config_load *l, const char *section, const char *key, struct hm_str name)
+{
+	const char *path = getenv("PATH");
+	struct hm_str dirs = hm_str_c(path ? path : "/usr/local/bin:/usr/bin:/bin"), dir;
+	char file[4096];
+
+	if (hm_str_chr(name, '/') >= 0) {
+		if (access(name.p, X_OK) < 0)
+			wrong(l, section, key, "%s cannot be run: %s", name.p, strerror(errno));
+		return;
+	}
+	while (hm_str_split(&dirs, ':', &dir)) {
+		snprintf(file, sizeof(file), "%.*s/%s", HM_STRF(dir), name.p);
+		if (access(file, X_OK) == 0)
+			return;
+	}
+	wrong(l, section, key,
+	      "the program %s was not found; install Debian's package redis-server, or set redis.url to a "
+	      "server of yours",
+	      name.p);
+}
+
 size_t hm_config_check(const struct hm_config *cfg, hm_report_fn report, void *arg)
 {
 	/* config_load wants the type of a load; nothing is written here. */
 	struct config_load l = {.cfg = (struct hm_config *)(uintptr_t)cfg, .report = report, .arg = arg};
 	const struct hm_settings *s = &cfg->settings;
+	size_t before;
 
 	check_readable(&l, "redis", "ca_file", s->redis.ca_file);
 	check_readable(&l, "redis", "cert_file", s->redis.cert_file);
@@ -197,7 +246,13 @@ size_t hm_config_check(const struct hm_config *cfg, hm_report_fn report, void *a
 	check_dir(&l, "adapters", "dir", s->adapters.dir, true);
 	if (s->templates.dir.len)
 		check_dir(&l, "templates", "dir", s->templates.dir, false);
+	before = l.problems;
 	check_writable(&l, "node", "data_dir", s->node.data_dir);
-	check_writable(&l, "ledger", "dir", s->ledger.dir);
+	if (l.problems == before || !hm_str_starts(s->ledger.dir, s->node.data_dir))
+		check_writable(&l, "ledger", "dir", s->ledger.dir);
+	if (s->log.file.len)
+		check_log_file(&l, s->log.file);
+	if (hm_str_is(s->redis.url, "embedded"))
+		check_program(&l, "redis", "binary", s->redis.binary);
 	return l.problems;
 }

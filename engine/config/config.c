@@ -99,8 +99,7 @@ static void set_from_node(struct config_load *l, const struct hm_setting_info *r
 	struct hm_str found = n->text;
 	int rc = HM_ECONFIG;
 
-	l->at[index_of(row)].line = n->key_line;
-	l->at[index_of(row)].col = n->key_col;
+	l->cfg->at[index_of(row)] = (struct hm_config_at){n->key_line, n->key_col};
 	if (n->type == HM_YAML_NULL && n->secret)
 		return; /* its reference failed and was reported */
 	for (const struct hm_yaml *c = n->first; c; c = c->next)
@@ -199,7 +198,7 @@ static void set_from_text(struct config_load *l, const struct hm_setting_info *r
 		misfit(l, row, text, secret, NULL, where);
 	else
 		cfg->marks[index_of(row)] = (uint8_t)(source | (secret ? CONFIG_SECRET : 0));
-	l->at[index_of(row)].line = 0;
+	l->cfg->at[index_of(row)].line = 0;
 }
 
 static void upper(char *s)
@@ -399,7 +398,8 @@ static struct hm_config *config_new(void)
 	cfg->file = "";
 	hm_arena_init(&cfg->arena, NULL, 0);
 	cfg->marks = hm_arena_zalloc(&cfg->arena, hm_settings_count);
-	if (cfg->marks == NULL || config_defaults(&cfg->arena, &cfg->settings) < 0) {
+	cfg->at = hm_arena_zalloc(&cfg->arena, hm_settings_count * sizeof(*cfg->at));
+	if (cfg->marks == NULL || cfg->at == NULL || config_defaults(&cfg->arena, &cfg->settings) < 0) {
 		hm_config_unref(cfg);
 		return NULL;
 	}
@@ -414,8 +414,7 @@ static int load(const char *path, bool from_text, struct hm_str text, const char
 	struct hm_err e;
 	int rc = 0;
 
-	l.at = calloc(hm_settings_count, sizeof(*l.at));
-	if (l.cfg == NULL || l.at == NULL) {
+	if (l.cfg == NULL) {
 		hm_err_set(&e, HM_ENOMEM, "out of memory while reading the configuration");
 		config_problem(&l, &e);
 		goto out;
@@ -442,7 +441,6 @@ static int load(const char *path, bool from_text, struct hm_str text, const char
 	if (l.problems == 0) /* else one wrong value would be reported twice */
 		config_check_settings(&l);
 out:
-	free(l.at);
 	if (l.problems) {
 		hm_config_unref(l.cfg);
 		return HM_ECONFIG;

@@ -94,7 +94,8 @@ struct hm_config {
 	/* private */
 	uint32_t refs;
 	struct hm_arena arena;
-	uint8_t *marks; /* one per setting: set by whom, secret or not */
+	uint8_t *marks;		 /* one per setting: set by whom, secret or not */
+	struct hm_config_at *at; /* one per setting: where the file sets it */
 };
 
 /* -- load -------------------------------------------------------------------- */
@@ -115,6 +116,10 @@ void hm_config_unref(struct hm_config *cfg); /* NULL is fine */
 /* NULL when there is none. */
 const struct hm_channel_conf *hm_config_channel(const struct hm_config *cfg, struct hm_str name);
 const struct hm_route *hm_config_route(const struct hm_config *cfg, struct hm_str name);
+
+/* "section.key: text" at the line that sets the option, where a file does. */
+void hm_config_err(const struct hm_config *cfg, const char *section, const char *key, const char *text,
+		   struct hm_err *e);
 
 /* What a load cannot know: are files readable, folders usable? Reports each problem, returns their number. */
 size_t hm_config_check(const struct hm_config *cfg, hm_report_fn report, void *arg);

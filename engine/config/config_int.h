@@ -26,9 +26,10 @@ struct config_load {
 	hm_report_fn report;
 	void *arg;
 	size_t problems;
-	struct { /* where the file sets an option, for problems found later; line 0 = not in the file */
-		int line, col;
-	} * at;
+};
+/* Where the file sets an option, for problems found later; line 0 = not in the file. */
+struct hm_config_at {
+	int line, col;
 };
 void config_problem(struct config_load *l, const struct hm_err *e);
 

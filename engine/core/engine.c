@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "core/control.h"
 #include "core/engine.h"
+#include "core/preflight.h"
 #include "core/shard.h"
 
 #define EMBEDDED_START_MS 30000
@@ -367,6 +368,7 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 	if (failed != NULL) {
 		if (!en->failed)
 			hm_print_error(NULL, failed);
+		hm_shard_gave_up(en->shards[index]);
 		en->failed = true;
 		en->exit_code = 1;
 	}
@@ -411,8 +413,16 @@ void hm_engine_reload(struct hm_engine *en)
 
 	if (en->draining)
 		return;
-	if (hm_config_load(en->config_path, en->sets, &cfg, log_error, NULL) != 0 ||
-	    hm_runtime_build(cfg, &rt, log_error, NULL) != 0) {
+	if (hm_config_load(en->config_path, en->sets, &cfg, log_error, NULL) != 0) {
+		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
+		return;
+	}
+	if (hm_preflight(cfg, log_error, NULL) != 0) {
+		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
+		hm_config_unref(cfg);
+		return;
+	}
+	if (hm_runtime_build(cfg, &rt, log_error, NULL) != 0) {
 		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
 		return;
 	}
@@ -488,6 +498,11 @@ int hm_engine_run(const char *config_path, const char *const *sets)
 		return 2;
 	}
 	if (hm_config_load(config_path, sets, &cfg, hm_print_error, NULL) != 0) {
+		free(en);
+		return 2;
+	}
+	if (hm_preflight(cfg, hm_print_error, NULL) != 0) {
+		hm_config_unref(cfg);
 		free(en);
 		return 2;
 	}

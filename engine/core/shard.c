@@ -33,6 +33,7 @@ struct hm_shard {
 	struct hm_runtime *http_rt; /* an older one the HTTP server still reads, or NULL */
 	bool tick_ready, mailbox_ready, redis_up, draining, closing, wait_for_disk;
 	uint32_t closing_parts;
+	bool gave_up; /* control thread's */
 };
 
 /* -- mail to the control thread -------------------------------------------------------------- */
@@ -391,8 +392,13 @@ struct order {
 static void post(struct hm_shard *s, void (*deliver)(struct hm_mail *, void *), struct hm_runtime *rt,
 		 uint64_t limit_ms)
 {
-	struct order *o = calloc(1, sizeof(*o));
+	struct order *o;
 
+	if (s->gave_up) {
+		hm_runtime_unref(rt);
+		return;
+	}
+	o = calloc(1, sizeof(*o));
 	if (o == NULL)
 		hm_panic(__FILE__, __LINE__, __func__, "no memory for mail");
 	o->mail.deliver = deliver;
@@ -456,6 +462,12 @@ static void do_clock(struct hm_mail *m, void *owner)
 	if (!s->closing)
 		hm_tick_refresh(&s->tick);
 	free(hm_container_of(m, struct order, mail));
+}
+
+void hm_shard_gave_up(struct hm_shard *s)
+{
+	HM_CHECK(s, SHARD_MAGIC);
+	s->gave_up = true;
 }
 
 void hm_shard_reload(struct hm_shard *s, struct hm_runtime *rt)

@@ -327,9 +327,15 @@ static int load_variant(struct content_source *s, const struct hm_yaml *map, str
 		if (hm_yaml_str(n, &text, e) != 0)
 			return e->code;
 		memset(&v->text[f], 0, sizeof(v->text[f]));
-		if (add_text(s, &v->text[f], text, o, &te) != 0)
+		if (add_text(s, &v->text[f], text, o, &te) == 0)
+			continue;
+		if (n->literal)
+			return hm_err_at(e, te.code, n->file, n->line + te.line, 0, "%s: %s", text_names[f],
+					 te.text);
+		if (te.line > 1)
 			return hm_yaml_err(n, e, te.code, "%s: %s (line %d of the text)", text_names[f],
 					   te.text, te.line);
+		return hm_yaml_err(n, e, te.code, "%s: %s", text_names[f], te.text);
 	}
 	for (int i = 0; i < 2; i++) {
 		const struct hm_yaml *n = hm_yaml_get(map, trees[i]);

@@ -34,6 +34,7 @@
 #define DEFAULT_START_MS 60000
 #define DEFAULT_STOP_MS	 10000
 #define LOG_KEEP_BYTES	 (16 << 20)
+#define SOCKET_WAIT_MS	 10
 #define LOCK_WAIT_MS	 50
 #define LOCK_TRIES	 200 /* 10 s: more than a server needs to write out and end */
 #define EXIT_LOCKED	 111 /* the child found the lock taken */
@@ -487,8 +488,15 @@ static int wait_until_up(struct hm_embedded *em, struct hm_err *e)
 	struct hm_redis_opts o = {.url = hm_str_c(em->url), .client_name = HM_STR("hermod-start")};
 	struct hm_redis *pinger;
 	char how[80], words[160];
-	int rc = hm_redis_new(em->tick, &o, &pinger, e);
+	int rc;
 
+	/* Knocking before there is a door would only put a warning into the log of every start. */
+	for (hm_timer_init(&em->beat, on_beat); access(em->sock, F_OK) != 0 && !em->died && !em->timed_out;) {
+		hm_timer_start(em->tick, &em->beat, SOCKET_WAIT_MS);
+		run_once(em);
+	}
+	hm_timer_stop(em->tick, &em->beat);
+	rc = hm_redis_new(em->tick, &o, &pinger, e);
 	if (rc < 0)
 		return rc;
 	hm_redis_on_state(pinger, on_pinger_state, em);
@@ -497,9 +505,10 @@ static int wait_until_up(struct hm_embedded *em, struct hm_err *e)
 	if (!em->up && em->died) {
 		describe_exit(em->status, how, sizeof(how));
 		last_words(em, words, sizeof(words));
-		rc = hm_err_set(e, HM_EDOWN, "the embedded redis-server %s: %s", how,
-				WEXITSTATUS(em->status) == EXIT_LOCKED ? "another one uses its directory"
-								       : words);
+		if (WEXITSTATUS(em->status) == EXIT_LOCKED)
+			snprintf(words, sizeof(words), "another one uses its directory");
+		rc = hm_err_set(e, HM_EDOWN, "the embedded redis-server %s%s%s", how, words[0] ? ": " : "",
+				words);
 	} else if (!em->up) {
 		rc = hm_err_set(e, HM_ETIMEDOUT,
 				"the embedded redis-server is not ready in time, see %s/redis.log", em->dir);
