@@ -42,9 +42,21 @@ static int give_lets(struct hm_eval *ev, struct hm_expr *const *let, uint32_t n)
 
 /* -- folding -------------------------------------------------------------------------- */
 
+/* No byte below 0x20 and no DEL; eight at a time, since tokens are long. */
 static bool clean_header(struct hm_str v)
 {
-	for (size_t i = 0; i < v.len; i++)
+	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+	size_t i = 0;
+
+	for (; i + 8 <= v.len; i += 8) {
+		uint64_t x, del;
+
+		memcpy(&x, v.p + i, 8);
+		del = x ^ (ones * 0x7f);
+		if ((((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high)
+			break; /* perhaps: borrows may accuse a neighbour, the loop below knows */
+	}
+	for (; i < v.len; i++)
 		if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
 			return false;
 	return true;
@@ -154,6 +166,21 @@ int hm_request_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_requ
 }
 
 /* -- writing ----------------------------------------------------------------------------- */
+
+/* Device tokens and ids need no escape: one look at a table, one copy. */
+static void put_path(struct hm_buf *b, struct hm_str s)
+{
+	static const uint8_t plain[256] = {['-'] = 1,	      ['.'] = 1,	 ['_'] = 1,	   ['~'] = 1,
+					   ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1};
+	uint8_t all = 1;
+
+	for (size_t i = 0; i < s.len; i++)
+		all &= plain[(unsigned char)s.p[i]];
+	if (all)
+		hm_buf_puts(b, s);
+	else
+		hm_buf_percent(b, s);
+}
 
 static void put_pairs(struct hm_eval *ev, const struct hm_val *pairs, hm_escape_fn encode, struct hm_buf *out,
 		      char first)
@@ -417,13 +444,13 @@ int hm_request_build(struct hm_eval *ev, const struct hm_request *r, struct hm_s
 	hm_buf_reserve(&path, 192);
 	hm_buf_puts(&path, base_path);
 	if (r->path)
-		hm_eval_tpl_put(ev, r->path, hm_buf_percent, &path);
+		hm_eval_tpl_put(ev, r->path, put_path, &path);
 	if (path.len == 0 || path.p[0] != '/') {
 		hm_buf_reset(&path);
 		hm_buf_putc(&path, '/');
 		hm_buf_puts(&path, base_path);
 		if (r->path)
-			hm_eval_tpl_put(ev, r->path, hm_buf_percent, &path);
+			hm_eval_tpl_put(ev, r->path, put_path, &path);
 	}
 	ev->path = hm_buf_str(&path);
 	rc = put_body(ev, r, &body, &mark);
@@ -506,11 +533,11 @@ static struct hm_str *content_field(struct hm_eval *ev, enum hm_var v)
 	}
 }
 
-static int apply_limits(struct hm_eval *ev, const struct hm_channel *c)
+static int apply_limits(struct hm_eval *ev, const struct hm_variant *c)
 {
 	static const char *const units[] = {"bytes", "characters", "UTF-16 units"};
 
-	for (uint32_t i = 0; i < c->ad->n_limits; i++) {
+	for (uint32_t i = 0; i < c->n_limits; i++) {
 		const struct hm_limit *lim = &c->limits[i];
 		struct hm_str *s = content_field(ev, lim->field);
 		struct hm_val v;
@@ -544,9 +571,9 @@ static int apply_limits(struct hm_eval *ev, const struct hm_channel *c)
 	return ev->rc;
 }
 
-static int apply_checks(struct hm_eval *ev, const struct hm_channel *c, enum hm_outcome *outcome_r)
+static int apply_checks(struct hm_eval *ev, const struct hm_variant *c, enum hm_outcome *outcome_r)
 {
-	for (uint32_t i = 0; i < c->ad->n_checks; i++) {
+	for (uint32_t i = 0; i < c->n_checks; i++) {
 		struct hm_val v = hm_eval(ev, c->checks[i].when);
 		struct hm_str say;
 
@@ -619,6 +646,8 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 		     struct hm_origin_opts *origin_r, enum hm_outcome *outcome_r, struct hm_err *e)
 {
 	const struct hm_channel *c = in->channel;
+	const msgpack_object *options = in->content->options;
+	const struct hm_variant *form = &c->full;
 	struct hm_str base = c->base_path;
 	struct hm_err unused;
 	struct hm_eval ev;
@@ -647,18 +676,22 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 	ev.short_text = in->content->short_text;
 	ev.url = in->content->url;
 	ev.image = in->content->image;
-	fill_options(&c->ad->names, in->content->options, opt);
-	ev.opt = opt;
-	ev.n_opt = c->ad->names.n_options;
+	if (options == NULL || options->type != MSGPACK_OBJECT_MAP || options->via.map.size == 0) {
+		form = &c->plain;
+	} else {
+		fill_options(&c->ad->names, options, opt);
+		ev.opt = opt;
+		ev.n_opt = c->ad->names.n_options;
+	}
 	if (c->info.recipient_is_url && (rc = url_recipient(&ev, c, &base, origin_r, e)) != 0)
 		return rc;
 	*outcome_r = HM_OUT_BAD_REQUEST;
-	if ((rc = give_lets(&ev, c->let, c->n_lets)) != 0 || (rc = apply_limits(&ev, c)) != 0 ||
-	    (rc = apply_checks(&ev, c, outcome_r)) != 0 ||
-	    (rc = hm_request_build(&ev, &c->send, base, call)) != 0)
+	if ((rc = give_lets(&ev, form->let, form->n_lets)) != 0 || (rc = apply_limits(&ev, form)) != 0 ||
+	    (rc = apply_checks(&ev, form, outcome_r)) != 0 ||
+	    (rc = hm_request_build(&ev, &form->send, base, call)) != 0)
 		goto failed;
-	if (c->payload_bytes) {
-		v = hm_eval(&ev, c->payload_bytes);
+	if (form->payload_bytes) {
+		v = hm_eval(&ev, form->payload_bytes);
 		if (hm_val_int_of(&v, &max) && max >= 0 && call->body.len > (size_t)max) {
 			hm_err_set(e, HM_EINVAL, "the payload has %zu bytes, at most %lld are allowed",
 				   call->body.len, (long long)max);

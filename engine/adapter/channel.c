@@ -568,28 +568,39 @@ static void fold_origin(struct builder *b, struct hm_eval *ev)
 			HM_STRF(c->info.name));
 }
 
-static void fold_limits(struct builder *b, struct hm_eval *ev)
+static bool never(const struct hm_expr *e)
+{
+	return e != NULL && e->op == HM_EX_CONST && !hm_val_true(&e->k);
+}
+
+/* Limits and checks that cannot apply to this channel are left out. */
+static void fold_limits(struct builder *b, struct hm_eval *ev, struct hm_variant *form)
 {
 	const struct hm_adapter *ad = b->c->ad;
-	struct hm_channel *c = b->c;
 
-	c->limits = hm_arena_zalloc(b->a, (ad->n_limits + 1) * sizeof(*c->limits));
-	c->checks = hm_arena_zalloc(b->a, (ad->n_checks + 1) * sizeof(*c->checks));
-	if (c->limits == NULL || c->checks == NULL)
+	form->limits = hm_arena_zalloc(b->a, (ad->n_limits + 1) * sizeof(*form->limits));
+	form->checks = hm_arena_zalloc(b->a, (ad->n_checks + 1) * sizeof(*form->checks));
+	if (form->limits == NULL || form->checks == NULL)
 		return;
-	for (uint32_t i = 0; i < ad->n_limits; i++) {
-		c->limits[i] = ad->limits[i];
-		c->limits[i].max = hm_expr_fold(ev, b->a, ad->limits[i].max);
+	for (uint32_t i = 0; i < ad->n_limits && ev->rc == 0; i++) {
+		struct hm_limit *lim = &form->limits[form->n_limits];
+
+		*lim = ad->limits[i];
+		lim->max = hm_expr_fold(ev, b->a, ad->limits[i].max);
 		if (ad->limits[i].when)
-			c->limits[i].when = hm_expr_fold(ev, b->a, ad->limits[i].when);
+			lim->when = hm_expr_fold(ev, b->a, ad->limits[i].when);
+		form->n_limits += !never(lim->when);
 	}
-	for (uint32_t i = 0; i < ad->n_checks; i++) {
-		c->checks[i] = ad->checks[i];
-		c->checks[i].when = hm_expr_fold(ev, b->a, ad->checks[i].when);
-		c->checks[i].say = hm_tpl_fold(ev, b->a, ad->checks[i].say);
+	for (uint32_t i = 0; i < ad->n_checks && ev->rc == 0; i++) {
+		struct hm_check *k = &form->checks[form->n_checks];
+
+		*k = ad->checks[i];
+		k->when = hm_expr_truth(hm_expr_fold(ev, b->a, ad->checks[i].when));
+		k->say = hm_tpl_fold(ev, b->a, ad->checks[i].say);
+		form->n_checks += !never(k->when);
 	}
-	if (ad->payload_bytes)
-		c->payload_bytes = hm_expr_fold(ev, b->a, ad->payload_bytes);
+	if (ad->payload_bytes && ev->rc == 0)
+		form->payload_bytes = hm_expr_fold(ev, b->a, ad->payload_bytes);
 	if (ev->rc)
 		fold_failed(b, ev, "limits and checks");
 }
@@ -664,6 +675,22 @@ static void fold_credential(struct builder *b, struct hm_eval *ev)
 		fold_failed(b, ev, "credential");
 }
 
+static void fold_variant(struct builder *b, struct hm_eval *ev, struct hm_variant *form, bool no_options)
+{
+	const struct hm_adapter *ad = b->c->ad;
+
+	ev->no_options = no_options;
+	ev->n_lets = 0;
+	form->let = fold_lets(b, ev, &ad->lets);
+	if (form->let == NULL)
+		return;
+	form->n_lets = ad->lets.n;
+	fold_limits(b, ev, form);
+	if (b->errors == 0 && hm_request_fold(ev, b->a, &ad->send, &form->send) != 0)
+		fold_failed(b, ev, "request");
+	ev->no_options = false;
+}
+
 static void fold_message(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_adapter *ad = b->c->ad;
@@ -672,13 +699,11 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 	struct hm_val v;
 	int64_t n;
 
-	c->let = fold_lets(b, ev, &ad->lets);
-	if (c->let == NULL)
+	fold_variant(b, ev, &c->plain, true);
+	if (b->errors == 0)
+		fold_variant(b, ev, &c->full, false);
+	if (b->errors)
 		return;
-	c->n_lets = ad->lets.n;
-	fold_limits(b, ev);
-	if (hm_request_fold(ev, b->a, &ad->send, &c->send) != 0)
-		fold_failed(b, ev, "request");
 	c->info.batch_max = 1;
 	c->info.batch_max_bytes = ad->batch_max_bytes;
 	if (ad->batch_max) {

@@ -453,7 +453,11 @@ static void open_answer(const struct hm_answer *an, struct hm_eval *ev)
 
 static struct hm_str status_reason(int status, struct hm_arena *a)
 {
-	return hm_arena_printf(a, "HTTP %d", status);
+	char text[8] = {'H', 'T', 'T', 'P', ' '};
+
+	for (int i = 7, v = status; i >= 5; i--, v /= 10)
+		text[i] = (char)('0' + v % 10);
+	return hm_arena_str(a, hm_str_n(text, 8));
 }
 
 static void failed(const struct hm_answer *an, struct hm_eval *ev, struct hm_verdict *v)

@@ -210,12 +210,12 @@ static int requests(const struct hm_dryrun *d, struct hm_arena *a, struct hm_buf
 {
 	const struct hm_channel_info *info = hm_channel_info(d->channel);
 	struct hm_content content = {0};
-	struct hm_build_rcpt *rcpts;
+	struct hm_build_rcpt *rcpts = NULL;
 	struct hm_build_in in = {
 		.channel = d->channel, .content = &content, .wall_ms = d->wall_ms, .nonce = d->nonce};
 	struct hm_str token, lane = member(d->message, "lane");
 	uint64_t expires;
-	size_t n;
+	size_t n = 0;
 	int rc = check_members(d->message, e);
 
 	if (rc == 0)

@@ -14,10 +14,6 @@
 #include "adapter/xmlscan.h"
 #include "base/json.h"
 
-#define MAX_DEPTH 200 /* lets inside lets inside lambdas */
-#define MAX_STEPS \
-	2000000u /* nodes per request: loops over recipients are bounded, files are not trusted blindly */
-
 struct hm_val hm_eval_fail(struct hm_eval *ev, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -168,11 +164,21 @@ static struct hm_val answer(struct hm_eval *ev, const struct hm_expr *e)
 	return hm_eval_path(ev, v, e->seg, e->n_seg);
 }
 
+/* Names of answer headers are in lower case. */
+static __attribute__((noinline)) struct hm_val answer_header(struct hm_eval *ev, const struct hm_expr *e)
+{
+	if (ev->call == NULL)
+		return HM_NONE;
+	for (size_t i = 0; i < ev->call->n_answer_headers; i++)
+		if (hm_str_ieq(ev->call->answer_headers[i].name, e->seg[0].name))
+			return hm_val_str(ev->call->answer_headers[i].value);
+	return HM_NONE;
+}
+
 static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 {
 	const struct hm_build_in *in = ev->in;
 	const struct hm_content *content = in ? in->content : NULL;
-	struct hm_str s;
 
 	switch ((enum hm_var)e->id) {
 	case HM_VAR_TITLE: return hm_val_given(ev->title);
@@ -213,25 +219,7 @@ static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_VAR_REQ_HEADERS: return ev->headers;
 	case HM_VAR_REQ_BODY: return hm_val_str(ev->req_body);
 	case HM_VAR_STATUS: return hm_val_int(ev->call ? ev->call->status : 0);
-	case HM_VAR_HEADER: {
-		char name[64];
-
-		if (ev->call == NULL || e->seg[0].name.len >= sizeof(name))
-			return HM_NONE;
-		for (size_t i = 0; i < e->seg[0].name.len; i++) {
-			char c = e->seg[0].name.p[i];
-
-			name[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-		}
-		name[e->seg[0].name.len] = '\0';
-		s = HM_STR_NULL;
-		for (size_t i = 0; i < ev->call->n_answer_headers; i++)
-			if (hm_str_is(ev->call->answer_headers[i].name, name)) {
-				s = ev->call->answer_headers[i].value;
-				break;
-			}
-		return s.p ? hm_val_str(s) : HM_NONE;
-	}
+	case HM_VAR_HEADER: return answer_header(ev, e);
 	case HM_VAR_ANSWER: return answer(ev, e);
 	case HM_VAR_ANSWER_TEXT: return ev->call ? hm_val_str(ev->call->answer) : HM_NONE;
 	case HM_VAR_IT: return ev->it ? *ev->it : HM_NONE;
@@ -333,6 +321,8 @@ static struct hm_val compare(struct hm_eval *ev, const struct hm_expr *e)
 	}
 }
 
+/* Values are returned, never copied on the way: a copy right behind its stores waits for them. How deep this may
+ * go was checked when the file was read (expr.c). */
 static struct hm_val eval_node(struct hm_eval *ev, const struct hm_expr *e)
 {
 	struct hm_val v;
@@ -340,7 +330,11 @@ static struct hm_val eval_node(struct hm_eval *ev, const struct hm_expr *e)
 
 	switch ((enum hm_op)e->op) {
 	case HM_EX_CONST: return e->k;
-	case HM_EX_VAR: v = variable(ev, e); break;
+	case HM_EX_VAR:
+		if (e->n_seg == 0 || e->id == HM_VAR_ANSWER || e->id == HM_VAR_HEADER)
+			return variable(ev, e); /* the last two walk their path themselves */
+		v = variable(ev, e);
+		break;
 	case HM_EX_OPTION: v = e->id < ev->n_opt ? ev->opt[e->id] : HM_NONE; break;
 	case HM_EX_LET: v = let(ev, e); break;
 	case HM_EX_SETTING: v = ev->settings ? ev->settings[e->id] : HM_NONE; break;
@@ -373,24 +367,23 @@ static struct hm_val eval_node(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_EX_PATH: v = hm_eval(ev, e->a[0]); break;
 	default: hm_unreachable();
 	}
-	if (e->n_seg && v.t != HM_V_NONE &&
-	    !(e->op == HM_EX_VAR && (e->id == HM_VAR_ANSWER || e->id == HM_VAR_HEADER)))
-		v = hm_eval_path(ev, v, e->seg, e->n_seg);
-	return v;
+	return e->n_seg ? hm_eval_path(ev, v, e->seg, e->n_seg) : v;
 }
 
+/* What is one load away is answered here; it is most of what folding leaves. */
 struct hm_val hm_eval(struct hm_eval *ev, const struct hm_expr *e)
 {
-	struct hm_val v;
-
-	if (hm_likely(e->op == HM_EX_CONST))
+	if (e->op == HM_EX_CONST)
 		return e->k;
-	if (hm_unlikely(ev->depth >= MAX_DEPTH || ev->steps++ >= MAX_STEPS))
-		return hm_eval_fail(ev, HM_ELIMIT, "an expression of the adapter takes too long");
-	ev->depth++;
-	v = eval_node(ev, e);
-	ev->depth--;
-	return v;
+	if (e->n_seg == 0) {
+		if (e->op == HM_EX_OPTION)
+			return e->id < ev->n_opt ? ev->opt[e->id] : HM_NONE;
+		if (e->op == HM_EX_LET && e->id < ev->n_lets && ev->let_done[e->id])
+			return ev->let_val[e->id];
+		if (e->op == HM_EX_VAR && e->id <= HM_VAR_IMAGE)
+			return hm_val_given((&ev->title)[e->id]);
+	}
+	return eval_node(ev, e);
 }
 
 struct hm_val hm_eval_tpl(struct hm_eval *ev, const struct hm_tpl *t)
@@ -450,6 +443,14 @@ static struct hm_expr *constant(struct hm_eval *ev, struct hm_arena *a, const st
 static bool is_const(const struct hm_expr *e)
 {
 	return e->op == HM_EX_CONST;
+}
+
+/* Where only yes or no counts, `x || none` is x. */
+struct hm_expr *hm_expr_truth(struct hm_expr *e)
+{
+	while (e != NULL && e->op == HM_EX_OR && is_const(e->a[1]) && !hm_val_true(&e->a[1]->k))
+		e = e->a[0];
+	return e;
 }
 
 /* Evaluates a node whose operands are constants. Failures name the place in the adapter file. */
@@ -573,11 +574,18 @@ struct hm_expr *hm_expr_fold(struct hm_eval *ev, struct hm_arena *a, const struc
 		return constant(ev, a, from, from->k);
 	if (from->op == HM_EX_SETTING)
 		return compute(ev, a, from);
+	if (ev->no_options &&
+	    (from->op == HM_EX_OPTION || (from->op == HM_EX_VAR && from->id == HM_VAR_OPTIONS)))
+		return constant(ev, a, from, HM_NONE);
 	if (from->op == HM_EX_LET) {
 		if (from->id < ev->n_lets && is_const(ev->let[from->id])) {
 			v = hm_eval_path(ev, ev->let[from->id]->k, from->seg, from->n_seg);
 			return ev->rc ? NULL : constant(ev, a, from, v);
 		}
+		/* Another name for something that is one step away anyhow. */
+		if (from->id < ev->n_lets && from->n_seg == 0 &&
+		    (ev->let[from->id]->op == HM_EX_VAR || ev->let[from->id]->op == HM_EX_OPTION))
+			return ev->let[from->id];
 	}
 	if (from->op == HM_EX_VAR && ev->it_const &&
 	    (from->id == HM_VAR_IT || from->id == HM_VAR_INDEX || from->id == HM_VAR_KEY))
@@ -616,6 +624,9 @@ struct hm_expr *hm_expr_fold(struct hm_eval *ev, struct hm_arena *a, const struc
 	}
 	if (all && e->n)
 		return compute(ev, a, e);
+	/* A truthy left side of || is its value whatever stood behind it; ! and ? ask for yes or no. */
+	if (e->op == HM_EX_OR || e->op == HM_EX_NOT || e->op == HM_EX_COND)
+		e->a[0] = hm_expr_truth(e->a[0]);
 	return e;
 }
 

@@ -10,8 +10,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define MAX_DEPTH 48
-#define MAX_ARGS  16
+#define MAX_DEPTH	48
+#define MAX_ARGS	16
+#define MAX_TOTAL_DEPTH 300 /* lets in lets: bounds the stack of an evaluation */
 
 static const struct {
 	const char *text, *doc;
@@ -121,6 +122,7 @@ static struct hm_expr *adopt(struct hm_expr *e)
 			return NULL;
 		e->needs |= e->a[i]->needs;
 		e->secret |= e->a[i]->secret;
+		e->depth = hm_max(e->depth, (uint16_t)(e->a[i]->depth + 1));
 	}
 	return e;
 }
@@ -399,6 +401,9 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 		e->id = (uint16_t)i;
 		e->needs = names->let_expr[i]->needs;
 		e->secret = names->let_expr[i]->secret;
+		e->depth = (uint16_t)(names->let_expr[i]->depth + 1);
+		if (e->depth > MAX_TOTAL_DEPTH)
+			return fail(ps, "%.*s: lets are nested too deeply", HM_STRF(name));
 		if (e->needs & ~allowed)
 			return fail(ps, "%.*s depends on the serialised request and cannot be part of it",
 				    HM_STRF(name));

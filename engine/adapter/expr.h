@@ -98,6 +98,7 @@ struct hm_expr {
 	bool secret;	/* shows a secret when printed */
 	uint16_t id;	/* hm_var, hm_fn, let index, setting index, option slot */
 	uint32_t needs; /* HM_AT_R when anything below waits for the serialised request */
+	uint16_t depth; /* nodes below on the longest way, lets included */
 	uint32_t n, n_seg;
 	struct hm_expr **a;
 	const struct hm_seg *seg;
@@ -150,8 +151,9 @@ struct hm_eval {
 	uint64_t wall_ms;
 	struct hm_str nonce;
 	struct hm_str credential, jwt;
-	struct hm_str title, body, short_text, url, image; /* after limits */
-	const struct hm_val *opt;			   /* by slot */
+	struct hm_str title, body, short_text, url,
+		image;		  /* after limits; in the order of HM_VAR_TITLE ... IMAGE */
+	const struct hm_val *opt; /* by slot */
 	uint32_t n_opt;
 	struct hm_expr *const *let; /* folded */
 	struct hm_val *let_val;
@@ -161,7 +163,8 @@ struct hm_eval {
 	const struct hm_val *it;
 	struct hm_str key;
 	uint32_t index;
-	bool it_const; /* folding an unrolled map: `it` is a constant */
+	bool it_const;	 /* folding an unrolled map: `it` is a constant */
+	bool no_options; /* folding for messages without options */
 	/* request parts, as they become known */
 	struct hm_str method, scheme, host, path, req_body;
 	struct hm_val query, form, headers;
@@ -175,7 +178,7 @@ struct hm_eval {
 	/* first failure */
 	int rc;
 	struct hm_err *err;
-	uint32_t depth, steps;
+	uint32_t steps; /* elements looped over */
 };
 struct hm_val hm_eval(struct hm_eval *ev, const struct hm_expr *e);
 /* Typed: one ${...} alone keeps its type; otherwise the joined text (missing inserts are empty). */
@@ -183,6 +186,8 @@ struct hm_val hm_eval_tpl(struct hm_eval *ev, const struct hm_tpl *t);
 /* Appends the text, each insert through `escape` (NULL: as it is); literals as they are. */
 typedef void (*hm_escape_fn)(struct hm_buf *b, struct hm_str s);
 void hm_eval_tpl_put(struct hm_eval *ev, const struct hm_tpl *t, hm_escape_fn escape, struct hm_buf *out);
+#define HM_EVAL_MAX_STEPS \
+	1000000u /* per request: recipients in recipients is within, a runaway file is not */
 /* Keeps the first error; returns NONE. */
 struct hm_val hm_eval_fail(struct hm_eval *ev, int code, const char *fmt, ...) HM_PRINTF(3, 4);
 struct hm_val hm_eval_path(struct hm_eval *ev, struct hm_val v, const struct hm_seg *seg, uint32_t n);
@@ -199,6 +204,7 @@ bool hm_parse_offset(struct hm_str s, int *seconds_r) HM_MUSTCHECK; /* "+08:00",
 
 /* Folding: a copy in `a` in which everything constant is computed. NULL: ev->err tells. */
 struct hm_expr *hm_expr_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_expr *e);
+struct hm_expr *hm_expr_truth(struct hm_expr *e); /* simplified for a place that asks yes or no */
 struct hm_tpl *hm_tpl_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_tpl *t);
 /* A folded text without inserts, or one constant. */
 bool hm_tpl_const(const struct hm_tpl *t, struct hm_val *v_r);

@@ -550,6 +550,11 @@ static struct hm_val lambda(struct hm_eval *ev, const struct hm_expr *e, const s
 		struct hm_val el = hm_val_at(in, i, &ev->key, ev->a);
 		bool yes;
 
+		if (ev->steps++ >= HM_EVAL_MAX_STEPS) {
+			hm_eval_fail(ev, HM_ELIMIT, "an expression of the adapter takes too long");
+			break;
+		}
+
 		ev->it = &el;
 		ev->index = (uint32_t)i;
 		r = hm_eval(ev, e->a[1]);

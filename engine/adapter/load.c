@@ -823,7 +823,7 @@ static int by_path(const void *a, const void *b)
 /* Paths of <dir>/<medium>/<name>.yaml, sorted: the same order on every machine. */
 static int list_files(const char *dir, char ***v_r, size_t *n_r, struct hm_err *e)
 {
-	char path[4096], **v = NULL;
+	char path[4200], **v = NULL;
 	size_t n = 0, cap = 0;
 
 	for (int m = 0; m < HM_MED_COUNT; m++) {

@@ -119,6 +119,7 @@ struct hm_tree *hm_tree_fold(struct hm_eval *ev, struct hm_arena *a, const struc
 	*n = *from;
 	if (!fold_exprs(ev, a, n, from))
 		return NULL;
+	n->cond = hm_expr_truth(n->cond);
 	if (n->cond && n->cond->op == HM_EX_CONST) {
 		if (!hm_val_true(&n->cond->k))
 			return absent(n);
@@ -216,6 +217,17 @@ static bool json_map(struct hm_eval *ev, const struct hm_tree *n, struct hm_buf 
 
 		if (c->cond && !wanted(ev, c))
 			continue;
+		if (c->kind == HM_TREE_TEXT && c->tpl->n == 1 && c->tpl->part[0].e) {
+			/* The commonest member, an insert: asked first, so that missing ones cost nothing. */
+			struct hm_val v = hm_eval(ev, c->tpl->part[0].e);
+
+			if (v.t == HM_V_NONE)
+				continue;
+			comma(out);
+			put_key(ev, c, out);
+			hm_val_json(&v, out);
+			continue;
+		}
 		mark = out->len;
 		comma(out);
 		put_key(ev, c, out);
@@ -277,7 +289,7 @@ static void each(struct hm_eval *ev, const struct hm_tree *n,
 	struct hm_val list = hm_eval(ev, n->list);
 	size_t len = hm_val_len(&list);
 
-	for (size_t i = 0; i < len && ev->rc == 0; i++) {
+	for (size_t i = 0; i < len && ev->rc == 0 && ev->steps++ < HM_EVAL_MAX_STEPS; i++) {
 		struct hm_val el = hm_val_at(&list, i, &ev->key, ev->a);
 
 		ev->it = &el;

@@ -3,10 +3,23 @@
  */
 #include "adapter/value.h"
 
-#include <stdio.h>
-
 #include "adapter/jsonscan.h"
 #include "base/json.h"
+
+/* Decimal digits at the end of out; printf is too slow for what every request does. */
+static struct hm_str digits_of(int64_t i, char out[24])
+{
+	uint64_t v = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+	size_t at = 24;
+
+	do {
+		out[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	if (i < 0)
+		out[--at] = '-';
+	return hm_str_n(out + at, 24 - at);
+}
 
 struct hm_val hm_val_of_object(const msgpack_object *o)
 {
@@ -144,15 +157,12 @@ struct hm_str hm_val_text(const struct hm_val *v, struct hm_arena *a)
 {
 	struct hm_buf b;
 	char digits[24];
-	int n;
 
 	switch (v->t) {
 	case HM_V_STR:
 	case HM_V_JSON: return v->s;
 	case HM_V_BOOL: return v->b ? HM_STR("true") : HM_STR("false");
-	case HM_V_INT:
-		n = snprintf(digits, sizeof(digits), "%lld", (long long)v->i);
-		return hm_arena_str(a, hm_str_n(digits, (size_t)n));
+	case HM_V_INT: return hm_arena_str(a, digits_of(v->i, digits));
 	case HM_V_OBJ:
 		if (v->o->type == MSGPACK_OBJECT_EXT && v->o->via.ext.type == HM_MP_DECIMAL)
 			return hm_str_n(v->o->via.ext.ptr, v->o->via.ext.size);
@@ -185,7 +195,7 @@ static bool scalar(const struct hm_val *v)
 static struct hm_str scalar_text(const struct hm_val *v, char digits[24])
 {
 	if (v->t == HM_V_INT)
-		return hm_str_n(digits, (size_t)snprintf(digits, 24, "%lld", (long long)v->i));
+		return digits_of(v->i, digits);
 	if (v->t == HM_V_BOOL)
 		return v->b ? HM_STR("true") : HM_STR("false");
 	return v->s;
