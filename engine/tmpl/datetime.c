@@ -242,7 +242,7 @@ static bool read_zone(struct reader *r, int32_t *zone_min, bool colon)
 	if (!read_fixed(r, 2, 0, 23, &h))
 		return false;
 	if (read_char(r, ':') ? !read_fixed(r, 2, 0, 59, &m)
-			      : (r->i < r->s.len && !read_fixed(r, 2, 0, 59, &m)))
+			      : (!colon && r->i < r->s.len && !read_fixed(r, 2, 0, 59, &m)))
 		return false;
 	*zone_min = (neg ? -1 : 1) * (h * 60 + m);
 	return true;

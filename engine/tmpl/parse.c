@@ -116,7 +116,9 @@ static void place(struct hm_parser *p, struct hm_el *el, uint32_t pos, uint32_t 
 	el->end = end;
 	el->line = hm_src_line(p->src, pos);
 	el->end_line = hm_src_line(p->src, end > pos ? end - 1 : pos);
-	el->begins_line = p->src->line_start[el->line - 1] == pos;
+	/* FreeMarker counts columns by tab stops: a tab in the first column ends in the eighth */
+	el->begins_line = p->src->line_start[el->line - 1] == pos && pos < p->src->text.len &&
+			  p->src->text.p[pos] != '\t';
 }
 
 static struct hm_el *element(struct hm_parser *p, enum hm_el_kind k, uint32_t pos, uint32_t end)
@@ -382,6 +384,7 @@ static struct hm_el *parse_list(struct hm_parser *p, struct hm_tag open)
 	if (other->nchild)
 		place(p, other, other->pos, other->child[other->nchild - 1]->end);
 	place(p, both, open.pos, p->tag.end);
+	place(p, el, open.pos, p->tag.end); /* it counts as reaching to the end tag */
 	if (!add_child(p, both, el) || !add_child(p, both, other))
 		return NULL;
 	return both;
@@ -1001,7 +1004,8 @@ static struct hm_el *parse_attempt(struct hm_parser *p, struct hm_tag open)
 		stray_tag(p, &open, "<#attempt>");
 		return NULL;
 	}
-	place(p, rec, rec->pos, p->tag.end);
+	if (rec->nchild)
+		place(p, rec, rec->pos, rec->child[rec->nchild - 1]->end);
 	place(p, el, open.pos, p->tag.end);
 	p->pos = p->tag.end;
 	if (!add_child(p, el, single(p, tried)) || !add_child(p, el, rec))
