@@ -103,7 +103,7 @@ static void test_refused(void **state)
 	refuse(HM_STR("a: 1\n---\nb: 1\n"), HM_EPARSE, 2, 1, "second document");
 	refuse(HM_STR("[1]: 2\n"), HM_EPARSE, 1, 1, "a key must be plain text");
 	refuse(HM_STR("a: [1\n"), HM_EPARSE, 2, 1, "did not find expected");
-	refuse(HM_STR("a:\n\t- b\n"), HM_EPARSE, 2, 1, "cannot start any token");
+	refuse(HM_STR("a:\n\t- b\n"), HM_EPARSE, 2, 1, "a tab stands here");
 	refuse(HM_STR("a: \xff\n"), HM_EPARSE, 0, 0, "at byte 3");
 	memset(deep, '[', sizeof(deep));
 	refuse(hm_str_n(deep, sizeof(deep)), HM_ELIMIT, 1, 65, "deeper than 64");
