@@ -187,7 +187,7 @@ static struct lookup *message_lookup(struct hm_http_req *r, void (*done)(struct 
 	struct lookup *l;
 
 	if (!hm_ulid_parse(r->params[0], &id)) {
-		hm_http_problem(r, HM_PROBLEM_NOT_FOUND, NULL,
+		hm_http_problem(r, HM_PROBLEM_BAD_REQUEST, &(struct hm_problem_info){.field = HM_STR("id")},
 				"\"%.*s\" is no message id: a ULID has 26 characters",
 				(int)hm_min(r->params[0].len, (size_t)60), r->params[0].p);
 		return NULL;

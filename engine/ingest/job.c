@@ -20,6 +20,7 @@ struct reading {
 	int64_t index;	 /* within it, or -1 */
 	bool api;
 	bool has_to, has_rs;
+	uint32_t seen; /* rows of JOB_KEYS */
 };
 
 /* -- errors ------------------------------------------------------------------ */
@@ -547,6 +548,7 @@ static const struct key_row JOB_KEYS[] = {
 	KEY("recipients", IN_API, read_rs),
 };
 #define KEY_MAX_LEN 10
+static_assert(hm_countof(JOB_KEYS) <= 32, "struct reading.seen");
 /* first_of[n] = first row of length >= n */
 static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 6, 8, 11, 12, 15, 18, 21, 21, 22};
 
@@ -636,6 +638,9 @@ static int read_map(const msgpack_object *root, bool api, struct hm_job_spec *sp
 			continue;
 		r.key = row->name;
 		r.index = -1;
+		if (r.seen & UINT32_C(1) << (row - JOB_KEYS))
+			return bad(&r, HM_EINVAL, NULL, "is given twice");
+		r.seen |= UINT32_C(1) << (row - JOB_KEYS);
 		rc = row->read(&r, &kv->val);
 		if (rc)
 			return rc;

@@ -361,7 +361,7 @@ static void test_look_ups(void **state)
 
 	expect(call(c, "GET", "/v1/messages/01ARZ3NDEKTSV4RRFFQ69G5FAV", NULL, NULL), 404,
 	       "01ARZ3NDEKTSV4RRFFQ69G5FAV");
-	expect(call(c, "GET", "/v1/messages/nonsense", NULL, NULL), 404, "no message id");
+	expect(call(c, "GET", "/v1/messages/nonsense", NULL, NULL), 400, "no message id");
 	expect(call(c, "GET", "/v1/messages", NULL, NULL), 400, "give to");
 	expect(call(c, "GET", "/v1/messages?to=a&campaign=b", NULL, NULL), 400, "give to");
 	expect(call(c, "GET", "/v1/messages?to=%2B86&limit=0", NULL, NULL), 400, "\"field\":\"limit\"");
