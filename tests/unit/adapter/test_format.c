@@ -551,6 +551,46 @@ static void mistakes_in_files(void **state)
 	assert_non_null(strstr(k.errors, "stat"));
 }
 
+/* Every variable and filter stands in the manual, and the manual's worked example loads. */
+static void the_manual_is_complete(void **state)
+{
+	struct hm_str text = kit_file(&k, HM_ROOT_DIR "/adapters/README.md"), example;
+	ptrdiff_t from, to;
+	char want[80];
+
+	for (int i = 0; i < HM_VAR_TOTAL; i++) {
+		snprintf(want, sizeof(want), "| `%s` |", hm_var_name((enum hm_var)i));
+		if (hm_str_find(text, hm_str_c(want)) < 0)
+			fail_msg("variable %s", want);
+	}
+	for (int i = 0; i < HM_FN_COUNT; i++) {
+		snprintf(want, sizeof(want), "| `%s` |", hm_fn_name((enum hm_fn)i));
+		if (hm_str_find(text, hm_str_c(want)) < 0)
+			fail_msg("filter %s", want);
+	}
+	from = hm_str_find(text, HM_STR("adapter: {name: sms/example"));
+	assert_true(from > 0);
+	example = hm_str_n(text.p + from, text.len - (size_t)from);
+	to = hm_str_find(example, HM_STR("```"));
+	assert_true(to > 0);
+	example.len = (size_t)to;
+	use(kit_c(&k, example), "    adapter: sms/example\n    app: a1\n    secret: s1\n");
+	kit_need_build(
+		&k,
+		"{\"to\":[\"+8613800000000\",\"+8613900000000\"],\"body\":\"hi\",\"data\":{\"code\":1234}}");
+	assert_true(hm_str_starts(
+		k.call.body,
+		HM_STR("app=a1&time=2023-11-15+06%3A13%3A20&phones=8613800000000%2C8613900000000&text=hi&"
+		       "vars=%7B%22code%22%3A%221234%22%7D&ref=01HF7YAT00E008000000000001&sign=")));
+	struct hm_verdict v = kit_answer(
+		&k, 200,
+		"{\"code\":0,\"batch\":\"b\",\"results\":[{\"phone\":\"8613900000000\",\"code\":1001}]}");
+
+	assert_outcome(v, "ok");
+	assert_int_equal(v.n_partial, 1);
+	assert_int_equal(v.partial[0].index, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -564,6 +604,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(exchange_with_signature),
 		cmocka_unit_test(mistakes_in_files),
+		cmocka_unit_test(the_manual_is_complete),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
