@@ -345,6 +345,7 @@ static void *run(void *arg)
 			hm_dispatch_drain(s->dispatch, 0, ignore, NULL);
 		close_parts(s);
 	} else {
+		HM_DEBUG(LOOP, "shard runs");
 		tell(s, false, NULL);
 	}
 	uv_run(&s->loop, UV_RUN_DEFAULT);

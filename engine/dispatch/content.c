@@ -535,6 +535,7 @@ int hm_template_set_load(struct hm_str dir, const struct hm_config *cfg, struct 
 	}
 	if (set->n > 1)
 		qsort(set->v, set->n, sizeof(*set->v), by_name);
+	HM_DEBUG(TMPL, "templates loaded", HM_SV("dir", dir), HM_U("templates", set->n));
 	*r = set;
 	return 0;
 }
