@@ -1038,7 +1038,7 @@ static int op_include(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn
 		      uint32_t *to)
 {
 	struct hm_val *v = &vm->stack[vm->sp - 1 - i->a];
-	struct hm_link *link;
+	struct hm_link *link = NULL;
 	struct hm_frame *nf;
 	struct hm_str name;
 	bool ignore = false;
