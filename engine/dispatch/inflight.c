@@ -75,7 +75,7 @@ static int read_table(const char *path, struct hm_ulid **v, size_t *n, size_t *c
 
 static int write_old(const char *path, const struct hm_inflight_old *old, struct hm_err *e)
 {
-	char tmp[4096], head[HEADER_BYTES] = FILE_MAGIC;
+	char tmp[4200], head[HEADER_BYTES] = FILE_MAGIC;
 	FILE *f;
 
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
