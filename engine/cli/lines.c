@@ -183,7 +183,7 @@ static int read_header(struct hm_lines *l, struct hm_err *e)
 			if (l->columns[k].where == l->columns[i].where &&
 			    hm_str_eq(l->columns[k].name, l->columns[i].name))
 				return hm_err_set(e, HM_EINVAL, "the column \"%.*s\" stands there twice",
-						  HM_STRF(l->columns[i].name));
+						  HM_STRF(hm_str_trim(f)));
 	}
 	l->n_columns = (size_t)n;
 	return 0;
