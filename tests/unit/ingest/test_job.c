@@ -192,6 +192,7 @@ static void test_errors_name_the_key(void **state)
 		{"{\"rs\":[\"a\",\"b\",5]," OK_REST "}", "rs[2]", "must be an address or a map"},
 		{"{\"to\":\"a\",\"rs\":[\"b\"]," OK_REST "}", "to", "not both"},
 		{"{" OK_REST "}", "to", "is missing"},
+		{"{\"to\":\"a\",\"to\":\"b\"," OK_REST "}", "to", "given twice"},
 		{"{\"to\":\"a\",\"template\":\"t\"}", "channel", "is missing"},
 		{"{\"to\":\"a\",\"route\":\"r\"," OK_REST "}", "channel", "not both"},
 		{"{\"to\":\"a\",\"channel\":\"c\"}", "template", "is missing"},
@@ -227,6 +228,12 @@ static void test_errors_name_the_key(void **state)
 		run_bad(*state, &cases[i], decode_json);
 }
 
+/* A key may come once: where the row under test brings it, something harmless takes its place. */
+static const char *other(const char *key, const char *usual, const char *instead)
+{
+	return strcmp(key, usual) == 0 ? instead : usual;
+}
+
 static void test_lengths(void **state)
 {
 	static const struct {
@@ -246,13 +253,14 @@ static void test_lengths(void **state)
 			assert_non_null(text);
 			memset(text, 'a', len);
 			hm_buf_init(&b, 1 << 16);
-			hm_mp_put_map(&b, 4); /* later keys win over earlier ones of the same name */
-			hm_mp_key(&b, "to");
+			hm_mp_put_map(&b, 4);
+			hm_mp_put_str(&b, hm_str_c(other(rows[i].key, "to", "dedupe")));
 			hm_mp_key(&b, "x");
-			hm_mp_put_str(&b,
-				      strcmp(rows[i].key, "route") ? HM_STR("channel") : HM_STR("tenant"));
+			hm_mp_put_str(&b, hm_str_c(strcmp(rows[i].key, "route") == 0
+							   ? "tenant"
+							   : other(rows[i].key, "channel", "tenant")));
 			hm_mp_key(&b, "c");
-			hm_mp_key(&b, "template");
+			hm_mp_put_str(&b, hm_str_c(other(rows[i].key, "template", "category")));
 			hm_mp_key(&b, "t");
 			hm_mp_put_str(&b, hm_str_c(rows[i].key));
 			hm_mp_put_str(&b, hm_str_n(text, len));
