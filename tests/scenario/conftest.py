@@ -27,7 +27,7 @@ BUILD = Path(os.environ.get("HERMOD_BUILD", ROOT / "build" / "release"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 os.environ.setdefault("HERMOD_SINK", str(BUILD / "hermod-sink"))
-from sink_client import Sink  # noqa: E402
+from sink_client import Sink, end_with_parent  # noqa: E402
 
 SLOW = 8 if any(s in BUILD.name for s in ("asan", "tsan")) else 1  # time limits stretch under sanitizers
 FINAL = ("sent", "failed", "suppressed", "capped", "expired", "cancelled")
@@ -85,7 +85,8 @@ class Process:
         self.log_path = Path(log)
         self.log_file = open(log, "ab")
         self.argv = [str(a) for a in argv]
-        self.p = subprocess.Popen(self.argv, stdout=self.log_file, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        self.p = subprocess.Popen(self.argv, stdout=self.log_file, stderr=subprocess.STDOUT, env=env, cwd=cwd,
+                                  preexec_fn=end_with_parent)
 
     @property
     def pid(self):
@@ -353,10 +354,17 @@ def engine(tmp_path, keys, request):
         return e
 
     yield make
-    for e in started:
+    wrong = []
+    for e in started:  # all of them end, whatever one of them does
         if e.alive():
-            code = e.stop()
-            assert code == 0, f"the engine ended with {code}:\n{e.log()[-6000:]}"
+            try:
+                code = e.stop()
+                if code != 0:
+                    wrong.append(f"the engine ended with {code}:\n{e.log()[-6000:]}")
+            except AssertionError as late:
+                wrong.append(str(late))
+    assert not wrong, "\n".join(wrong)
+    for e in started:
         log = e.log()
         for word in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "PANIC", "panic"):
             assert word not in log, log[-8000:]

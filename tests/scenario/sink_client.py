@@ -10,6 +10,7 @@ The binary is $HERMOD_SINK, else the newest build/*/hermod-sink of the tree.
 Ports are picked by the sink; nothing sleeps; stop() ends the process and gives its totals.
 """
 import base64
+import ctypes
 import glob
 import http.client
 import json
@@ -23,6 +24,15 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_LIMIT_S = 60
+
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """For preexec_fn: a child of a test run that was killed ends too."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def find_binary():
@@ -85,7 +95,8 @@ class Sink:
 
     # -- life ---------------------------------------------------------------------
     def start(self):
-        self.process = subprocess.Popen([find_binary(), *self.args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen([find_binary(), *self.args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        preexec_fn=end_with_parent)
         ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT_S)
         line = self.process.stdout.readline() if ready else b""
         if not line:
