@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <openssl/rand.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +24,7 @@
 #include "core/engine.h"
 #include "core/preflight.h"
 #include "core/shard.h"
+#include "loop/addr.h"
 
 #define EMBEDDED_START_MS 30000
 #define EMBEDDED_STOP_MS  10000
@@ -164,38 +164,76 @@ static int prepare_redis(struct hm_engine *en, struct hm_err *e)
 }
 
 /* SO_REUSEPORT, which lets the shards share a port, would let a second program share it as well: so each address is
- * first bound without it, which fails when somebody else listens there. */
+ * first bound without it, which fails when somebody else listens there. Whatever else is wrong with it shows here,
+ * too, before anything has been started. */
+static int probe_port(struct hm_str text, struct hm_err *e)
+{
+	struct sockaddr_storage addr;
+	struct hm_str host = text;
+	uint64_t port = 0;
+	int fd, one = 1, err = 0;
+
+	while (host.len && host.p[host.len - 1] != ':')
+		host.len--;
+	if (host.len == 0 || !hm_str_u64(hm_str_n(text.p + host.len, text.len - host.len), &port) ||
+	    port == 0 || port > 65535)
+		return 0; /* a free port, or a unix socket */
+	host.len--;
+	if (host.len > 2 && host.p[0] == '[')
+		host = hm_str_n(host.p + 1, host.len - 2);
+	if (hm_str_is(host, "localhost"))
+		host = HM_STR("127.0.0.1");
+	if (host.len == 0 || hm_str_is(host, "*"))
+		host = HM_STR("0.0.0.0");
+	if (!hm_addr_parse(host, (uint16_t)port, &addr))
+		return hm_err_set(
+			e, HM_ECONFIG,
+			"cannot listen on %.*s: addresses of this machine are given as numbers, such as "
+			"127.0.0.1 or 0.0.0.0 (http.listen)",
+			HM_STRF(text));
+	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0) {
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		err = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ? errno : 0;
+		close(fd);
+	}
+	if (err == 0)
+		return 0;
+	return hm_err_set(e, err == EADDRINUSE ? HM_EEXIST : HM_EIO,
+			  "cannot listen on %.*s: %s (http.listen)", HM_STRF(text),
+			  err == EADDRINUSE ? "another program uses this port"
+			  : err == EACCES   ? "ports below 1024 need a permission this user does not have"
+			  : err == EADDRNOTAVAIL ? "this machine does not have that address"
+						 : strerror(err));
+}
+
 static int probe_ports(const struct hm_settings *s, struct hm_err *e)
 {
-	for (size_t i = 0; i < s->http.listen.n; i++) {
-		struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
-				*ai;
-		struct hm_str text = s->http.listen.v[i];
-		char host[256];
-		const char *port;
-		int fd, one = 1, err = 0;
-
-		snprintf(host, sizeof(host), "%.*s", HM_STRF(text));
-		port = strrchr(host, ':');
-		if (port == NULL || strcmp(port, ":0") == 0)
-			continue; /* the listener says what is wrong with it */
-		*strrchr(host, ':') = '\0';
-		if (getaddrinfo(host[0] == '[' ? NULL : host, port + 1, &hints, &ai) != 0)
-			continue;
-		fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (fd >= 0) {
-			(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-			err = bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 ? errno : 0;
-			close(fd);
-		}
-		freeaddrinfo(ai);
-		if (err == EADDRINUSE)
-			return hm_err_set(
-				e, HM_EEXIST,
-				"cannot listen on %.*s: another program uses this port (http.listen)",
-				HM_STRF(text));
-	}
+	for (size_t i = 0; i < s->http.listen.n; i++)
+		if (probe_port(hm_str_trim(s->http.listen.v[i]), e) != 0)
+			return e->code;
 	return 0;
+}
+
+/* Where the API listens, with the ports the kernel chose. */
+static void describe_api(const struct hm_engine *en, char *out, size_t cap)
+{
+	const struct hm_settings *s = &en->first_cfg->settings;
+	const char *scheme = s->http.tls_cert.len ? "https" : "http";
+	size_t at = 0;
+
+	snprintf(out, cap, "off");
+	for (size_t i = 0; i < s->http.listen.n && i < HM_HTTP_PORTS_MAX && at < cap; i++) {
+		struct hm_str text = hm_str_trim(s->http.listen.v[i]), host = text;
+
+		while (host.len && host.p[host.len - 1] != ':')
+			host.len--;
+		if (hm_str_starts(text, HM_STR("unix:")))
+			at += (size_t)snprintf(out + at, cap - at, "%s%.*s", i ? " " : "", HM_STRF(text));
+		else
+			at += (size_t)snprintf(out + at, cap - at, "%s%s://%.*s%u", i ? " " : "", scheme,
+					       HM_STRF(host), en->http_ports[i]);
+	}
 }
 
 static uint32_t count_shards(const struct hm_settings *s)
@@ -361,6 +399,8 @@ static void start_others(struct hm_engine *en)
 
 void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm_err *failed)
 {
+	char api[512];
+
 	HM_CHECK(en, HM_ENGINE_MAGIC);
 	en->ready++;
 	if (failed == NULL && index == 0 && en->n_shards > 1)
@@ -378,9 +418,10 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 		drain(en);
 		return;
 	}
+	describe_api(en, api, sizeof(api));
 	HM_INFO(CORE, "hermod is up", HM_S("version", HM_VERSION), HM_S("node", en->node_id),
-		HM_U("shards", en->n_shards), HM_S("redis", en->embedded ? "embedded" : "given"),
-		HM_U("channels", en->rt->channels->n));
+		HM_S("api", api), HM_U("shards", en->n_shards),
+		HM_S("redis", en->embedded ? "embedded" : "given"), HM_U("channels", en->rt->channels->n));
 }
 
 void hm_engine_shard_ended(struct hm_engine *en, uint32_t index)

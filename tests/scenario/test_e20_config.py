@@ -1,7 +1,11 @@
 """Everything that can be wrong in a configuration: one sentence, file:line:column, exit code 2, at check and at run."""
+import json
 import os
 import signal
+import socket
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from conftest import BUILD, ROOT, SLOW, free_port, http, wait_for
@@ -203,6 +207,14 @@ def test_bad_template_file(conf, tmp_path, text, where, words):
 
 # -- the machine ---------------------------------------------------------------------------------
 
+@pytest.fixture
+def outside():
+    """A folder every user can reach (those of pytest are the user's own)."""
+    with tempfile.TemporaryDirectory(prefix="hermod-e20-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
 def nobody(argv, **kw):
     return subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *map(str, argv)], capture_output=True, text=True,
                           timeout=60 * SLOW, **kw)
@@ -219,12 +231,10 @@ def test_no_permission_for_the_data_directory(tmp_path_factory):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
-def test_data_directory_of_somebody_else(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("open")
-    folder.chmod(0o755)
-    folder.parent.chmod(0o755)
-    r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={folder}", "--set", f"adapters.dir={ROOT}/adapters"], cwd="/")
-    assert r.returncode == 2 and "Permission denied" in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+def test_data_directory_of_somebody_else(outside):
+    for folder in (outside, outside / "data"):
+        r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={folder}", "--set", f"adapters.dir={ROOT}/adapters"], cwd="/")
+        assert (r.returncode, r.stderr) == (2, f"hermod: node.data_dir: {folder} cannot be written to: Permission denied\n")
 
 
 def test_data_directory_too_deep_for_a_socket(conf, tmp_path):
@@ -295,3 +305,40 @@ def test_default_start_needs_nothing(tmp_path, hermod):
     text = (tmp_path / "log").read_text()
     assert " warn " not in text and " error " not in text, text
     assert "hermod is up" in text and (tmp_path / "data" / "ledger").is_dir()
+
+
+@pytest.mark.parametrize("listen,says", [
+    ("203.0.113.1:7788", "cannot listen on 203.0.113.1:7788: this machine does not have that address (http.listen)"),
+    ("no-such-host.invalid:7788", "cannot listen on no-such-host.invalid:7788: addresses of this machine are given as numbers"),
+    ("127.0.0.1:80", "cannot listen on 127.0.0.1:80: ports below 1024 need a permission this user does not have (http.listen)"),
+])
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+def test_where_nobody_can_listen(outside, listen, says):
+    outside.chmod(0o777)
+    r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={outside}/data", "--set", f"adapters.dir={ROOT}/adapters", "--set", f"http.listen={listen}"], cwd="/")
+    assert r.returncode == 1 and r.stderr.startswith(f"hermod: {says}") and len(r.stderr.splitlines()) == 1, r.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_port_in_use_is_told_before_anything_starts(tmp_path, hermod, host):
+    with socket.socket(socket.AF_INET6 if host == "[::1]" else socket.AF_INET) as s:
+        s.bind(("::1" if host == "[::1]" else "127.0.0.1", 0))
+        s.listen()
+        listen = f"{host}:{s.getsockname()[1]}"
+        r = hermod("run", "--set", f"http.listen={listen}", cwd=tmp_path)
+    assert (r.returncode, r.stderr) == (1, f"hermod: cannot listen on {listen}: another program uses this port (http.listen)\n")
+
+
+def test_the_log_says_where_the_api_is(tmp_path):
+    with open(tmp_path / "log", "wb") as log:
+        p = subprocess.Popen([BUILD / "hermod", "run", "--set", "http.listen=127.0.0.1:0", "--set", "log.format=json"], cwd=tmp_path, stderr=log)
+        try:
+            text = wait_for(lambda: "hermod is up" in (t := (tmp_path / "log").read_text()) and t, 20, "up")
+            lines = [json.loads(x) for x in text.splitlines() if "hermod is up" in x]
+            assert http("GET", lines[0]["api"] + "/healthz").status == 200
+            p.terminate()
+            assert p.wait(30 * SLOW) == 0
+        finally:
+            p.kill()
+    for x in (tmp_path / "log").read_text().splitlines():
+        json.loads(x)

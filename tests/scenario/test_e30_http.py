@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import socket
+import subprocess
 import time
 
 import msgpack
@@ -212,6 +213,16 @@ def test_body_of_ten_megabytes(stage, e):
         problem(r, 413, "too-large", text="(http.max_body)")
 
 
+def test_ten_megabytes_with_curl(stage, e, tmp_path):
+    """curl asks first (Expect: 100-continue) and shows the sentence."""
+    (tmp_path / "big.json").write_bytes(json.dumps({**GOOD, "content": {"body": "x" * 10_000_000}}).encode())
+    for expect in (["-H", "Expect: 100-continue"], ["-H", "Expect:"]):
+        r = subprocess.run(["curl", "-sS", "-w", "\n%{http_code}", "-H", "Content-Type: application/json", *expect, "--data-binary", "@big.json", e.url("/v1/messages")],
+                           cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        body, _, status = r.stdout.rpartition("\n")
+        assert status == "413" and "http.max_body" in json.loads(body)["detail"], (r.stdout, r.stderr)
+
+
 def test_message_larger_than_an_entry(e):
     a = e.post("/v1/messages", {**GOOD, "content": {"body": "x" * 5_000_000}})
     problem(a, 413, "too-large", text="(queue.max_entry_bytes)")
@@ -345,6 +356,20 @@ def test_client_that_goes_away(stage, e):
         with socket.create_connection(("127.0.0.1", stage.port)) as s:
             s.sendall(data[:n])
     wait_for(lambda: e.metric("hermod_http_connections") <= 1, what="the connections are gone")
+
+
+def test_too_many_connections(engine, redis):
+    e = engine(redis=redis, settings={"http": {"max_connections": 20}, "node": {"shards": 1}})
+    open_ones = [socket.create_connection(("127.0.0.1", e.port)) for _ in range(20)]
+    try:
+        wait_for(lambda: e.get("/healthz").status == 503, what="the twenty are counted")
+        a = e.get("/healthz")
+        problem(a, 503, "busy", text="(http.max_connections)")
+        assert int(a.headers["Retry-After"]) >= 1
+    finally:
+        for s in open_ones:
+            s.close()
+    wait_for(lambda: e.get("/healthz").status == 200, what="room again")
 
 
 # -- batches ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -176,6 +177,35 @@ def test_progress_bar_on_a_terminal(stage, tmp_path):
     os.close(parent)
     assert p.returncode == 0 and out.startswith(b"20000 queued")
     assert b"100%" in shown and b"queued" in shown and b"/s" in shown and b"\r[" in shown
+
+
+def test_redis_goes_away_in_the_middle(engine, sink, redis, tmp_path):
+    """The file ends up in the queue exactly once."""
+    e = engine(sink, redis)
+    n = 60000
+    with open(tmp_path / "m.jsonl", "w") as f:
+        for i in range(n):
+            f.write(json.dumps({"channel": "apns-sink", "to": addr(i), "content": {"body": f"part {i // 500}"}, "campaign": "away"}) + "\n")
+    p = subprocess.Popen([BUILD / "hermod", "enqueue", "m.jsonl", "--config", e.config_file, "--rate", "30000"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: sink.ledger()["accepted"] > 3000, what="the first have arrived")
+    redis.stop()
+    redis.restart()
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 0 and out.startswith(f"{n} queued") and " 0 refused" in out, (out, err)
+    b = e.wait_final(n, "away", 90)
+    led = sink.ledger()
+    assert b["sent"] == n and led["unique"] == n and led["duplicates"] <= b["unknown_attempts"], (b, led)
+
+
+def test_interrupted_by_the_keyboard(stage, tmp_path):
+    (tmp_path / "m.jsonl").write_text(jsonl(*[{**GOOD, "campaign": "interrupted"}] * 5000))
+    p = subprocess.Popen([BUILD / "hermod", "enqueue", "m.jsonl", "--config", stage.config, "--rate", "500"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: stage.engine.final("interrupted") > 0, what="the first are sent")
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=30 * SLOW)
+    queued = int(out.split()[0])
+    assert p.returncode == 1 and 0 < queued < 5000 and "interrupted" in err, (p.returncode, out, err)
+    assert stage.engine.wait_final(queued, "interrupted")["accepted"] == queued, "what it said is what there is"
 
 
 # -- other languages -------------------------------------------------------------------------------
