@@ -183,7 +183,11 @@ static void check_writable(struct config_load *l, const char *section, const cha
 		char *slash;
 
 		if (errno != ENOENT) {
-			wrong(l, section, key, "%s cannot be written to: %s", path, strerror(errno));
+			if (hm_str_is(dir, path))
+				wrong(l, section, key, "%s cannot be written to: %s", path, strerror(errno));
+			else
+				wrong(l, section, key, "%s cannot be made: %s: %s", dir.p, path,
+				      strerror(errno));
 			return;
 		}
 		slash = strrchr(path, '/');

@@ -304,10 +304,10 @@ def test_http_1_0(stage, e):
     (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
     (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-    (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: a miracle\r\nContent-Length: 2\r\n\r\n{}", 417),
+    (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: a miracle\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", 417),
     (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", 405),
     (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", 400),
-    (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nIdempotency-Key: \r\nContent-Length: 2\r\n\r\n{}", 400),
+    (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nIdempotency-Key: \r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", 400),
 ])
 def test_not_quite_http(stage, e, data, status):
     got = responses(stage.raw(data))

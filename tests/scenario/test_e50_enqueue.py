@@ -208,6 +208,27 @@ def test_interrupted_by_the_keyboard(stage, tmp_path):
     assert stage.engine.wait_final(queued, "interrupted")["accepted"] == queued, "what it said is what there is"
 
 
+def test_everything_with_the_embedded_redis(engine, sink, hermod, tmp_path):
+    """The first afternoon: no Redis of one's own; the commands find the engine's."""
+    e = engine(sink, settings={"http": {"auth": "required"}})
+    r = hermod("keys", "create", "--config", e.config_file, "--scope", "send,read", "--name", "me")
+    assert r.returncode == 0, r.stderr
+    e.key = r.stdout.strip()
+    e.wait_state(e.send(**GOOD, campaign="first"), "sent")
+    (tmp_path / "m.csv").write_text(f"to,campaign\n{addr(1)},first\n{addr(2)},first\n")
+    r = hermod("enqueue", tmp_path / "m.csv", "--config", e.config_file, "--channel", "apns-sink", "--template", "none")
+    assert r.returncode == 0, "templates are the engine's business: the command does not know them"
+    b = e.wait_final(3, "first")
+    assert (b["sent"], b["failed"]) == (1, 2)
+    failed = e.get("/v1/messages?campaign=first&state=failed").json["messages"]
+    assert all('"none"' in m["reason"] for m in failed), failed
+    e.stop()
+    r = hermod("keys", "list", "--config", e.config_file)
+    assert r.returncode == 1 and "start hermod run first" in r.stderr
+    r = hermod("report", "--config", e.config_file)
+    assert r.returncode == 0 and "accepted 3 = sent 1 + failed 2" in r.stdout, "the books are readable without the engine"
+
+
 # -- other languages -------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
