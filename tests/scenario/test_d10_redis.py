@@ -1,4 +1,6 @@
 """The engine on every kind of Redis: password and ACL user, TLS, a cluster that loses a master."""
+import random
+import socket
 import subprocess
 import threading
 
@@ -74,9 +76,23 @@ def test_tls_is_verified(engine, sink, tmp_path):
         r.stop()
 
 
+def cluster_port():
+    """A cluster node also listens 10000 higher: both must exist and be free."""
+    while True:
+        p = random.randrange(12000, 22000)
+        try:
+            for x in (p, p + 10000):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", x))
+            return p
+        except OSError:
+            pass
+
+
 @pytest.fixture
 def cluster(tmp_path):
-    nodes = [Redis(tmp_path / f"n{i}", "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0")
+    nodes = [Redis(tmp_path / f"n{i}", "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0",
+                   port=cluster_port())
              for i in range(6)]
     addresses = [f"127.0.0.1:{n.port}" for n in nodes]
     subprocess.run(["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes"], check=True,
