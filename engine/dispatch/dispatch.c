@@ -218,21 +218,20 @@ void hm_dispatch_redis_state(struct hm_dispatch *d, bool up)
 
 /* -- drain --------------------------------------------------------------------------------------- */
 
-/* What has not left goes back: it stays pending under this consumer's name. */
-static void hand_back(struct hm_dispatch *d)
+/* Jobs stand on their lane or parked on a channel, under any snapshot still in use. */
+static void unlist_jobs(struct hm_dispatch *d)
 {
-	hm_list_foreach_safe (&d->jobs, n, tmp) {
-		struct job *j = hm_container_of(n, struct job, all);
+	for (int l = 0; l < HM_LANE_COUNT; l++) {
+		while (hm_list_pop(&d->lanes[l].runnable) != NULL)
+			;
+		hm_list_foreach (&d->runtimes, n) {
+			struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
 
-		if (hm_node_linked(&j->node)) {
-			/* runnable or parked: off its list, whichever it is */
-			j->node.prev->next = j->node.next;
-			j->node.next->prev = j->node.prev;
-			hm_node_init(&j->node);
+			for (size_t i = 0; i < r->n_chans; i++)
+				while (hm_list_pop(&r->chans[i].parked[l]) != NULL)
+					;
 		}
 	}
-	for (int l = 0; l < HM_LANE_COUNT; l++)
-		hm_list_init(&d->lanes[l].runnable);
 }
 
 static void drop_msg(struct msg *m)
@@ -264,20 +263,16 @@ static void drop_list(struct hm_list *l)
 		drop_msg(hm_container_of(n, struct msg, node));
 }
 
-static void drop_waiting(struct runtime_ref *r)
-{
-	for (size_t i = 0; i < r->n_chans; i++)
-		for (int l = 0; l < HM_LANE_COUNT; l++)
-			drop_list(&r->chans[i].waiting[l]);
-}
-
-/* Every snapshot still in use by some job. */
-static void drop_all_waiting(struct hm_dispatch *d)
+/* What has not left goes back: its entry stays pending under this consumer's name. */
+static void drop_waiting(struct hm_dispatch *d)
 {
 	drop_list(&d->held);
-	drop_waiting(d->rt);
-	hm_list_foreach (&d->jobs, n) {
-		drop_waiting(hm_container_of(n, struct job, all)->rt);
+	hm_list_foreach (&d->runtimes, n) {
+		struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
+
+		for (size_t i = 0; i < r->n_chans; i++)
+			for (int l = 0; l < HM_LANE_COUNT; l++)
+				drop_list(&r->chans[i].waiting[l]);
 	}
 }
 
@@ -296,7 +291,7 @@ void hm_dispatch_check_drained(struct hm_dispatch *d)
 	if (!d->draining || d->drained)
 		return;
 	if (d->sends_live == 0) {
-		drop_all_waiting(d); /* retries that came back while draining */
+		drop_waiting(d); /* retries that came back while draining */
 		if (d->rechecks == 0 && d->beats_open == 0 && (hm_ack_idle(d) || !d->redis_up) &&
 		    d->fifo_len == 0)
 			report_drained(d);
@@ -328,8 +323,8 @@ void hm_dispatch_drain(struct hm_dispatch *d, uint64_t limit_ms, void (*on_drain
 	d->drained_arg = arg;
 	hm_pull_stop(d);
 	hm_timer_stop(d->t, &d->delay_timer);
-	hand_back(d);
-	drop_all_waiting(d);
+	unlist_jobs(d);
+	drop_waiting(d);
 	hm_recover_stop(d);
 	hm_timer_init(&d->drain_timer, on_drain_limit);
 	hm_timer_start(d->t, &d->drain_timer, limit_ms);

@@ -82,6 +82,7 @@ struct job {
 	struct hm_arena prior_arena;   /* they live here; malloc'ed blocks, filled by a pool thread */
 	struct content_source *source; /* template or compiled inline content */
 	bool source_owned;
+	bool unrecorded;	   /* a final record could not be written: stays pending */
 	struct hm_content literal; /* rendered once when no recipient can change it */
 	bool literal_ready;
 	struct hm_err broken; /* code != 0: every message of this job fails with this */

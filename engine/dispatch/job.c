@@ -117,5 +117,13 @@ void hm_job_maybe_done(struct job *j)
 	if (j->open > 0 || j->cursor < j->spec.n_rcpts)
 		return;
 	hm_assert(!hm_node_linked(&j->node));
+	if (j->unrecorded) {
+		HM_ERROR(DISPATCH,
+			 "an entry stays pending: the end of its messages could not be recorded (out of "
+			 "memory)",
+			 HM_SV("entry", hm_str_n(j->entry, j->entry_len)));
+		hm_job_free(j);
+		return;
+	}
 	hm_ack_wait(d, j->ticket, j, HM_INFLIGHT_NONE);
 }

@@ -100,9 +100,11 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 	hm_assert(hm_state_final(state) && m->where == MSG_NOWHERE && !hm_node_linked(&m->node));
 	ticket = put_record(m, state, reason, attempts, n);
 	hm_stats_inc(d->t->stats, counter[state]);
+	if (ticket == 0)
+		j->unrecorded = true; /* out of memory: the entry must not be acknowledged */
 	if (ticket > j->ticket)
 		j->ticket = ticket;
-	if (m->slot != HM_INFLIGHT_NONE)
+	if (m->slot != HM_INFLIGHT_NONE && ticket > 0)
 		hm_ack_wait(d, ticket, NULL, m->slot);
 	hm_timer_stop(d->t, &m->timer);
 	free_past(d, m);
