@@ -49,10 +49,19 @@ def wait_for(condition, seconds=15, what="the condition"):
         time.sleep(0.02)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_port(beside=0):
+    """A port nobody listens on; with `beside`, the one that much higher is free too (the bus of a Redis Cluster node)."""
+    while True:
+        with socket.socket() as s, socket.socket() as t:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+            if not beside:
+                return port
+            try:
+                t.bind(("127.0.0.1", port + beside))
+                return port
+            except (OSError, OverflowError):  # taken, or beyond 65535
+                continue
 
 
 class Answer:
@@ -118,7 +127,7 @@ class Process:
 class Redis(Process):
     def __init__(self, folder, *args, port=None):
         folder.mkdir(parents=True, exist_ok=True)
-        self.dir, self.port, self.args = folder, port or free_port(), args
+        self.dir, self.port, self.args = folder, port or free_port(10000 if "--cluster-enabled" in args else 0), args
         self.socket = folder / "r.sock"
         self._start()
 

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -209,9 +210,10 @@ def test_bad_template_file(conf, tmp_path, text, where, words):
 
 @pytest.fixture
 def outside():
-    """A folder every user can reach (those of pytest are the user's own)."""
+    """A folder every user can reach (those of pytest, and perhaps the tree itself, are the user's own)."""
     with tempfile.TemporaryDirectory(prefix="hermod-e20-") as folder:
         os.chmod(folder, 0o755)
+        shutil.copytree(ROOT / "adapters", Path(folder) / "adapters")
         yield Path(folder)
 
 
@@ -221,10 +223,10 @@ def nobody(argv, **kw):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
-def test_no_permission_for_the_data_directory(tmp_path_factory):
+def test_no_permission_for_the_data_directory(outside, tmp_path_factory):
     folder = tmp_path_factory.mktemp("private")  # 0700, root's
     for command in ("check", "run"):
-        r = nobody([BUILD / "hermod", command, "--set", f"node.data_dir={folder}/data", "--set", f"adapters.dir={ROOT}/adapters",
+        r = nobody([BUILD / "hermod", command, "--set", f"node.data_dir={folder}/data", "--set", f"adapters.dir={outside}/adapters",
                     "--set", f"http.listen=127.0.0.1:{free_port()}"], cwd="/")
         assert r.returncode == 2 and r.stdout == "", (r.returncode, r.stdout, r.stderr)
         assert r.stderr == f"hermod: node.data_dir: {folder}/data cannot be written to: Permission denied\n"
@@ -233,7 +235,7 @@ def test_no_permission_for_the_data_directory(tmp_path_factory):
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
 def test_data_directory_of_somebody_else(outside):
     for folder, says in ((outside, "cannot be written to"), (outside / "a/b", f"cannot be made: {outside}")):
-        r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={folder}", "--set", f"adapters.dir={ROOT}/adapters"], cwd="/")
+        r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={folder}", "--set", f"adapters.dir={outside}/adapters"], cwd="/")
         assert (r.returncode, r.stderr) == (2, f"hermod: node.data_dir: {folder} {says}: Permission denied\n")
 
 
@@ -315,7 +317,7 @@ def test_default_start_needs_nothing(tmp_path, hermod):
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
 def test_where_nobody_can_listen(outside, listen, says):
     outside.chmod(0o777)
-    r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={outside}/data", "--set", f"adapters.dir={ROOT}/adapters", "--set", f"http.listen={listen}"], cwd="/")
+    r = nobody([BUILD / "hermod", "run", "--set", f"node.data_dir={outside}/data", "--set", f"adapters.dir={outside}/adapters", "--set", f"http.listen={listen}"], cwd="/")
     assert r.returncode == 1 and r.stderr.startswith(f"hermod: {says}") and len(r.stderr.splitlines()) == 1, r.stderr
 
 
