@@ -403,21 +403,23 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 
 	HM_CHECK(en, HM_ENGINE_MAGIC);
 	en->ready++;
+	hm_shard_opened(en->shards[index], failed == NULL);
+	if (en->draining) /* the order came before it could take it */
+		hm_shard_drain(en->shards[index], en->rt->cfg->settings.node.drain_timeout_ms);
 	if (failed == NULL && index == 0 && en->n_shards > 1)
 		start_others(en);
 	if (failed != NULL) {
 		if (!en->failed)
 			hm_print_error(NULL, failed);
-		hm_shard_gave_up(en->shards[index]);
 		en->failed = true;
 		en->exit_code = 1;
 	}
 	if (en->ready < en->started)
 		return;
-	if (en->failed) {
+	if (en->failed)
 		drain(en);
+	if (en->draining)
 		return;
-	}
 	describe_api(en, api, sizeof(api));
 	HM_INFO(CORE, "hermod is up", HM_S("version", HM_VERSION), HM_S("node", en->node_id),
 		HM_S("api", api), HM_U("shards", en->n_shards),
@@ -454,6 +456,10 @@ void hm_engine_reload(struct hm_engine *en)
 
 	if (en->draining)
 		return;
+	if (en->ready < en->n_shards) { /* a shard that opens now reads en->rt */
+		en->reload_later = true;
+		return;
+	}
 	if (hm_config_load(en->config_path, en->sets, &cfg, log_error, NULL) != 0) {
 		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
 		return;
@@ -571,7 +577,8 @@ int hm_engine_run(const char *config_path, const char *const *sets)
 		free(en);
 		return 1;
 	}
-	start_shard(en);
+	if (!en->draining) /* a signal may have come already */
+		start_shard(en);
 	while (en->ended < en->started)
 		uv_run(&en->loop, UV_RUN_ONCE);
 	for (uint32_t i = 0; i < en->started; i++)

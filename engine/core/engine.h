@@ -51,6 +51,7 @@ struct hm_engine {
 	uint32_t n_shards, started, ready, ended;
 	uint32_t shards_up; /* atomic: shards whose Redis connection is up */
 	bool failed, draining;
+	bool reload_later; /* asked for before all shards were there */
 	struct hm_timer slow;
 	int exit_code;
 	uv_signal_t signals[4];

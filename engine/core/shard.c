@@ -33,7 +33,7 @@ struct hm_shard {
 	struct hm_runtime *http_rt; /* an older one the HTTP server still reads, or NULL */
 	bool tick_ready, mailbox_ready, redis_up, draining, closing, wait_for_disk;
 	uint32_t closing_parts;
-	bool gave_up; /* control thread's */
+	bool takes_mail; /* control thread's */
 };
 
 /* -- mail to the control thread -------------------------------------------------------------- */
@@ -395,7 +395,7 @@ static void post(struct hm_shard *s, void (*deliver)(struct hm_mail *, void *), 
 {
 	struct order *o;
 
-	if (s->gave_up) {
+	if (!s->takes_mail) {
 		hm_runtime_unref(rt);
 		return;
 	}
@@ -465,10 +465,10 @@ static void do_clock(struct hm_mail *m, void *owner)
 	free(hm_container_of(m, struct order, mail));
 }
 
-void hm_shard_gave_up(struct hm_shard *s)
+void hm_shard_opened(struct hm_shard *s, bool ok)
 {
 	HM_CHECK(s, SHARD_MAGIC);
-	s->gave_up = true;
+	s->takes_mail = ok;
 }
 
 void hm_shard_reload(struct hm_shard *s, struct hm_runtime *rt)

@@ -23,8 +23,8 @@ int hm_shard_start(struct hm_engine *en, uint32_t index, struct hm_shard **s_r,
 void hm_shard_reload(struct hm_shard *s, struct hm_runtime *rt);
 void hm_shard_drain(struct hm_shard *s, uint64_t limit_ms);
 void hm_shard_clock(struct hm_shard *s); /* the test clock moved */
-void hm_shard_gave_up(
-	struct hm_shard *s); /* it said that it cannot open: it closes by itself, mail is dropped */
+/* Its `ready` mail has come. Only then does it take mail; one that failed closes by itself and never does. */
+void hm_shard_opened(struct hm_shard *s, bool ok);
 void hm_shard_join(struct hm_shard *s); /* after it ended; frees it */
 
 /* Owner thread (handlers of its HTTP server). */

@@ -344,3 +344,27 @@ def test_the_log_says_where_the_api_is(tmp_path):
             p.kill()
     for x in (tmp_path / "log").read_text().splitlines():
         json.loads(x)
+
+
+@pytest.mark.parametrize("moment", ["data/lock", "data/ledger", "data/redis/redis.log", "data/redis/redis.sock", "data/redis/appendonlydir"])
+@pytest.mark.parametrize("which", ["term", "hup"])
+def test_signals_while_it_starts(tmp_path, moment, which):
+    """A stop that comes early is a stop; a reload that comes early is made up for."""
+    port = free_port()
+    conf = tmp_path / "c.yaml"
+    conf.write_text(f"http: {{listen: '127.0.0.1:{port}'}}\nqueue: {{read_count: 100}}\n")
+    with open(tmp_path / "log", "wb") as log:
+        p = subprocess.Popen([BUILD / "hermod", "run", "--config", conf], cwd=tmp_path, stderr=log)
+        try:
+            while not (tmp_path / moment).exists() and p.poll() is None:
+                pass
+            if which == "hup":
+                conf.write_text(conf.read_text().replace("100", "200"))
+                p.send_signal(signal.SIGHUP)
+                text = wait_for(lambda: "configuration reloaded" in (t := (tmp_path / "log").read_text()) and t, 20, "the reload")
+                assert "queue.read_count" in text
+            p.terminate()
+            assert p.wait(30 * SLOW) == 0, (tmp_path / "log").read_text()[-3000:]
+        finally:
+            p.kill()
+    assert not subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout, "nothing is left behind"
