@@ -503,12 +503,12 @@ static int check_address(const struct hm_address *ad, struct hm_str addr, struct
 }
 
 /* One pass over the options given; unknown names are for other media and harmless. */
-static void fill_options(const struct hm_names *names, const msgpack_object *options, struct hm_val *slot)
+static uint64_t fill_options(const struct hm_names *names, const msgpack_object *options, struct hm_val *slot)
 {
+	uint64_t present = 0;
+
 	for (uint32_t i = 0; i < names->n_options; i++)
 		slot[i] = HM_NONE;
-	if (options == NULL || options->type != MSGPACK_OBJECT_MAP)
-		return;
 	for (uint32_t k = 0; k < options->via.map.size; k++) {
 		const msgpack_object_kv *kv = &options->via.map.ptr[k];
 		struct hm_str name;
@@ -517,9 +517,13 @@ static void fill_options(const struct hm_names *names, const msgpack_object *opt
 			continue;
 		name = hm_str_n(kv->key.via.str.ptr, kv->key.via.str.size);
 		for (uint32_t i = 0; i < names->n_options; i++)
-			if (hm_str_eq(names->options[i], name))
+			if (hm_str_eq(names->options[i], name)) {
 				slot[i] = hm_val_of_object(&kv->val);
+				if (slot[i].t != HM_V_NONE)
+					present |= 1ull << i;
+			}
 	}
+	return present;
 }
 
 static struct hm_str *content_field(struct hm_eval *ev, enum hm_var v)
@@ -679,9 +683,11 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 	if (options == NULL || options->type != MSGPACK_OBJECT_MAP || options->via.map.size == 0) {
 		form = &c->plain;
 	} else {
-		fill_options(&c->ad->names, options, opt);
+		uint64_t present = fill_options(&c->ad->names, options, opt);
+
 		ev.opt = opt;
 		ev.n_opt = c->ad->names.n_options;
+		form = present ? hm_channel_variant(c, present) : &c->full;
 	}
 	if (c->info.recipient_is_url && (rc = url_recipient(&ev, c, &base, origin_r, e)) != 0)
 		return rc;

@@ -573,36 +573,114 @@ static bool never(const struct hm_expr *e)
 	return e != NULL && e->op == HM_EX_CONST && !hm_val_true(&e->k);
 }
 
-/* Limits and checks that cannot apply to this channel are left out. */
-static void fold_limits(struct builder *b, struct hm_eval *ev, struct hm_variant *form)
+/* Limits and checks that cannot apply are left out. */
+static int fold_limits(struct hm_eval *ev, struct hm_arena *a, const struct hm_variant *from,
+		       struct hm_variant *form)
 {
-	const struct hm_adapter *ad = b->c->ad;
-
-	form->limits = hm_arena_zalloc(b->a, (ad->n_limits + 1) * sizeof(*form->limits));
-	form->checks = hm_arena_zalloc(b->a, (ad->n_checks + 1) * sizeof(*form->checks));
+	form->limits = hm_arena_zalloc(a, (from->n_limits + 1) * sizeof(*form->limits));
+	form->checks = hm_arena_zalloc(a, (from->n_checks + 1) * sizeof(*form->checks));
+	form->n_limits = form->n_checks = 0;
 	if (form->limits == NULL || form->checks == NULL)
-		return;
-	for (uint32_t i = 0; i < ad->n_limits && ev->rc == 0; i++) {
+		return hm_err_set(ev->err, HM_ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < from->n_limits && ev->rc == 0; i++) {
 		struct hm_limit *lim = &form->limits[form->n_limits];
 
-		*lim = ad->limits[i];
-		lim->max = hm_expr_fold(ev, b->a, ad->limits[i].max);
-		if (ad->limits[i].when)
-			lim->when = hm_expr_fold(ev, b->a, ad->limits[i].when);
+		*lim = from->limits[i];
+		lim->max = hm_expr_fold(ev, a, from->limits[i].max);
+		if (from->limits[i].when)
+			lim->when = hm_expr_truth(hm_expr_fold(ev, a, from->limits[i].when));
 		form->n_limits += !never(lim->when);
 	}
-	for (uint32_t i = 0; i < ad->n_checks && ev->rc == 0; i++) {
+	for (uint32_t i = 0; i < from->n_checks && ev->rc == 0; i++) {
 		struct hm_check *k = &form->checks[form->n_checks];
 
-		*k = ad->checks[i];
-		k->when = hm_expr_truth(hm_expr_fold(ev, b->a, ad->checks[i].when));
-		k->say = hm_tpl_fold(ev, b->a, ad->checks[i].say);
+		*k = from->checks[i];
+		k->when = hm_expr_truth(hm_expr_fold(ev, a, from->checks[i].when));
+		k->say = hm_tpl_fold(ev, a, from->checks[i].say);
 		form->n_checks += !never(k->when);
 	}
-	if (ad->payload_bytes && ev->rc == 0)
-		form->payload_bytes = hm_expr_fold(ev, b->a, ad->payload_bytes);
-	if (ev->rc)
-		fold_failed(b, ev, "limits and checks");
+	if (from->payload_bytes && ev->rc == 0)
+		form->payload_bytes = hm_expr_fold(ev, a, from->payload_bytes);
+	return ev->rc;
+}
+
+/* Folds a form further, for the options in ev. */
+static int specialise(struct hm_eval *ev, struct hm_arena *a, const struct hm_variant *from,
+		      struct hm_variant *form)
+{
+	int rc;
+
+	form->let = hm_arena_zalloc(a, (from->n_lets + 1) * sizeof(*form->let));
+	if (form->let == NULL)
+		return hm_err_set(ev->err, HM_ENOMEM, "out of memory");
+	ev->let = form->let;
+	for (uint32_t i = 0; i < from->n_lets; i++) {
+		ev->n_lets = i;
+		form->let[i] = hm_expr_fold(ev, a, from->let[i]);
+		if (form->let[i] == NULL)
+			return ev->rc ? ev->rc : HM_ENOMEM;
+	}
+	ev->n_lets = form->n_lets = from->n_lets;
+	rc = fold_limits(ev, a, from, form);
+	return rc ? rc : hm_request_fold(ev, a, &from->send, &form->send);
+}
+
+static struct hm_variant *variant_new(const struct hm_channel *c, uint64_t present)
+{
+	struct hm_variant *form = calloc(1, sizeof(*form));
+	struct hm_eval ev;
+	struct hm_err e;
+
+	if (form == NULL)
+		return NULL;
+	form->own = calloc(1, sizeof(*form->own));
+	if (form->own == NULL) {
+		free(form);
+		return NULL;
+	}
+	hm_err_clear(&e);
+	hm_arena_init(form->own, NULL, 16u << 20);
+	hm_eval_channel(&ev, c, form->own, 0, &e);
+	ev.know_options = true;
+	ev.present = form->present = present;
+	if (specialise(&ev, form->own, &c->full, form) == 0)
+		return form;
+	hm_arena_fini(form->own);
+	free(form->own);
+	free(form);
+	return NULL;
+}
+
+static const struct hm_variant *variant_find(const struct hm_variants *m, uint64_t present)
+{
+	uint32_t n = __atomic_load_n(&m->n, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (m->v[i]->present == present)
+			return m->v[i];
+	return NULL;
+}
+
+const struct hm_variant *hm_channel_variant(const struct hm_channel *c, uint64_t present)
+{
+	struct hm_variants *m = c->more;
+	const struct hm_variant *form = variant_find(m, present);
+	struct hm_variant *made;
+
+	if (hm_likely(form != NULL))
+		return form;
+	/* A shard never waits for another one's folding; the full form does until then. */
+	if (__atomic_load_n(&m->n, __ATOMIC_RELAXED) == HM_CHANNEL_MAX_VARIANTS ||
+	    pthread_mutex_trylock(&m->lock) != 0)
+		return &c->full;
+	form = variant_find(m, present);
+	if (form == NULL && m->n < HM_CHANNEL_MAX_VARIANTS && (made = variant_new(c, present)) != NULL) {
+		m->v[m->n] = made;
+		__atomic_store_n(&m->n, m->n + 1, __ATOMIC_RELEASE);
+		form = made;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return form ? form : &c->full;
 }
 
 static void fold_jwt(struct builder *b, struct hm_eval *ev)
@@ -675,20 +753,35 @@ static void fold_credential(struct builder *b, struct hm_eval *ev)
 		fold_failed(b, ev, "credential");
 }
 
-static void fold_variant(struct builder *b, struct hm_eval *ev, struct hm_variant *form, bool no_options)
+/* The full form from the adapter itself: the only place where settings meet the file. */
+static void fold_full(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_adapter *ad = b->c->ad;
+	struct hm_variant *form = &b->c->full;
+	const struct hm_variant from = {.n_limits = ad->n_limits,
+					.n_checks = ad->n_checks,
+					.limits = ad->limits,
+					.checks = ad->checks,
+					.payload_bytes = ad->payload_bytes};
 
-	ev->no_options = no_options;
 	ev->n_lets = 0;
 	form->let = fold_lets(b, ev, &ad->lets);
 	if (form->let == NULL)
 		return;
 	form->n_lets = ad->lets.n;
-	fold_limits(b, ev, form);
-	if (b->errors == 0 && hm_request_fold(ev, b->a, &ad->send, &form->send) != 0)
+	if (fold_limits(ev, b->a, &from, form) != 0)
+		fold_failed(b, ev, "limits and checks");
+	else if (hm_request_fold(ev, b->a, &ad->send, &form->send) != 0)
 		fold_failed(b, ev, "request");
-	ev->no_options = false;
+}
+
+static void fold_plain(struct builder *b, struct hm_eval *ev)
+{
+	ev->know_options = true;
+	ev->present = 0;
+	if (specialise(ev, b->a, &b->c->full, &b->c->plain) != 0)
+		fold_failed(b, ev, "request");
+	ev->know_options = false;
 }
 
 static void fold_message(struct builder *b, struct hm_eval *ev)
@@ -699,11 +792,19 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 	struct hm_val v;
 	int64_t n;
 
-	fold_variant(b, ev, &c->plain, true);
+	c->more = hm_arena_zalloc(b->a, sizeof(*c->more));
+	if (c->more == NULL) {
+		fail_at(b, b->map, "out of memory");
+		return;
+	}
+	pthread_mutex_init(&c->more->lock, NULL);
+	fold_full(b, ev);
 	if (b->errors == 0)
-		fold_variant(b, ev, &c->full, false);
+		fold_plain(b, ev);
 	if (b->errors)
 		return;
+	ev->let = c->full.let;
+	ev->n_lets = c->full.n_lets;
 	c->info.batch_max = 1;
 	c->info.batch_max_bytes = ad->batch_max_bytes;
 	if (ad->batch_max) {
@@ -815,6 +916,14 @@ struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str nam
 void hm_channel_fini(struct hm_channel *c)
 {
 	HM_CHECK(c, HM_CHANNEL_MAGIC);
+	for (uint32_t i = 0; c->more && i < c->more->n; i++) {
+		hm_arena_fini(c->more->v[i]->own);
+		free(c->more->v[i]->own);
+		free(c->more->v[i]);
+	}
+	if (c->more)
+		pthread_mutex_destroy(&c->more->lock);
+	c->more = NULL;
 	for (uint32_t i = 0; i < c->n_keys; i++)
 		hm_key_free(c->keys[i]);
 	c->n_keys = 0;

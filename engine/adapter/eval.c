@@ -554,7 +554,7 @@ static struct hm_expr *fold_call(struct hm_eval *ev, struct hm_arena *a, struct 
 		all = all && is_const(e->a[i]);
 	if (e->id == HM_FN_SIGN && is_const(e->a[1]) && is_const(e->a[2]) && !prepare_key(ev, e))
 		return NULL;
-	if (is_hmac(e) && is_const(e->a[1]))
+	if (is_hmac(e) && is_const(e->a[1]) && e->cache_id == 0)
 		e->cache_id = hm_hmac_cache_id();
 	/* require is about the message even when its operand is constant. */
 	if (all && !lambda && e->id != HM_FN_REQUIRE)
@@ -574,8 +574,9 @@ struct hm_expr *hm_expr_fold(struct hm_eval *ev, struct hm_arena *a, const struc
 		return constant(ev, a, from, from->k);
 	if (from->op == HM_EX_SETTING)
 		return compute(ev, a, from);
-	if (ev->no_options &&
-	    (from->op == HM_EX_OPTION || (from->op == HM_EX_VAR && from->id == HM_VAR_OPTIONS)))
+	if (ev->know_options && from->op == HM_EX_OPTION && !(ev->present >> from->id & 1))
+		return constant(ev, a, from, HM_NONE);
+	if (ev->know_options && ev->present == 0 && from->op == HM_EX_VAR && from->id == HM_VAR_OPTIONS)
 		return constant(ev, a, from, HM_NONE);
 	if (from->op == HM_EX_LET) {
 		if (from->id < ev->n_lets && is_const(ev->let[from->id])) {

@@ -163,8 +163,9 @@ struct hm_eval {
 	const struct hm_val *it;
 	struct hm_str key;
 	uint32_t index;
-	bool it_const;	 /* folding an unrolled map: `it` is a constant */
-	bool no_options; /* folding for messages without options */
+	bool it_const;	   /* folding an unrolled map: `it` is a constant */
+	bool know_options; /* folding: the options a message gives are known, by slot */
+	uint64_t present;
 	/* request parts, as they become known */
 	struct hm_str method, scheme, host, path, req_body;
 	struct hm_val query, form, headers;

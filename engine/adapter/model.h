@@ -13,6 +13,8 @@
 #ifndef HM_ADAPTER_MODEL_H
 #define HM_ADAPTER_MODEL_H
 
+#include <pthread.h>
+
 #include "adapter/adapter.h"
 #include "adapter/expr.h"
 #include "base/obj.h"
@@ -256,12 +258,17 @@ struct hm_adapter_set {
 
 #define HM_CHANNEL_MAX_KEYS 16
 /*
- * The part of a channel that a message goes through. There are two: `full`, and
- * `plain` for messages without options, folded with every option missing. Most bulk
- * messages have none, and then what is left of an adapter is a few literals with
- * inserts: measured on APNs, a quarter of the time.
+ * The part of a channel that a message goes through, folded for messages that give
+ * certain options and no others: the many expressions about absent options are gone,
+ * and what is left of an adapter is a few literals with inserts (APNs: a quarter of
+ * the time). `plain` is for messages without options; further ones are made when
+ * their set of options is first seen, since a campaign's messages all have the same.
+ * `full` knows every option and serves whatever comes after the table is full.
  */
+#define HM_CHANNEL_MAX_VARIANTS 8
 struct hm_variant {
+	uint64_t present;     /* bit per option slot */
+	struct hm_arena *own; /* memory of those made later */
 	struct hm_expr **let;
 	uint32_t n_lets, n_limits, n_checks;
 	struct hm_limit *limits;
@@ -276,6 +283,11 @@ struct hm_channel {
 	const struct hm_adapter *ad;
 	struct hm_val *settings;
 	struct hm_variant full, plain;
+	struct hm_variants {
+		pthread_mutex_t lock; /* of making one; looking needs none */
+		uint32_t n;	      /* atomic */
+		struct hm_variant *v[HM_CHANNEL_MAX_VARIANTS];
+	} * more;
 	struct hm_expr **cred_let;
 	uint32_t n_cred_lets;
 	struct hm_str base_path, scheme, host; /* host: with port unless it is the scheme's own */
@@ -382,6 +394,8 @@ struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str nam
 				   const struct hm_adapter *ad, const struct hm_yaml *map,
 				   hm_report_fn report, void *arg);
 void hm_channel_fini(struct hm_channel *c);
+/* The form for messages with exactly these options. Any thread; never fails (full is always right). */
+const struct hm_variant *hm_channel_variant(const struct hm_channel *c, uint64_t present);
 const struct hm_adapter *hm_adapter_find(const struct hm_adapter_set *s, struct hm_str name);
 
 #endif

@@ -131,6 +131,92 @@ static void kinds_of_push(void **state)
 	assert_string_equal(kit_header(&k, "apns-expiration"), "0"); /* ttl 0 of the last row */
 }
 
+static const char *const one_option[] = {
+	"\"badge\":3",	      "\"sound\":\"s\"",    "\"critical\":true", "\"thread\":\"t\"",
+	"\"collapse\":\"c\"", "\"ttl\":60",	    "\"priority\":10",	 "\"background\":true",
+	"\"mutable\":false",  "\"subtitle\":\"u\"", "\"aps\":{\"x\":1}", "\"topic\":\"p\"",
+};
+
+static const char *some_options(uint32_t set, char *out, size_t cap)
+{
+	size_t n = (size_t)snprintf(out, cap,
+				    "{\"to\":\"" TOKEN "\",\"title\":\"T\",\"body\":\"b\",\"options\":{");
+
+	for (size_t i = 0; i < hm_countof(one_option); i++)
+		if (set >> i & 1)
+			n += (size_t)snprintf(out + n, cap - n, "%s%s", out[n - 1] == '{' ? "" : ",",
+					      one_option[i]);
+	snprintf(out + n, cap - n, "}}");
+	return out;
+}
+
+/* Requests are the same through a form made for exactly these options and through the full one. */
+static void forms_agree(void **state)
+{
+	char json[1000];
+	struct kit full;
+
+	kit_init(&full);
+	kit_need_channel(&full, CHANNEL);
+	for (uint32_t i = 0; i < HM_CHANNEL_MAX_VARIANTS; i++) /* now its table is full of others */
+		(void)hm_channel_variant(full.c, 1ull << (63 - i));
+	for (uint32_t set = 0; set < 1u << hm_countof(one_option); set += 3) {
+		if (set % 24 == 0)
+			kit_need_channel(&k, CHANNEL);
+		some_options(set, json, sizeof(json));
+		kit_need_build(&k, json);
+		kit_need_build(&full, json);
+		assert_string_equal(kit_c(&k, k.call.body), kit_c(&full, full.call.body));
+		assert_int_equal(k.call.n_headers, full.call.n_headers);
+		for (size_t h = 0; h < k.call.n_headers; h++) {
+			assert_string_equal(kit_c(&k, k.call.headers[h].name),
+					    kit_c(&full, full.call.headers[h].name));
+			assert_string_equal(kit_c(&k, k.call.headers[h].value),
+					    kit_c(&full, full.call.headers[h].value));
+			assert_int_equal(k.call.headers[h].flags, full.call.headers[h].flags);
+		}
+		hm_arena_reset(&full.a);
+		if (set % 24 == 21)
+			hm_arena_reset(&k.a);
+	}
+	kit_fini(&full);
+}
+
+static void *builder(void *arg)
+{
+	const struct hm_channel *c = arg;
+	struct kit own = {0};
+	char json[1000];
+
+	hm_arena_init(&own.a, NULL, 0);
+	msgpack_zone_init(&own.zone, 4096);
+	hm_buf_init(&own.bytes, 1 << 20);
+	own.c = (struct hm_channel *)(uintptr_t)c;
+	for (uint32_t i = 0; i < 400; i++) {
+		if (kit_build(&own, some_options(1u << (i % 12), json, sizeof(json))) != 0)
+			return "failed";
+		hm_arena_reset(&own.a);
+	}
+	hm_buf_fini(&own.bytes);
+	msgpack_zone_destroy(&own.zone);
+	hm_arena_fini(&own.a);
+	return NULL;
+}
+
+static void forms_from_many_threads(void **state)
+{
+	pthread_t t[4];
+	void *r;
+
+	kit_need_channel(&k, CHANNEL);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, builder, k.c), 0);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], &r);
+		assert_null(r);
+	}
+}
+
 static void ttl_counts_from_now(void **state)
 {
 	kit_need_channel(&k, CHANNEL);
@@ -447,6 +533,8 @@ int main(void)
 		cmocka_unit_test(a_text),
 		cmocka_unit_test(everything),
 		cmocka_unit_test(kinds_of_push),
+		cmocka_unit_test(forms_agree),
+		cmocka_unit_test(forms_from_many_threads),
 		cmocka_unit_test(ttl_counts_from_now),
 		cmocka_unit_test(refused_before_sending),
 		cmocka_unit_test(payload_limit),
