@@ -68,12 +68,16 @@ void hm_delay_entry(struct job *j, struct hm_str payload)
 	args[2] = payload;
 	args[3] = d->o.group;
 	args[4] = hm_str_n(j->entry, j->entry_len);
-	if (!j->spec.has_id) {
-		/* The id comes from the entry, which is about to change: carry it along. */
+	if (j->spec.acc.len == 0) {
+		/* Accepted now, not when it is due. The mark says so to whoever finds it then, and an id that came from
+		 * the entry, which is about to change, is written down. */
+		const char *boot = (const char *)d->deps.boot_id;
 		struct hm_buf b;
 
+		hm_job_accept(j);
 		hm_buf_init_arena(&b, &j->arena, d->o.max_entry_bytes + 64);
-		hm_job_put_entry(&b, &j->spec, &j->id, HM_STR_NULL, 0, j->spec.n_rcpts);
+		hm_job_put_entry(&b, &j->spec, &j->id, hm_str_n(boot, sizeof(d->deps.boot_id)), 0,
+				 j->spec.n_rcpts);
 		args[2] = hm_buf_str(&b);
 	}
 	hm_redis_eval(d->deps.redis, &put_script, keys, 3, args, 5, on_put, j);

@@ -260,7 +260,8 @@ void hm_recover_check(struct job *j); /* looks the recipients up in the ledger, 
 
 /* -- job.c -- */
 struct job *hm_job_new(struct hm_dispatch *d);
-void hm_job_ready(struct job *j); /* onto its lane */
+void hm_job_ready(struct job *j);  /* onto its lane */
+void hm_job_accept(struct job *j); /* the ledger's accept record */
 void hm_job_free(struct job *j);
 void hm_job_maybe_done(struct job *j);
 void hm_job_lane_push(struct job *j);

@@ -68,11 +68,14 @@ void hm_job_lane_push(struct job *j)
 	hm_pump_later(j->d);
 }
 
-/* What concerns the whole job is decided once; a job that cannot work fails every message with the reason. */
-void hm_job_ready(struct job *j)
+/* The accept record. HTTP ingest writes it too, when the queue has answered, and so does delay.c: whoever comes second
+ * finds it there. */
+void hm_job_accept(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
-	struct hm_ledger_job lj = {
+	bool marked = j->spec.acc.len == sizeof(d->deps.boot_id);
+	bool own = marked && memcmp(j->spec.acc.p, d->deps.boot_id, sizeof(d->deps.boot_id)) == 0;
+	const struct hm_ledger_job lj = {
 		.id = j->id,
 		.n = j->spec.n0 + j->spec.n_rcpts,
 		.lane = j->lane,
@@ -82,15 +85,21 @@ void hm_job_ready(struct job *j)
 		.tenant = j->spec.tenant,
 		.template_ref = j->spec.template_ref,
 		.channel = j->spec.channel.len ? j->spec.channel : j->spec.route,
+		.if_absent = j->redelivered || marked || j->spec.at_ms > 0,
 	};
-	bool own = j->spec.acc.len == 8 && memcmp(j->spec.acc.p, d->deps.boot_id, 8) == 0;
-	struct hm_err e = {0};
 
-	/* The accept record. HTTP ingest writes it too, when the queue has answered; whoever comes second finds it there. */
-	lj.if_absent = j->redelivered || j->spec.acc.len == 8;
 	j->ticket = hm_ledger_put_job(d->writer, &lj);
 	if (!own && !j->redelivered)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
+}
+
+/* What concerns the whole job is decided once; a job that cannot work fails every message with the reason. */
+void hm_job_ready(struct job *j)
+{
+	struct hm_dispatch *d = j->d;
+	struct hm_err e = {0};
+
+	hm_job_accept(j);
 	if (hm_route_resolve(j, &e) != 0)
 		j->broken = e;
 	if (j->broken.code == 0 && j->spec.template_ref.len > 0) {

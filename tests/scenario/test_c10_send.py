@@ -118,8 +118,10 @@ def test_message_for_later_waits_for_its_time(engine, sink, redis):
     xadd(redis.client, {"channel": "apns-sink", "to": TOKEN, "content": {"body": "x"}, "at": at, "campaign": "later"}, partition=5)
     wait_for(lambda: redis.client.zcard("{hm:5}:delayed") == 1, what="the message is put aside")
     assert sink.ledger()["requests"] == 0
+    wait_for(lambda: e.report("later")["pending"] == 1, what="it is in the books from the start")
     e.advance(3601_000)
-    assert e.wait_final(1, "later")["sent"] == 1
+    r = e.wait_final(1, "later")
+    assert (r["accepted"], r["sent"], r["pending"]) == (1, 1, 0)
     assert redis.client.zcard("{hm:5}:delayed") == 0 and redis.client.hlen("{hm:5}:delayed:j") == 0
 
 
