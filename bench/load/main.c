@@ -297,7 +297,8 @@ static void on_got(struct hm_call *c)
 		stop(b, 0);
 		return;
 	}
-	if (b->started && now > b->last_progress_ns && now - b->last_progress_ns > b->o.timeout_s * 1000000000ull) {
+	if (b->started && now > b->last_progress_ns &&
+	    now - b->last_progress_ns > b->o.timeout_s * 1000000000ull) {
 		hm_err_set(&e, HM_ETIMEDOUT, "%llu of %llu messages are final and nothing moved for %llu s",
 			   (unsigned long long)b->report.final, (unsigned long long)b->o.messages,
 			   (unsigned long long)b->o.timeout_s);

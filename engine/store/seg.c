@@ -309,7 +309,7 @@ static int slot_read(struct hm_seg_reader_slot *s, void *out, size_t n, uint64_t
 }
 
 int hm_seg_reader_get(struct hm_seg_reader *r, const struct hm_seg *seg, uint32_t off, struct hm_arena *a,
-		  struct hm_str *rec_r, struct hm_err *e)
+		      struct hm_str *rec_r, struct hm_err *e)
 {
 	uint64_t end = __atomic_load_n(&seg->end, __ATOMIC_ACQUIRE);
 	struct hm_seg_reader_slot *s;

@@ -77,6 +77,6 @@ void hm_seg_reader_init(struct hm_seg_reader *r, const char *dir);
 void hm_seg_reader_fini(struct hm_seg_reader *r);
 /* The record at `off`, copied into the arena. HM_ENOENT when the segment has expired meanwhile. */
 int hm_seg_reader_get(struct hm_seg_reader *r, const struct hm_seg *s, uint32_t off, struct hm_arena *a,
-		  struct hm_str *rec_r, struct hm_err *e) HM_MUSTCHECK;
+		      struct hm_str *rec_r, struct hm_err *e) HM_MUSTCHECK;
 
 #endif

@@ -300,7 +300,8 @@ static void test_leaving_bodies(void **state)
 
 static void test_fields(void **state)
 {
-	static const char text[] = "${user.name} ${nick!'x'} <#if (order.no)?" "?>${order.no}</#if>"
+	static const char text[] = "${user.name} ${nick!'x'} <#if (order.no)?"
+				   "?>${order.no}</#if>"
 				   "<#list items as it>${it.title}${it?index}</#list><#assign t = total>${t}"
 				   "<#macro m a>${a}${extra}</#macro><@m a=1/>${user.name!}<#include 'foot'>";
 	static const struct {
