@@ -3,6 +3,7 @@ import html
 import re
 import sys
 import unicodedata
+from pathlib import Path
 
 WIDTH, LINE, CHAR, PAD = 112, 17, 7.8, 14
 
@@ -20,7 +21,7 @@ def cut(text):
     return out
 
 
-raw = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdin.read())
+raw = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdin.read()).replace(str(Path(__file__).resolve().parents[1]), "~/hermod")
 lines = [cut(x.split("\r")[-1].rstrip()) for x in raw.split("\n")]
 lines = ["$ ./dev run"] + [x for x in lines if not x.startswith("== ") and "ended after" not in x]
 while lines and not lines[-1]:

@@ -10,10 +10,14 @@
 
 #include "base/stats.h"
 
-/* Upper bounds shown, in microseconds: from a fast local answer to a provider's timeout. */
-static const uint64_t bounds_us[] = {100,     250,     500,	1000,	  2500,	    5000,
-				     10000,   25000,   50000,	100000,	  250000,   500000,
-				     1000000, 2500000, 5000000, 10000000, 30000000, 60000000};
+/* Upper bounds shown, in microseconds: seven a decade from a fast local answer to 100 s, then what a backlog takes. */
+static const uint64_t bounds_us[] = {
+	100,	  150,	    200,       300,	  400,	      500,	 750,	   1000,
+	1500,	  2000,	    3000,      4000,	  5000,	      7500,	 10000,	   15000,
+	20000,	  30000,    40000,     50000,	  75000,      100000,	 150000,   200000,
+	300000,	  400000,   500000,    750000,	  1000000,    1500000,	 2000000,  3000000,
+	4000000,  5000000,  7500000,   10000000,  15000000,   20000000,	 30000000, 40000000,
+	50000000, 75000000, 100000000, 300000000, 1000000000, 3600000000};
 
 static void head(struct hm_buf *b, const char *name, const char *help, const char *type)
 {
