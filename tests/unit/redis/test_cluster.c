@@ -265,8 +265,8 @@ static void test_cluster_down(void **state)
 /* -- failover ------------------------------------------------------------------- */
 
 #define TAGS	30u
-#define BATCH	10u /* RPUSHes and a WAIT */
-#define MAX_IDS 200000u
+#define BATCH	10u	 /* RPUSHes and a WAIT */
+#define MAX_IDS 4000000u /* while a master is away its commands fail at once, and a fast build makes many */
 
 enum fate { NONE, PUSHED, SAFE, LOST, DOWN };
 static struct {
