@@ -109,7 +109,7 @@ def test_many_bad_lines_are_only_counted(enqueue):
     ('to,"data.x\n', 1, "a quoted field does not end"),
     ('to,"data.x"y\n', 1, "text follows a quoted field"),
     (",".join(["to"] + [f"data.c{i}" for i in range(2000)]) + "\n", 1, "columns"),
-])
+], ids=lambda v: repr(v)[:40])
 def test_bad_csv_header_stops_the_file(enqueue, text, line, says):
     r = enqueue("m.csv", text, "--channel", "apns-sink", "--template", "welcome")
     assert r.returncode == 1 and r.stdout == "" and len(r.stderr.splitlines()) == 1, (r.stdout, r.stderr)
