@@ -236,23 +236,11 @@ static void unlist_jobs(struct hm_dispatch *d)
 
 static void drop_msg(struct msg *m)
 {
-	struct job *j = m->job;
-	struct hm_dispatch *d = j->d;
-
 	m->where = MSG_NOWHERE;
-	hm_timer_stop(d->t, &m->timer);
-	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
-		next = p->next;
-		hm_slab_free(&d->past_slab, p);
-	}
-	/* Its slot stays marked: whether it was delivered by an earlier attempt is known from the record. */
+	/* Nothing of it is on the wire: what was sent before has been answered and recorded. */
 	if (m->slot != HM_INFLIGHT_NONE)
-		hm_inflight_clear(d->inflight, m->slot);
-	HM_MAGIC_CLEAR(m);
-	hm_slab_free(&d->msg_slab, m);
-	d->in_flight--;
-	hm_stats_sub(d->t->stats, HM_CT_IN_FLIGHT, 1);
-	j->open--;
+		hm_inflight_clear(m->job->d->inflight, m->slot);
+	hm_msg_free(m);
 }
 
 static void drop_list(struct hm_list *l)

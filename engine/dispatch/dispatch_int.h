@@ -20,7 +20,6 @@
 #define HM_DISPATCH_INT_H
 
 #include "adapter/cred.h"
-#include "base/idmap.h"
 #include "dispatch/content.h"
 #include "dispatch/dispatch.h"
 #include "dispatch/inflight.h"
@@ -57,9 +56,8 @@ struct job {
 	struct hm_node all; /* d.jobs */
 	struct hm_dispatch *d;
 	struct runtime_ref *rt; /* configuration this job runs under */
-	struct hm_arena arena;	/* payload copy, literal content */
+	struct hm_arena arena;	/* payload copy, inline content */
 	msgpack_zone zone;
-	bool zone_ready;
 	struct hm_job_spec spec;
 	struct hm_ulid id;
 	uint32_t partition;
@@ -82,9 +80,7 @@ struct job {
 	struct hm_arena prior_arena;   /* they live here; malloc'ed blocks, filled by a pool thread */
 	struct content_source *source; /* template or compiled inline content */
 	bool source_owned;
-	bool unrecorded;	   /* a final record could not be written: stays pending */
-	struct hm_content literal; /* rendered once when no recipient can change it */
-	bool literal_ready;
+	bool unrecorded;      /* a final record could not be written: stays pending */
 	struct hm_err broken; /* code != 0: every message of this job fails with this */
 };
 
@@ -264,7 +260,6 @@ void hm_job_ready(struct job *j);  /* onto its lane */
 void hm_job_accept(struct job *j); /* the ledger's accept record */
 void hm_job_free(struct job *j);
 void hm_job_maybe_done(struct job *j);
-void hm_job_lane_push(struct job *j);
 
 /* -- pump.c: lanes by weight -> messages -- */
 void hm_pump_later(struct hm_dispatch *d);
@@ -293,13 +288,13 @@ int hm_route_resolve(struct job *j, struct hm_err *e); /* channel or route exist
 void hm_send_join(struct msg *m); /* renders, joins or starts a send on m->chan */
 void hm_send_run(struct send *s);
 void hm_chan_flush_init(struct chan *c);
-const char *hm_send_step_name(enum send_step s);
 
 /* -- settle.c -- */
 void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
 		       struct hm_str reason);
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
+void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
 void hm_settle_unknown_before(struct msg *m); /* an attempt of an earlier run whose answer nobody saw */
 

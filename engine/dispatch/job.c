@@ -20,7 +20,6 @@ struct job *hm_job_new(struct hm_dispatch *d)
 		zone = j->zone;
 		memset(j, 0, sizeof(*j));
 		j->zone = zone;
-		j->zone_ready = true;
 	} else {
 		j = calloc(1, sizeof(*j));
 		if (j == NULL)
@@ -29,7 +28,6 @@ struct job *hm_job_new(struct hm_dispatch *d)
 			free(j);
 			return NULL;
 		}
-		j->zone_ready = true;
 	}
 	HM_MAGIC_SET(j, HM_JOB_MAGIC);
 	j->d = d;
@@ -62,7 +60,7 @@ void hm_job_free(struct job *j)
 	hm_list_push(&d->free_jobs, &j->node);
 }
 
-void hm_job_lane_push(struct job *j)
+static void lane_push(struct job *j)
 {
 	hm_list_push(&j->d->lanes[j->lane].runnable, &j->node);
 	hm_pump_later(j->d);
@@ -115,7 +113,7 @@ void hm_job_ready(struct job *j)
 	}
 	d->lanes[j->lane].buffered_msgs += j->spec.n_rcpts;
 	d->lanes[j->lane].buffered_bytes += j->bytes;
-	hm_job_lane_push(j);
+	lane_push(j);
 }
 
 /* Called when a message ended or the last recipient was skipped. */

@@ -24,18 +24,12 @@ enum step_next { STEP_MORE, STEP_WAIT, STEP_DONE };
 #undef HM_SEND_STEP
 
 static const struct {
-	const char *name, *waits;
 	enum step_next (*run)(struct send *s);
 } steps[SEND_STEP_COUNT] = {
-#define HM_SEND_STEP(fn, name, waits) [SEND_##name] = {#fn, waits, step_##fn},
+#define HM_SEND_STEP(fn, name, waits) [SEND_##name] = {step_##fn},
 #include "tbl/send_steps.h"
 #undef HM_SEND_STEP
 };
-
-const char *hm_send_step_name(enum send_step s)
-{
-	return steps[s].name;
-}
 
 static void send_free(struct send *s)
 {

@@ -17,13 +17,21 @@
 
 #define MAX_PAST 16
 
-static void free_past(struct hm_dispatch *d, struct msg *m)
+void hm_msg_free(struct msg *m)
 {
+	struct job *j = m->job;
+	struct hm_dispatch *d = j->d;
+
+	hm_timer_stop(d->t, &m->timer);
 	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
 		next = p->next;
 		hm_slab_free(&d->past_slab, p);
 	}
-	m->past = NULL;
+	HM_MAGIC_CLEAR(m);
+	hm_slab_free(&d->msg_slab, m);
+	d->in_flight--;
+	hm_stats_sub(d->t->stats, HM_CT_IN_FLIGHT, 1);
+	j->open--;
 }
 
 /* Oldest first into v; returns the number. */
@@ -106,13 +114,7 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 		j->ticket = ticket;
 	if (m->slot != HM_INFLIGHT_NONE && ticket > 0)
 		hm_ack_wait(d, ticket, NULL, m->slot);
-	hm_timer_stop(d->t, &m->timer);
-	free_past(d, m);
-	HM_MAGIC_CLEAR(m);
-	hm_slab_free(&d->msg_slab, m);
-	d->in_flight--;
-	hm_stats_sub(d->t->stats, HM_CT_IN_FLIGHT, 1);
-	j->open--;
+	hm_msg_free(m);
 	hm_job_maybe_done(j);
 	hm_dispatch_check_drained(d);
 	hm_pump_later(d);
