@@ -17,6 +17,7 @@
 
 #include <msgpack.h>
 
+#include "adapt/fit.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/ulid.h"
@@ -55,8 +56,9 @@ struct hm_channel *hm_channel_find(const struct hm_channel_set *s, struct hm_str
 /* What dispatch needs to know of a channel. */
 struct hm_channel_info {
 	struct hm_str name, adapter; /* "apns-main", "push/apns" */
-	struct hm_str dialect;	     /* how text is marked up there: "plain", "wecom-md", ... */
-	uint32_t index;		     /* place in the set: per-shard tables use it */
+	struct hm_str
+		dialect; /* how text is marked up there: "plain", "wecom-md", ...; "" = depends on the message */
+	uint32_t index; /* place in the set: per-shard tables use it */
 	enum hm_medium medium;
 	struct hm_origin_opts origin; /* where calls go; unused when recipient_is_url */
 	bool recipient_is_url;	      /* the address is the URL (webhook, Web Push): origin per host */
@@ -71,10 +73,13 @@ struct hm_channel_info {
 };
 const struct hm_channel_info *hm_channel_info(const struct hm_channel *c);
 
-/* One content, already rendered for the medium. */
+/* One content, already rendered for the medium. The adapter's profile (dialect, limits) makes it fit. */
 struct hm_content {
-	struct hm_str title, body, short_text, url, image;
-	const msgpack_object *data; /* key-value payload for the app, or NULL */
+	struct hm_str title, body, short_text, url, image; /* title: always plain text */
+	enum hm_text_format format;			   /* of body and short_text */
+	const struct hm_link_wrap *wrap;		   /* click tracking; NULL: links stay as they are */
+	const msgpack_object *buttons;			   /* [{text, url | action, style}], or NULL */
+	const msgpack_object *data;			   /* key-value payload for the app, or NULL */
 	const msgpack_object *
 		options; /* standard names, see adapters/README.md (badge, sound, collapse, ttl, ...), or NULL */
 };
@@ -92,6 +97,30 @@ struct hm_build_in {
 	uint64_t expires_ms;	  /* of the message, 0 = none */
 	enum hm_lane lane;
 	struct hm_str nonce; /* test override; empty = random */
+	uint32_t part;	     /* of a content that is split: which one, from 0 */
+	uint32_t *parts_r;   /* how many there are; NULL: a content that needs several is refused */
+	struct hm_build_report *report; /* NULL but in previews: what was measured, cut and noticed */
+};
+/* What a build did to the texts, for previews. Memory: the arena given to the build. */
+struct hm_build_field {
+	struct hm_str name;   /* title, body, short, url, image */
+	size_t before, after; /* in `unit`, as written in the dialect */
+	size_t max;	      /* 0 = no limit */
+	enum hm_unit unit;
+	enum hm_fit_action action;
+	uint32_t parts;
+};
+#define HM_BUILD_FIELDS	  8
+#define HM_BUILD_WARNINGS 16
+struct hm_build_report {
+	struct hm_str dialect;
+	struct hm_build_field field[HM_BUILD_FIELDS];
+	size_t n_fields;
+	size_t payload, payload_max; /* bytes of the body; 0 = no limit declared */
+	bool sms;		     /* the body is a text message: */
+	struct hm_sms sms_size;
+	struct hm_str warning[HM_BUILD_WARNINGS]; /* sentences: "body: cut at 178 of 200 bytes" */
+	size_t n_warnings;
 };
 /* Fills method, path, headers, body of *call (arena memory). For recipient_is_url also *origin_r.
  * HM_EINVAL with a sentence naming the field when the content cannot be sent there (too long, bad address):

@@ -27,6 +27,7 @@
 #include "adapter/adapter.h"
 #include "adapter/sign.h"
 #include "adapter/value.h"
+#include "adapt/measure.h"
 #include "base/yaml.h"
 
 enum hm_place {		      /* bits: who may be used where (tbl_vars.h) */
@@ -195,11 +196,6 @@ struct hm_val hm_eval_path(struct hm_eval *ev, struct hm_val v, const struct hm_
 struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e); /* filters.c */
 
 /* Shared with other sections of an adapter file (filters.c). */
-enum hm_unit { HM_UNIT_BYTES, HM_UNIT_CHARS, HM_UNIT_UTF16 };
-int hm_unit_find(struct hm_str name); /* -1: unknown */
-size_t hm_units(struct hm_str s, enum hm_unit unit);
-/* At most `max` units, `mark` included, never inside a code point. */
-struct hm_str hm_cut(struct hm_str s, size_t max, enum hm_unit unit, struct hm_str mark, struct hm_arena *a);
 bool hm_contains(struct hm_str s, struct hm_str what);		    /* ignoring ASCII case */
 bool hm_parse_offset(struct hm_str s, int *seconds_r) HM_MUSTCHECK; /* "+08:00", "Z" */
 
