@@ -4,7 +4,7 @@
  * A shard remembers what Redis said about a key id for CACHE_MS, also that there is no
  * such key (MISS_MS); a `keys` event on the control stream ends all memories at once
  * (hm_http_keys_changed). While a look-up runs, further requests with the same id wait
- * for it. A key that was known stays usable while Redis is away: submissions answer 503
+ * for it. A key that was known to any shard stays usable while Redis is away: submissions answer 503
  * by themselves then, and looking at the ledger should not end with Redis.
  *
  * The secret is compared as SHA-256 in constant time. A connection remembers the key it
@@ -148,7 +148,6 @@ struct ask { /* one look-up */
 	struct auth_cache *a;
 	uint32_t slot;
 	uint64_t generation;
-	bool stale; /* there is an older answer to fall back on */
 };
 
 static struct hm_str bearer(const struct hm_http_req *r)
@@ -198,7 +197,11 @@ static void on_record(void *arg, const struct hm_reply *reply, const struct hm_e
 
 	hm_err_clear(&e);
 	if (err) {
-		if (ask->stale) { /* Redis is away: what was true still is, for a while */
+		char id[HM_API_KEY_ID];
+
+		memcpy(id, s->key.id, sizeof(id));
+		if (hm_http_shared_recall(a->srv->deps.shared, id, &s->key)) {
+			/* Redis is away: what was true still is, for a while */
 			s->state = SLOT_KNOWN;
 			s->until_ms = now + MISS_MS;
 			s->generation = ask->generation;
@@ -207,6 +210,7 @@ static void on_record(void *arg, const struct hm_reply *reply, const struct hm_e
 			s->state = SLOT_FREE;
 		}
 	} else if (reply->type == HM_REPLY_NIL) {
+		hm_http_shared_forget(a->srv->deps.shared, s->key.id);
 		s->state = SLOT_NONE;
 		s->until_ms = now + MISS_MS;
 		s->generation = ask->generation;
@@ -221,6 +225,8 @@ static void on_record(void *arg, const struct hm_reply *reply, const struct hm_e
 			HM_WARN(HTTP, "API key unusable", HM_E(&e));
 			memcpy(s->key.id, id, sizeof(id));
 			s->state = SLOT_NONE;
+		} else {
+			hm_http_shared_learn(a->srv->deps.shared, &s->key);
 		}
 	}
 	s->used_ms = now;
@@ -240,7 +246,6 @@ static bool ask(struct auth_cache *a, struct slot *s, const char *id)
 	q->a = a;
 	q->slot = (uint32_t)(s - a->slots);
 	q->generation = hm_http_shared_generation(a->srv->deps.shared);
-	q->stale = s->state == SLOT_KNOWN;
 	if (s->state == SLOT_FREE)
 		memset(&s->key, 0, sizeof(s->key));
 	memcpy(s->key.id, id, HM_API_KEY_ID);

@@ -4,6 +4,7 @@
 #ifndef HM_INGEST_HTTP_INT_H
 #define HM_INGEST_HTTP_INT_H
 
+#include "ingest/api_key.h"
 #include "ingest/http_req.h"
 #include "ingest/job.h"
 #include "loop/listen.h"
@@ -134,6 +135,10 @@ int64_t hm_http_shared_conns(struct hm_http_shared *s, int64_t add);
 uint64_t hm_http_shared_generation(const struct hm_http_shared *s);
 /* One request of a key with `rate` per second. 0: may go; else ms to wait. */
 uint64_t hm_http_shared_take(struct hm_http_shared *s, struct hm_str key_id, uint32_t rate, uint64_t now_ns);
+/* What Redis last said about a key (id: HM_API_KEY_ID bytes), for times when it does not answer. */
+void hm_http_shared_learn(struct hm_http_shared *s, const struct hm_api_key *k);
+void hm_http_shared_forget(struct hm_http_shared *s, const char *id);
+bool hm_http_shared_recall(struct hm_http_shared *s, const char *id, struct hm_api_key *k_r) HM_MUSTCHECK;
 
 /* Names of a message against the configuration: 0, or HM_EINVAL with the field set. */
 int hm_http_check_names(struct hm_http_server *s, const struct hm_job_spec *spec, struct hm_err *e);
