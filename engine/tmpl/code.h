@@ -97,6 +97,7 @@ struct hm_tmpl {
 	struct hm_arena mem;
 	enum hm_tmpl_format format;
 	bool single_brace;
+	bool pure; /* by the verifier: assigns nothing, includes nothing, lists no variables: a name is what the data says */
 	struct hm_src src; /* text and lines, for messages */
 	uint32_t ncode;
 	struct hm_insn *code;
@@ -123,6 +124,8 @@ struct hm_macro_ref {
 
 /* compile.c */
 int hm_code_make(struct hm_tmpl *t, struct hm_parser *p, struct hm_el *root, struct hm_err *e);
+#define HM_LIT_EMIT_MAX UINT16_MAX /* literals that fit the operand b of LITEMITG, LITEMITPATH */
+#define HM_LIT_EMIT_ESC 0x80u	   /* in their a: escape; the rest is the format */
 /* verify.c: HM_EINVAL names the broken instruction; sets the units' stack */
 int hm_code_verify(struct hm_tmpl *t, struct hm_err *e);
 

@@ -44,9 +44,26 @@ void *hm_code_push(struct hm_compiler *c, void *vec, uint32_t *n, uint32_t *cap,
 	return p;
 }
 
-uint32_t hm_here(const struct hm_compiler *c)
+uint32_t hm_here(struct hm_compiler *c)
 {
+	c->label = c->t->ncode;
 	return c->t->ncode;
+}
+
+/* A placeholder behind text, where nothing jumps in between, becomes one instruction with it. */
+static bool join_text(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, uint32_t operand)
+{
+	struct hm_insn *i;
+
+	if ((op != OP_EMITG && op != OP_EMITPATH) || c->t->ncode == 0 || c->label == c->t->ncode)
+		return false;
+	i = &c->t->code[c->t->ncode - 1];
+	if (i->op != OP_LIT || i->c > HM_LIT_EMIT_MAX)
+		return false;
+	*i = (struct hm_insn){op == OP_EMITG ? OP_LITEMITG : OP_LITEMITPATH,
+			      (uint8_t)(a | (b ? HM_LIT_EMIT_ESC : 0)), (uint16_t)i->c, operand};
+	c->t->span[c->t->ncode - 1] = c->span;
+	return true;
 }
 
 uint32_t hm_emit(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, uint32_t operand)
@@ -55,6 +72,10 @@ uint32_t hm_emit(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, u
 	struct hm_insn *i;
 	struct hm_span *s;
 
+	if (c->failed)
+		return 0;
+	if (join_text(c, op, a, b, operand))
+		return n - 1;
 	if (n >= HM_MAX_CODE) {
 		hm_code_fail(c, HM_ELIMIT, c->span.pos, "the template is too large");
 		return 0;
@@ -71,7 +92,7 @@ uint32_t hm_emit(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, u
 void hm_patch(struct hm_compiler *c, uint32_t pc)
 {
 	if (!c->failed)
-		c->t->code[pc].c = c->t->ncode;
+		c->t->code[pc].c = hm_here(c);
 }
 
 void hm_patch_list(struct hm_compiler *c, struct hm_plist *list)

@@ -45,6 +45,7 @@ struct hm_compiler {
 	uint32_t slots, loops; /* in use now; the unit keeps the most */
 	uint32_t name_base;
 	struct hm_span span;
+	uint32_t label; /* the last place that is jumped to */
 	uint32_t cap_code, cap_lits, cap_consts, cap_names, cap_paths, cap_namerefs, cap_scopes, cap_loops,
 		cap_calls, cap_fields, cap_includes;
 	uint32_t *name_index; /* hash of the names */
@@ -58,7 +59,7 @@ struct hm_compiler {
 
 /* emit; all keep quiet after the first failure and return 0 */
 uint32_t hm_emit(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, uint32_t operand);
-uint32_t hm_here(const struct hm_compiler *c);
+uint32_t hm_here(struct hm_compiler *c);	   /* for jumps */
 void hm_patch(struct hm_compiler *c, uint32_t pc); /* its target is here */
 void *hm_code_push(struct hm_compiler *c, void *vec, uint32_t *n, uint32_t *cap, size_t size);
 void hm_code_fail(struct hm_compiler *c, int code, uint32_t pos, const char *text);

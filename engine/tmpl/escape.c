@@ -1,59 +1,53 @@
 /* escape.c - text into markup, as FreeMarker's HTML, XHTML and XML output formats do it */
+#include "tmpl/put.h"
 #include "tmpl/vm.h"
 
-/* The character reference for c, or NULL. */
-static const char *reference(unsigned char c, unsigned fmt)
+/* The character reference for a special c. */
+static struct hm_str reference(unsigned char c, unsigned fmt)
 {
 	switch (c) {
-	case '&': return "&amp;";
-	case '<': return "&lt;";
-	case '>': return "&gt;";
-	case '"': return "&quot;";
-	case '\'': return fmt == FMT_XML ? "&apos;" : "&#39;";
-	default: return NULL;
+	case '&': return HM_STR("&amp;");
+	case '<': return HM_STR("&lt;");
+	case '>': return HM_STR("&gt;");
+	case '"': return HM_STR("&quot;");
+	default: return fmt == FMT_XML ? HM_STR("&apos;") : HM_STR("&#39;");
 	}
 }
 
-/* 1: needs a look */
-static const uint8_t special[256] = {['&'] = 1, ['<'] = 1, ['>'] = 1, ['"'] = 1, ['\''] = 1};
+const uint8_t hm_markup_special[256] = {['&'] = 1, ['<'] = 1, ['>'] = 1, ['"'] = 1, ['\''] = 1};
 
 void hm_escape_markup(struct hm_buf *out, unsigned fmt, struct hm_str s)
 {
-	size_t run = 0;
+	for (;;) {
+		size_t n = hm_markup_find(s);
 
-	for (size_t i = 0; i < s.len; i++) {
-		if (hm_likely(!special[(unsigned char)s.p[i]]))
-			continue;
-		if (i > run)
-			hm_buf_put(out, s.p + run, i - run);
-		hm_buf_puts(out, hm_str_c(reference((unsigned char)s.p[i], fmt)));
-		run = i + 1;
+		hm_put(out, s.p, n);
+		if (n == s.len)
+			return;
+		hm_buf_puts(out, reference((unsigned char)s.p[n], fmt));
+		s = hm_str_n(s.p + n + 1, s.len - n - 1);
 	}
-	if (s.len > run)
-		hm_buf_put(out, s.p + run, s.len - run);
 }
 
 int hm_escape_text(struct hm_vm *vm, unsigned fmt, struct hm_str s, struct hm_str *r)
 {
 	struct hm_text t = {.vm = vm};
-	size_t i, run = 0;
+	size_t n = hm_markup_find(s);
 
-	for (i = 0; i < s.len && !special[(unsigned char)s.p[i]]; i++)
-		;
-	if (i == s.len) {
+	if (n == s.len) {
 		*r = s;
 		return 0;
 	}
-	for (; i < s.len; i++) {
-		if (!special[(unsigned char)s.p[i]])
-			continue;
-		if (!hm_text_put(&t, hm_str_n(s.p + run, i - run)) ||
-		    !hm_text_put(&t, hm_str_c(reference((unsigned char)s.p[i], fmt))))
+	for (;;) {
+		if (!hm_text_put(&t, hm_str_n(s.p, n)))
 			return vm->rc;
-		run = i + 1;
+		if (n == s.len)
+			break;
+		if (!hm_text_put(&t, reference((unsigned char)s.p[n], fmt)))
+			return vm->rc;
+		s = hm_str_n(s.p + n + 1, s.len - n - 1);
+		n = hm_markup_find(s);
 	}
-	if (!hm_text_put(&t, hm_str_n(s.p + run, s.len - run)))
-		return vm->rc;
 	*r = hm_str_n(t.p, t.len);
 	return 0;
 }

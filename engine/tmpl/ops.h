@@ -8,6 +8,9 @@ HM_OP(LIT, LIT, 0, 0)
 HM_OP(EMIT, NONE, 1, 0)
 HM_OP(EMITG, NAME, 0, 0)
 HM_OP(EMITPATH, PATH, 0, 0)
+HM_OP(LITEMITG, NAME, 0,
+      0) /* LIT, then EMITG: b: literal, a: output format, with HM_LIT_EMIT_ESC to escape */
+HM_OP(LITEMITPATH, PATH, 0, 0)
 /* values */
 HM_OP(CONST, CONST, 0, 1)
 HM_OP(INT, INT, 0, 1)

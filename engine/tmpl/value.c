@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "tmpl/datetime.h"
 #include "tmpl/numfmt.h"
+#include "tmpl/put.h"
 #include "tmpl/vm.h"
 
 const char *hm_v_kind_name(struct hm_val v)
@@ -278,20 +279,6 @@ static bool mp_key(const msgpack_object *k, struct hm_str *r)
 	return true;
 }
 
-static const msgpack_object *map_find(const msgpack_object *map, struct hm_str key)
-{
-	const msgpack_object_kv *kv = map->via.map.ptr;
-
-	for (uint32_t i = map->via.map.size; i > 0; i--) { /* of two with one name the last counts */
-		const msgpack_object *k = &kv[i - 1].key;
-
-		if (k->type == MSGPACK_OBJECT_STR && k->via.str.size == key.len &&
-		    (key.len == 0 || memcmp(k->via.str.ptr, key.p, key.len) == 0))
-			return &kv[i - 1].val;
-	}
-	return NULL;
-}
-
 static struct hm_ent *hash_find(const struct hm_hash *h, struct hm_str key)
 {
 	if (!h->index) {
@@ -374,7 +361,7 @@ int hm_v_hash_get(struct hm_vm *vm, struct hm_val v, struct hm_str key, struct h
 
 	*r = HM_VNULL;
 	switch (v.kind) {
-	case V_MPMAP: o = map_find(v.u.mp, key); return o ? hm_v_from_mp(vm, o, r) : 0;
+	case V_MPMAP: o = hm_mp_find(v.u.mp, key); return o ? hm_v_from_mp(vm, o, r) : 0;
 	case V_HASH:
 		e = hash_find(v.u.hash, key);
 		if (e)

@@ -133,6 +133,8 @@ static bool ab_ok(const struct hm_tmpl *t, const struct hm_unit *u, const struct
 	case OP_EMITG:
 	case OP_EMITPATH:
 	case OP_ENDCAP: return i->a < FMT_COUNT;
+	case OP_LITEMITG:
+	case OP_LITEMITPATH: return (i->a & ~HM_LIT_EMIT_ESC) < FMT_COUNT && i->b < t->nlits;
 	case OP_LOADL: return i->b == 0 || nameref_ok(t, u, i->b - 1u);
 	case OP_JSET: return i->b < u->nslots;
 	case OP_NEEDL: return i->b < u->nparams;
@@ -224,6 +226,25 @@ static int step(struct verifier *v, uint32_t pc)
 	return falls_through(i->op) ? arrive(v, pc + 1, unit, h) : 0;
 }
 
+/* No instruction gives a name a value, or shows the names: then they are read from the data alone. */
+static bool pure(const struct hm_tmpl *t)
+{
+	for (uint32_t pc = 0; pc < t->ncode; pc++)
+		switch (t->code[pc].op) {
+		case OP_SETV:
+		case OP_LOADNS:
+		case OP_DEFMACRO:
+		case OP_INCLUDE: return false;
+		case OP_SPECIAL:
+			if (t->code[pc].a != SPECIAL_LOCALE && t->code[pc].a != SPECIAL_LANG &&
+			    t->code[pc].a != SPECIAL_NOW)
+				return false;
+			break;
+		default: break;
+		}
+	return true;
+}
+
 int hm_code_verify(struct hm_tmpl *t, struct hm_err *e)
 {
 	struct hm_arena tmp;
@@ -244,6 +265,7 @@ int hm_code_verify(struct hm_tmpl *t, struct hm_err *e)
 		rc = arrive(&v, t->unit[i].entry, i, 0);
 	while (rc == 0 && v.ntodo > 0)
 		rc = step(&v, v.todo[--v.ntodo]);
+	t->pure = pure(t);
 	hm_arena_fini(&tmp);
 	return rc;
 }
@@ -263,6 +285,10 @@ static void dump_operand(const struct hm_tmpl *t, const struct hm_insn *i, struc
 {
 	const struct hm_path *p;
 
+	if (i->op == OP_LITEMITG || i->op == OP_LITEMITPATH) {
+		dump_str(out, t->lit[i->b]);
+		hm_buf_putc(out, ' ');
+	}
 	switch (ops[i->op].operand) {
 	case C_LIT: dump_str(out, t->lit[i->c]); break;
 	case C_NAME: hm_buf_puts(out, t->name[i->c]); break;

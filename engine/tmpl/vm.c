@@ -14,9 +14,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "base/obj.h"
 #include "tmpl/compress.h"
 #include "tmpl/numfmt.h"
+#include "tmpl/put.h"
 
 /* -- failing ----------------------------------------------------------------------------- */
 
@@ -134,20 +136,39 @@ bool hm_text_room(struct hm_text *t, size_t more)
 
 /* -- names --------------------------------------------------------------------------------------- */
 
+/* hm_v_from_mp with the usual kinds inline */
+static inline int from_mp(struct hm_vm *vm, const msgpack_object *o, struct hm_val *r)
+{
+	switch (o->type) {
+	case MSGPACK_OBJECT_STR: *r = hm_vstr(hm_str_n(o->via.str.ptr, o->via.str.size)); return 0;
+	case MSGPACK_OBJECT_MAP: *r = (struct hm_val){.kind = V_MPMAP, .u.mp = o}; return 0;
+	case MSGPACK_OBJECT_ARRAY: *r = (struct hm_val){.kind = V_MPSEQ, .u.mp = o}; return 0;
+	case MSGPACK_OBJECT_BOOLEAN: *r = hm_vbool(o->via.boolean); return 0;
+	default: return hm_v_from_mp(vm, o, r);
+	}
+}
+
+/* What the data has under the name, or NULL. */
+static inline const msgpack_object *root_find(const struct hm_vm *vm, struct hm_str name)
+{
+	for (size_t i = 0; i < vm->ctx->nroots; i++) {
+		const msgpack_object *map = vm->ctx->roots[i], *o;
+
+		if (!map || map->type != MSGPACK_OBJECT_MAP)
+			continue;
+		o = hm_mp_find(map, name);
+		if (o && o->type != MSGPACK_OBJECT_NIL)
+			return o;
+	}
+	return NULL;
+}
+
 static struct hm_val root_value(struct hm_vm *vm, struct hm_str name)
 {
-	struct hm_val v = HM_VNULL, map = {.kind = V_MPMAP};
+	const msgpack_object *o = root_find(vm, name);
+	struct hm_val v;
 
-	for (size_t i = 0; i < vm->ctx->nroots; i++) {
-		map.u.mp = vm->ctx->roots[i];
-		if (!map.u.mp || map.u.mp->type != MSGPACK_OBJECT_MAP)
-			continue;
-		if (hm_v_hash_get(vm, map, name, &v))
-			return HM_VNULL; /* vm->rc is set */
-		if (v.kind != V_NULL)
-			break;
-	}
-	return v;
+	return o && from_mp(vm, o, &v) == 0 ? v : HM_VNULL; /* if it failed, vm->rc is set */
 }
 
 static struct hm_val gvar_value(struct hm_vm *vm, struct hm_gvar *g)
@@ -263,7 +284,8 @@ static struct hm_val dyn_value(const struct hm_frame *f, const struct hm_scope *
 	return HM_VNULL;
 }
 
-static struct hm_val load_global(struct hm_vm *vm, const struct hm_frame *f, uint32_t name)
+/* Of a template that assigns, or that others are joined with. */
+static struct hm_val load_shared(struct hm_vm *vm, const struct hm_frame *f, uint32_t name)
 {
 	if (hm_unlikely(f->dyn != NULL)) {
 		struct hm_val v = dyn_value(f->dyn, f->dyn_scope, f->link->tmpl->name[name], false);
@@ -272,6 +294,19 @@ static struct hm_val load_global(struct hm_vm *vm, const struct hm_frame *f, uin
 			return v;
 	}
 	return gvar_value(vm, f->link->gvar[name]);
+}
+
+static inline struct hm_val load_global(struct hm_vm *vm, const struct hm_frame *f, uint32_t name)
+{
+	struct hm_val *d;
+
+	if (hm_likely(f->link->data != NULL)) {
+		d = &f->link->data[name];
+		if (d->kind == V_UNREAD)
+			*d = root_value(vm, f->link->tmpl->name[name]);
+		return *d;
+	}
+	return load_shared(vm, f, name);
 }
 
 /* The slot is empty: other locals of the name, then the global one. */
@@ -464,6 +499,14 @@ static uint32_t recover(struct hm_vm *vm)
 
 /* -- output ------------------------------------------------------------------------------------------------ */
 
+/* The value the instruction itself read is missing. */
+static int note_missing(struct hm_vm *vm)
+{
+	vm->null_pc = vm->pc;
+	vm->null_tmpl = vm->link->tmpl;
+	return hm_vm_missing(vm);
+}
+
 static int emit_slow(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc)
 {
 	struct hm_str s;
@@ -499,26 +542,87 @@ static int emit_slow(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc)
 	return 0;
 }
 
+static inline void put_lit(struct hm_vm *vm, const struct hm_str *s)
+{
+	hm_put(vm->out, s->p, s->len);
+}
+
+static inline void emit_text(struct hm_vm *vm, const char *p, uint32_t n, unsigned fmt, bool esc)
+{
+	vm->steps += n >> 6;
+	if (esc && hm_markup_find(hm_str_n(p, n)) < n)
+		hm_escape_markup(vm->out, fmt, hm_str_n(p, n));
+	else
+		hm_put(vm->out, p, n);
+}
+
 static inline int emit(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc)
 {
-	vm->steps += v.len >> 6;
 	if (hm_likely(v.kind == V_STR)) {
-		if (esc)
-			hm_escape_markup(vm->out, fmt, hm_vstr_of(v));
-		else
-			hm_buf_put(vm->out, v.u.s, v.len);
+		emit_text(vm, v.u.s, v.len, fmt, esc);
 		return 0;
 	}
 	if (v.kind == V_INT && !vm->number) {
-		hm_buf_i64(vm->out, v.u.i);
+		hm_put_i64(vm->out, v.u.i);
 		return 0;
 	}
 	return emit_slow(vm, v, fmt, esc);
 }
 
+/* A value of the data, straight from there where that makes no difference. */
+static inline int emit_mp(struct hm_vm *vm, const msgpack_object *o, unsigned fmt, bool esc)
+{
+	struct hm_val v;
+	int rc;
+
+	if (hm_likely(o->type == MSGPACK_OBJECT_STR)) {
+		emit_text(vm, o->via.str.ptr, o->via.str.size, fmt, esc);
+		return 0;
+	}
+	if (!vm->number) {
+		if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= INT64_MAX) {
+			hm_put_i64(vm->out, (int64_t)o->via.u64);
+			return 0;
+		}
+		if (o->type == MSGPACK_OBJECT_EXT && o->via.ext.type == HM_MP_DECIMAL) {
+			size_t n = hm_decimal_shown(hm_str_n(o->via.ext.ptr, o->via.ext.size));
+
+			if (n > 0) {
+				hm_put(vm->out, o->via.ext.ptr, n);
+				return 0;
+			}
+		}
+	}
+	if (o->type == MSGPACK_OBJECT_NIL)
+		return note_missing(vm);
+	rc = hm_v_from_mp(vm, o, &v);
+	return rc ? rc : emit_slow(vm, v, fmt, esc);
+}
+
+static inline int emit_global(struct hm_vm *vm, const struct hm_frame *f, uint32_t name, unsigned fmt,
+			      bool esc)
+{
+	const msgpack_object *o;
+	struct hm_val v;
+
+	if (hm_likely(f->link->data != NULL)) {
+		o = root_find(vm, f->link->tmpl->name[name]);
+		return o ? emit_mp(vm, o, fmt, esc) : note_missing(vm);
+	}
+	v = load_global(vm, f, name);
+	if (vm->rc)
+		return vm->rc;
+	return v.kind == V_NULL ? note_missing(vm) : emit(vm, v, fmt, esc);
+}
+
 /* -- values -------------------------------------------------------------------------------------------------- */
 
-static int load_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_path *p, struct hm_val *r)
+/*
+ * The value of a path. With o_r, a last step into the data is given as it stands there instead (*o_r, not NULL),
+ * for it often needs no more than printing.
+ */
+static inline int load_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_path *p,
+			    struct hm_val *r, const msgpack_object **o_r)
 {
 	struct hm_val v;
 	int rc;
@@ -530,9 +634,22 @@ static int load_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm
 	} else {
 		v = load_global(vm, f, p->root);
 	}
-	if (vm->rc)
+	if (hm_unlikely(vm->rc))
 		return vm->rc;
 	for (uint32_t i = 0; i < p->nkeys; i++) {
+		if (hm_likely(v.kind == V_MPMAP)) {
+			const msgpack_object *o = hm_mp_find(v.u.mp, p->key[i]);
+
+			if (o && o_r && i + 1 == p->nkeys) {
+				*o_r = o;
+				return 0;
+			}
+			if (!o)
+				v = HM_VNULL;
+			else if ((rc = from_mp(vm, o, &v)))
+				return rc;
+			continue;
+		}
 		if (v.kind == V_NULL) {
 			if (p->soft)
 				break;
@@ -546,6 +663,20 @@ static int load_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm
 	}
 	*r = v;
 	return 0;
+}
+
+static inline int emit_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_path *p, unsigned fmt,
+			    bool esc)
+{
+	const msgpack_object *o = NULL;
+	struct hm_val v;
+	int rc = load_path(vm, f, p, &v, &o);
+
+	if (rc)
+		return rc;
+	if (hm_likely(o != NULL))
+		return emit_mp(vm, o, fmt, esc);
+	return v.kind == V_NULL ? note_missing(vm) : emit(vm, v, fmt, esc);
 }
 
 static int arith(struct hm_vm *vm, enum hm_op op, struct hm_val a, struct hm_val b, struct hm_val *r)
@@ -832,6 +963,8 @@ static int iter_next(struct hm_vm *vm, struct hm_frame *f, const struct hm_loop_
 		f->slot[info->slot] = hm_vstr(key);
 		return rc;
 	}
+	if (hm_likely(l->src.kind == V_MPSEQ))
+		return from_mp(vm, &l->src.u.mp->via.array.ptr[l->index], &f->slot[info->slot]);
 	return hm_v_seq_get(vm, l->src, l->index, &f->slot[info->slot]);
 }
 
@@ -1113,21 +1246,21 @@ static int run(struct hm_vm *vm)
 
 		vm->pc = pc++;
 		switch ((enum hm_op)i->op) {
-		case OP_LIT: hm_buf_puts(vm->out, t->lit[i->c]); break;
+		case OP_LIT: put_lit(vm, &t->lit[i->c]); break;
 		case OP_EMIT:
 			vm->sp--;
 			FAIL_IF(emit(vm, vm->stack[vm->sp], i->a, i->b));
 			break;
-		case OP_EMITG:
-			v = load_global(vm, f, i->c);
-			NOTE_NULL(v);
-			FAIL_IF(vm->rc || emit(vm, v, i->a, i->b));
+		case OP_LITEMITG:
+			put_lit(vm, &t->lit[i->b]);
+			FAIL_IF(emit_global(vm, f, i->c, i->a & 0x7fu, i->a & HM_LIT_EMIT_ESC));
 			break;
-		case OP_EMITPATH:
-			FAIL_IF(load_path(vm, f, &t->path[i->c], &v));
-			NOTE_NULL(v);
-			FAIL_IF(emit(vm, v, i->a, i->b));
+		case OP_EMITG: FAIL_IF(emit_global(vm, f, i->c, i->a, i->b)); break;
+		case OP_LITEMITPATH:
+			put_lit(vm, &t->lit[i->b]);
+			FAIL_IF(emit_path(vm, f, &t->path[i->c], i->a & 0x7fu, i->a & HM_LIT_EMIT_ESC));
 			break;
+		case OP_EMITPATH: FAIL_IF(emit_path(vm, f, &t->path[i->c], i->a, i->b)); break;
 		case OP_CONST: PUSH(t->constant[i->c]); break;
 		case OP_INT: PUSH(hm_vint((int32_t)i->c)); break;
 		case OP_TRUE: PUSH(hm_vbool(true)); break;
@@ -1159,7 +1292,7 @@ static int run(struct hm_vm *vm)
 			PUSH(v);
 			break;
 		case OP_PATH:
-			FAIL_IF(load_path(vm, f, &t->path[i->c], &v));
+			FAIL_IF(load_path(vm, f, &t->path[i->c], &v, NULL));
 			NOTE_NULL(v);
 			PUSH(v);
 			break;
@@ -1477,17 +1610,22 @@ static int run(struct hm_vm *vm)
 
 /* -- entry ------------------------------------------------------------------------------------------------------------------------ */
 
-static int prepare(struct hm_vm *vm, const struct hm_tmpl *t)
-{
-	struct hm_link *l = hm_vm_alloc(vm, sizeof(*l));
-	struct hm_gvar *g;
-	struct hm_frame *f;
+/* A loop's state, in values. */
+#define LOOP_VALS ((sizeof(struct hm_loopstate) + sizeof(struct hm_val) - 1) / sizeof(struct hm_val))
 
-	if (!l)
-		return vm->rc;
-	*l = (struct hm_link){.tmpl = t, .name = t->src.name};
-	vm->links = l;
-	vm->link = l;
+/* What a render begins with: enough for most, so that they take nothing from the arena. */
+struct start {
+	struct hm_link link;
+	struct hm_frame frame;
+	struct hm_rec rec[4];
+	struct hm_val val[64];
+};
+
+/* Places for the names, in one piece with their values. */
+static int make_gvars(struct hm_vm *vm, struct hm_link *l, const struct hm_tmpl *t)
+{
+	struct hm_gvar *g;
+
 	l->gvar = hm_vm_alloc(vm, t->nnames * (sizeof(struct hm_gvar *) + sizeof(*g)));
 	if (!l->gvar)
 		return vm->rc;
@@ -1496,8 +1634,40 @@ static int prepare(struct hm_vm *vm, const struct hm_tmpl *t)
 		g[i] = (struct hm_gvar){.name = t->name[i]};
 		l->gvar[i] = &g[i];
 	}
-	f = frame_new(vm, l, &t->unit[0]);
-	return f ? rec_push(vm, (struct hm_rec){.kind = REC_MAIN, .frame = f}) : vm->rc;
+	return 0;
+}
+
+static int prepare(struct hm_vm *vm, const struct hm_tmpl *t, struct start *s)
+{
+	const struct hm_unit *u = &t->unit[0];
+	size_t data = t->pure ? t->nnames : 0, loops = u->nloops * (size_t)LOOP_VALS, n = u->nslots + loops;
+	struct hm_val *val = s->val;
+
+	if (hm_unlikely(data + n + u->stack > hm_countof(s->val))) {
+		val = hm_vm_alloc(vm, (data + n + u->stack) * sizeof(*val));
+		if (!val)
+			return vm->rc;
+	}
+	s->link = (struct hm_link){.tmpl = t, .name = t->src.name};
+	vm->links = &s->link;
+	vm->link = &s->link;
+	s->frame = (struct hm_frame){.link = &s->link, .unit = u, .slot = val};
+	s->frame.loop = (struct hm_loopstate *)(void *)(val + u->nslots);
+	if (n)
+		memset(val, 0, n * sizeof(*val));
+	val += n;
+	if (t->pure) {
+		s->link.data = val;
+		for (size_t i = 0; i < data; i++)
+			val[i].kind = V_UNREAD;
+	} else if (make_gvars(vm, &s->link, t)) {
+		return vm->rc;
+	}
+	vm->stack = val + data;
+	vm->cap_stack = u->stack;
+	vm->rec = s->rec;
+	vm->cap_rec = hm_countof(s->rec);
+	return rec_push(vm, (struct hm_rec){.kind = REC_MAIN, .frame = &s->frame});
 }
 
 int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struct hm_buf *out,
@@ -1508,6 +1678,7 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	size_t start = out->len, max = out->max, limit = lim->output ? lim->output : HM_TMPL_DEFAULT_OUTPUT;
 	struct hm_link dummy = {.tmpl = t};
 	struct hm_err mine;
+	struct start s;
 	struct hm_vm vm = {
 		.ctx = ctx,
 		.arena = ctx->arena,
@@ -1530,7 +1701,7 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	vm.zh = hm_str_starts(vm.locale, HM_STR("zh"));
 	if (max == 0 || limit < max - hm_min(max, start))
 		out->max = start + limit;
-	rc = prepare(&vm, t);
+	rc = prepare(&vm, t, &s);
 	if (rc == 0)
 		rc = run(&vm);
 	out->max = max;
@@ -1538,7 +1709,7 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 		out->len = start;
 		out->err = 0;
 	}
-	if (out->arena != ctx->arena)
+	if (out->arena != ctx->arena && (ctx->arena->pos != mark.pos || ctx->arena->big != mark.big))
 		hm_arena_rewind(ctx->arena, mark);
 	return rc;
 }

@@ -17,7 +17,8 @@ struct hm_gvar { /* a name outside of local scopes: what <#assign>, <#global> an
 
 struct hm_link { /* a template taking part in this render */
 	const struct hm_tmpl *tmpl;
-	struct hm_gvar **gvar; /* by name number */
+	struct hm_gvar **gvar; /* by name number; NULL when the template is pure: then only data counts */
+	struct hm_val *data;   /* pure: what the names stand for; V_UNREAD: not looked up yet */
 	struct hm_str name;    /* as fragment */
 	struct hm_link *next;
 };
@@ -43,6 +44,8 @@ struct hm_frame { /* the variables of one run of a unit */
 	const struct hm_scope *dyn_scope;
 	struct hm_frame *free_next;
 };
+
+#define V_UNREAD 0xff /* kind of a place in hm_link.data */
 
 enum hm_rec_kind { REC_MAIN, REC_MACRO, REC_BODY, REC_INCLUDE };
 struct hm_rec { /* what is being run, innermost last */
