@@ -1,7 +1,8 @@
-"""./dev bench: the standard set, beside h2load against the same simulator in the same run.
+"""./dev bench: the standard set, each part beside its peer in the same run.
 
-The engine runs on the first core, Redis, the simulator and the load generator on the second; h2load runs on
-the first core too, with the engine stopped. Method and figures: bench/README.md.
+send: against h2load, with the same simulator. The engine runs on the first core, Redis, the simulator and the load generator on the second; h2load runs on
+the first core too, with the engine stopped.
+render: templates rendered, against FreeMarker on a warm JVM. Method and figures: bench/README.md.
 """
 import argparse
 import json
@@ -14,7 +15,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stack import ROOT, Stack, cores  # noqa: E402
+import render  # noqa: E402
+from stack import BUILD, ROOT, Stack, cores  # noqa: E402
 
 
 def say(*a):
@@ -50,13 +52,7 @@ def h2load(stack, core, seconds, connections=8, streams=100, paths=100_000):
     return float(rate.group(1))
 
 
-def main():
-    p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    p.add_argument("--messages", type=int, default=2_000_000, help="messages of the throughput run")
-    p.add_argument("--chunk", type=int, default=500, help="recipients per queue entry")
-    p.add_argument("--runs", type=int, default=3)
-    o = p.parse_args()
+def send(o):
     c = cores()
     if len(c) < 2:
         sys.exit("the standard set needs two cores: one for the engine, one for everything else")
@@ -86,8 +82,8 @@ def main():
         say(f"latency at {rate_single:,}/s, single messages")
         lat = s.bench("--messages", rate_single * 8, "--chunk", 1, "--rate", rate_single, "--window", 2000, "--mix", "apns=apns-sink", quiet=o.json)
         peer_rate = sorted(peer)[len(peer) // 2]
-        doc = {
-            "machine": machine(), "messages": o.messages, "chunk": o.chunk,
+        return {
+            "messages": o.messages, "chunk": o.chunk,
             "sends_per_minute": best["sends_per_minute"], "sends_per_second": best["sends_per_second"],
             "h2load_requests_per_second": peer_rate, "h2load_ratio": round(best["sends_per_second"] / peer_rate, 4),
             "p50_us": lat["p50_us"], "p90_us": lat["p90_us"], "p99_us": lat["p99_us"], "p999_us": lat["p999_us"],
@@ -96,18 +92,40 @@ def main():
             "runs": [r["sends_per_second"] for r in runs], "h2load_runs": peer,
             "failed": best["failed"], "unknown_attempts": best["unknown_attempts"],
         }
+
+
+def send_table(doc):
+    rows = [("sends/min", f"{doc['sends_per_minute']:,.0f}"), ("sends/s", f"{doc['sends_per_second']:,.0f}"),
+            ("h2load requests/s, same core", f"{doc['h2load_requests_per_second']:,.0f}"), ("ratio", f"{doc['h2load_ratio']:.1%}"),
+            (f"enqueue -> accepted at {doc['latency_rate_per_second']:,}/s, p50", f"{doc['p50_us'] / 1000:.2f} ms"),
+            ("p99", f"{doc['p99_us'] / 1000:.2f} ms"), ("p99.9", f"{doc['p999_us'] / 1000:.2f} ms"),
+            ("CPU per send", f"{doc['cpu_us_per_send']:.2f} us"), ("memory", f"{doc['rss_bytes'] / 2**20:.1f} MiB")]
+    for k, v in rows:
+        yield f"  {k:<48} {v:>14}"
+
+
+def main():
+    p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    p.add_argument("part", nargs="?", choices=["send", "render"], help="only this part; both when left out")
+    p.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    p.add_argument("--messages", type=int, default=2_000_000, help="messages of the throughput run")
+    p.add_argument("--chunk", type=int, default=500, help="recipients per queue entry")
+    p.add_argument("--runs", type=int, default=3)
+    o = p.parse_args()
+    doc = {"machine": machine()}
+    if o.part != "render":
+        doc.update(send(o))
+    if o.part != "send":
+        doc["render"] = render.measure(BUILD, runs=o.runs, say=say)
     if o.json:
         print(json.dumps(doc, indent=1))
         return
     m = doc["machine"]
-    print(f"\n{m['cpu']}, engine on one core, Redis + simulator + load on another; {m['date']}, commit {m['commit']}\n")
-    rows = [("sends/min", f"{doc['sends_per_minute']:,.0f}"), ("sends/s", f"{doc['sends_per_second']:,.0f}"),
-            ("h2load requests/s, same core", f"{peer_rate:,.0f}"), ("ratio", f"{doc['h2load_ratio']:.1%}"),
-            (f"enqueue -> accepted at {rate_single:,}/s, p50", f"{doc['p50_us'] / 1000:.2f} ms"),
-            ("p99", f"{doc['p99_us'] / 1000:.2f} ms"), ("p99.9", f"{doc['p999_us'] / 1000:.2f} ms"),
-            ("CPU per send", f"{doc['cpu_us_per_send']:.2f} us"), ("memory", f"{doc['rss_bytes'] / 2**20:.1f} MiB")]
-    for k, v in rows:
-        print(f"  {k:<48} {v:>14}")
+    print(f"\n{m['cpu']}; {m['date']}, commit {m['commit']}")
+    if "runs" in doc:
+        print("\nsend: engine on one core, Redis + simulator + load on another\n", *send_table(doc), sep="\n")
+    if "render" in doc:
+        print("\nrender: one thread, beside FreeMarker on a warm JVM\n", *render.table(doc["render"]), sep="\n")
 
 
 if __name__ == "__main__":
