@@ -133,9 +133,11 @@ static void load_section(struct config_load *l, const char *section, const struc
 
 		if (row)
 			set_from_node(l, row, n);
-		else
+		else if (strcmp(section, "facts") != 0 || !config_is_fact(n))
 			unknown_key(l, n, section);
 	}
+	if (strcmp(section, "facts") == 0)
+		config_load_facts(l, map);
 }
 
 static void load_tree(struct config_load *l, struct hm_yaml *root)

@@ -1,5 +1,5 @@
 /*
- * config.h - one immutable configuration: settings, channels, routes
+ * config.h - one immutable configuration: settings, channels, routes, facts
  *
  * Built from, later wins: the defaults of tbl/settings.h, the file, the environment
  * (HERMOD_<SECTION>_<KEY>), and "section.key=value" from the command line. Any
@@ -17,6 +17,8 @@
  */
 #ifndef HM_CONFIG_CONFIG_H
 #define HM_CONFIG_CONFIG_H
+
+#include <msgpack.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -84,13 +86,40 @@ struct hm_route { /* routes.<name> */
 	int line;
 };
 
+/* facts.<name>: what a message may ask for when it is sent. facts/facts.h tells what the members mean. */
+enum hm_fact_source { HM_FACT_REDIS, HM_FACT_HTTP };
+enum hm_fact_type { HM_FACT_STRING, HM_FACT_NUMBER, HM_FACT_BOOLEAN, HM_FACT_JSON };
+struct hm_fact_header {
+	struct hm_str name, value; /* name in lower case; the value may be a secret */
+};
+struct hm_fact_conf {
+	struct hm_str name;
+	uint8_t from, type;	  /* enums above */
+	uint8_t http;		  /* auto 1.1 2 h2c, in the order of enum hm_http_version */
+	bool per_key;		  /* http: {key} stands in the url */
+	int8_t tls_verify;	  /* -1: as redis.tls_verify or wire.tls_verify say */
+	struct hm_str redis, key; /* redis: URL, "" = the hub's own; "stock:{key}" */
+	struct hm_str url;	  /* http */
+	const struct hm_fact_header *headers;
+	size_t n_headers;
+	struct hm_str ca_file, cert_file, key_file;
+	struct hm_strs path; /* where in a JSON value; none: the value itself */
+	uint32_t batch, max_in_flight, timeout_ms;
+	uint64_t cache_ms;
+	const msgpack_object *fallback; /* NULL: none */
+	const struct hm_yaml *node;
+	const char *file;
+	int line;
+};
+
 struct hm_config {
 	uint32_t magic;
 	struct hm_settings settings;
 	const char *file; /* "" when there is none */
-	size_t n_channels, n_routes;
+	size_t n_channels, n_routes, n_facts;
 	const struct hm_channel_conf *channels; /* in the order of the file */
 	const struct hm_route *routes;
+	const struct hm_fact_conf *facts;
 	/* private */
 	uint32_t refs;
 	struct hm_arena arena;
@@ -116,6 +145,10 @@ void hm_config_unref(struct hm_config *cfg); /* NULL is fine */
 /* NULL when there is none. */
 const struct hm_channel_conf *hm_config_channel(const struct hm_config *cfg, struct hm_str name);
 const struct hm_route *hm_config_route(const struct hm_config *cfg, struct hm_str name);
+const struct hm_fact_conf *hm_config_fact(const struct hm_config *cfg, struct hm_str name);
+bool hm_fact_conf_same(const struct hm_fact_conf *a, const struct hm_fact_conf *b); /* references included */
+/* Text as a template value: a string, or, when plain, what it spells: true, false or a number, exactly. Points into s. */
+void hm_fact_text_value(struct hm_str s, bool plain, msgpack_object *o_r);
 
 /* "section.key: text" at the line that sets the option, where a file does. */
 void hm_config_err(const struct hm_config *cfg, const char *section, const char *key, const char *text,

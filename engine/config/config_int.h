@@ -57,6 +57,16 @@ void config_resolve_tree(struct config_load *l, struct hm_yaml *n);
 void config_load_channels(struct config_load *l, const struct hm_yaml *map);
 void config_load_routes(struct config_load *l, const struct hm_yaml *map);
 
+/* Names of channels, routes and facts go into keys, metrics and URLs. */
+bool config_good_name(struct hm_str s);
+
+/* facts.c: what is a map in the section `facts`, and no option of it */
+bool config_is_fact(const struct hm_yaml *n);
+void config_load_facts(struct config_load *l, const struct hm_yaml *map);
+
+/* show.c */
+bool config_same_node(const struct hm_yaml *a, const struct hm_yaml *b);
+
 /* check.c: settings that contradict each other. */
 void config_check_settings(struct config_load *l);
 

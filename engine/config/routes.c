@@ -34,7 +34,7 @@ static void problem_at(struct config_load *l, const struct hm_yaml *n, const cha
 }
 
 /* Names go into keys, metrics and URLs. */
-static bool good_name(struct hm_str s)
+bool config_good_name(struct hm_str s)
 {
 	if (s.len == 0 || s.len > NAME_MAX_BYTES)
 		return false;
@@ -60,7 +60,7 @@ static bool check_names(struct config_load *l, const struct hm_yaml *map, const 
 		return false;
 	}
 	for (const struct hm_yaml *n = map->first; n; n = n->next)
-		if (!good_name(n->key)) {
+		if (!config_good_name(n->key)) {
 			struct hm_err e;
 
 			hm_err_at(&e, HM_ECONFIG, n->file, n->key_line, n->key_col,
@@ -95,7 +95,7 @@ static bool load_channel(struct config_load *l, const struct hm_yaml *n, struct 
 	medium = hm_str_n(adapter->text.p, slash < 0 ? 0 : (size_t)slash);
 	name = slash < 0 ? HM_STR("")
 			 : hm_str_n(adapter->text.p + slash + 1, adapter->text.len - (size_t)slash - 1);
-	if (hm_medium_find(medium) < 0 || !good_name(name)) {
+	if (hm_medium_find(medium) < 0 || !config_good_name(name)) {
 		problem_at(l, adapter,
 			   "channel %s: adapter is written medium/name, with a medium of push, sms, email, "
 			   "chat, voice, inbox, webhook",

@@ -60,10 +60,14 @@ void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out)
 			hm_buf_printf(out, "%s%s", k ? ", " : "", r->steps[k].channel.p);
 		hm_buf_printf(out, "]  # line %d\n", r->line);
 	}
+	for (size_t i = 0; i < cfg->n_facts; i++) /* URLs and headers may carry credentials */
+		hm_buf_printf(out, "%s  %s: {from: %s}  # line %d\n", i ? "" : "facts:\n",
+			      cfg->facts[i].name.p, cfg->facts[i].from == HM_FACT_HTTP ? "http" : "redis",
+			      cfg->facts[i].line);
 	hm_arena_fini(&scratch);
 }
 
-static bool same_node(const struct hm_yaml *a, const struct hm_yaml *b)
+bool config_same_node(const struct hm_yaml *a, const struct hm_yaml *b)
 {
 	const struct hm_yaml *x = a->first, *y = b->first;
 
@@ -71,7 +75,7 @@ static bool same_node(const struct hm_yaml *a, const struct hm_yaml *b)
 	    !hm_str_eq(a->text, b->text) || !hm_str_eq(a->key, b->key))
 		return false;
 	for (; x && y; x = x->next, y = y->next)
-		if (!same_node(x, y))
+		if (!config_same_node(x, y))
 			return false;
 	return x == y;
 }
@@ -103,14 +107,13 @@ static void changed(struct diff *d, const char *group, const char *name, bool in
 		d->fn(d->arg, what, in_effect);
 }
 
-/* Channels and routes always take effect. Gone ones are found by looking from the other side. */
-static void diff_channels(struct diff *d, const struct hm_config *a, const struct hm_config *b,
-			  bool gone_only)
+/* Channels, routes and facts always take effect. Gone ones are found by looking from the other side. */
+static void diff_named(struct diff *d, const struct hm_config *a, const struct hm_config *b, bool gone_only)
 {
 	for (size_t i = 0; i < a->n_channels; i++) {
 		const struct hm_channel_conf *x = &a->channels[i], *y = hm_config_channel(b, x->name);
 
-		if (y == NULL || (!gone_only && !same_node(x->node, y->node)))
+		if (y == NULL || (!gone_only && !config_same_node(x->node, y->node)))
 			changed(d, "channels", x->name.p, true);
 	}
 	for (size_t i = 0; i < a->n_routes; i++) {
@@ -118,6 +121,12 @@ static void diff_channels(struct diff *d, const struct hm_config *a, const struc
 
 		if (y == NULL || (!gone_only && !same_route(x, y)))
 			changed(d, "routes", x->name.p, true);
+	}
+	for (size_t i = 0; i < a->n_facts; i++) {
+		const struct hm_fact_conf *x = &a->facts[i], *y = hm_config_fact(b, x->name);
+
+		if (y == NULL || (!gone_only && !hm_fact_conf_same(x, y)))
+			changed(d, "facts", x->name.p, true);
 	}
 }
 
@@ -129,7 +138,7 @@ size_t hm_config_diff(const struct hm_config *old, const struct hm_config *new_,
 		if (!config_same_value(&old->settings, &new_->settings, &hm_settings_table[i]))
 			changed(&d, hm_settings_table[i].section, hm_settings_table[i].key,
 				hm_settings_table[i].reloadable);
-	diff_channels(&d, new_, old, false);
-	diff_channels(&d, old, new_, true);
+	diff_named(&d, new_, old, false);
+	diff_named(&d, old, new_, true);
 	return d.n;
 }

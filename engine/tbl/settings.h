@@ -204,3 +204,21 @@ HM_SECTION(test, "For tests of the program itself. Never in production.")
 HM_SETTING(test, clock, BOOL, "false", 0, 0, RESTART, NULL,
 	   "Let the admin API move the clock. Every message and limit then follows whoever may call it.")
 HM_SECTION_END(test)
+
+HM_SECTION(facts, "Values fetched when a message is sent; what is a map here is a fact of that name.")
+HM_SETTING(facts, cache_entries, INT, "50000", 16, 10000000, RELOAD, NULL,
+	   "Values each shard remembers, of all facts together; the least recently used goes first. Some 300 bytes each. "
+	   "Raise it when a campaign uses more keys than that.")
+HM_SETTING(facts, cache_bytes, BYTES, "32MiB", 65536, 17179869184, RELOAD, NULL,
+	   "Memory these values may take per shard. Raise it with cache_entries when values are large JSON.")
+HM_SETTING(facts, missing_for, DURATION, "1s", 0, 3600000, RELOAD, NULL,
+	   "A key that has no value, or one of the wrong type, is not asked for again for so long (or the fact's own cache time, "
+	   "when that is shorter). Raise it when many keys have none.")
+HM_SETTING(facts, max_value, BYTES, "16KiB", 64, 1048576, RELOAD, NULL,
+	   "Longest value of one key; a longer one counts as an error.")
+HM_SETTING(facts, pause_after, INT, "5", 1, 1000, RELOAD, NULL,
+	   "After so many failed requests in a row a fact is left alone for facts.pause: messages get their fallback at once instead "
+	   "of waiting for the timeout each.")
+HM_SETTING(facts, pause, DURATION, "5s", 100, 600000, RELOAD, NULL,
+	   "How long that is; afterwards a single request tries again.")
+HM_SECTION_END(facts)

@@ -422,9 +422,111 @@ static void test_missing_file(void **state)
 	hm_err_list_fini(&errs);
 }
 
+static void test_facts(void **state)
+{
+	const struct hm_fact_conf *f;
+	struct hm_config *cfg, *other;
+	struct hm_buf b;
+
+	setenv("HM_TEST_TOKEN", "s3cret", 1);
+	cfg = load("facts:\n"
+		   "  cache_entries: 100\n"
+		   "  stock: {from: redis, key: \"stock:{key}\", type: number, fallback: 3.50}\n"
+		   "  price:\n"
+		   "    from: http\n"
+		   "    url: https://shop.example.com/prices\n"
+		   "    headers: {Authorization: \"Bearer ${env:HM_TEST_TOKEN}\"}\n"
+		   "    path: data.0.amount\n"
+		   "    timeout: 2s\n"
+		   "    cache: 0\n"
+		   "    batch: 7\n"
+		   "    type: json\n"
+		   "    fallback: {amount: \"5\", tags: [a, 1, true, ~]}\n"
+		   "  coupon: {from: http, url: \"http://x/{key}\", fallback: \"12\"}\n",
+		   NULL);
+	assert_int_equal(cfg->settings.facts.cache_entries, 100);
+	assert_int_equal(cfg->n_facts, 3);
+	f = hm_config_fact(cfg, HM_STR("stock"));
+	assert_int_equal(f->from, HM_FACT_REDIS);
+	assert_int_equal(f->type, HM_FACT_NUMBER);
+	assert_string_equal(f->key.p, "stock:{key}");
+	assert_int_equal(f->redis.len, 0);
+	assert_int_equal(f->timeout_ms, 300);
+	assert_int_equal(f->cache_ms, 5000);
+	assert_int_equal(f->batch, 100);
+	assert_int_equal(f->tls_verify, -1);
+	assert_int_equal(f->fallback->type, MSGPACK_OBJECT_EXT);
+	assert_memory_equal(f->fallback->via.ext.ptr, "3.50", 4);
+	f = hm_config_fact(cfg, HM_STR("price"));
+	assert_int_equal(f->from, HM_FACT_HTTP);
+	assert_false(f->per_key);
+	assert_int_equal(f->n_headers, 1);
+	assert_string_equal(f->headers[0].name.p, "authorization");
+	assert_string_equal(f->headers[0].value.p, "Bearer s3cret");
+	assert_int_equal(f->path.n, 3);
+	assert_true(hm_str_is(f->path.v[2], "amount"));
+	assert_int_equal(f->batch, 7);
+	assert_int_equal(f->cache_ms, 0);
+	assert_int_equal(f->fallback->type, MSGPACK_OBJECT_MAP);
+	assert_int_equal(f->fallback->via.map.ptr[0].val.type, MSGPACK_OBJECT_STR);
+	assert_int_equal(f->fallback->via.map.ptr[1].val.via.array.size, 4);
+	assert_int_equal(f->fallback->via.map.ptr[1].val.via.array.ptr[1].type,
+			 MSGPACK_OBJECT_POSITIVE_INTEGER);
+	f = hm_config_fact(cfg, HM_STR("coupon"));
+	assert_true(f->per_key);
+	assert_int_equal(f->fallback->type, MSGPACK_OBJECT_STR); /* it was quoted */
+	assert_null(hm_config_fact(cfg, HM_STR("cache_entries")));
+	hm_buf_init(&b, 1 << 20);
+	hm_config_print(cfg, true, &b);
+	assert_non_null(strstr(hm_buf_cstr(&b), "  price: {from: http}"));
+	assert_null(strstr(hm_buf_cstr(&b), "s3cret"));
+	hm_buf_fini(&b);
+
+	/* A secret that changed is a change. */
+	setenv("HM_TEST_TOKEN", "other", 1);
+	other = load("facts:\n  price: {from: http, url: \"http://x/p\", headers: {a: "
+		     "\"${env:HM_TEST_TOKEN}\"}}\n",
+		     NULL);
+	hm_config_unref(cfg);
+	setenv("HM_TEST_TOKEN", "s3cret", 1);
+	cfg = load("facts:\n  price: {from: http, url: \"http://x/p\", headers: {a: "
+		   "\"${env:HM_TEST_TOKEN}\"}}\n",
+		   NULL);
+	assert_int_equal(hm_config_diff(cfg, other, NULL, NULL), 1);
+	assert_int_equal(hm_config_diff(cfg, cfg, NULL, NULL), 0);
+	hm_config_unref(cfg);
+	hm_config_unref(other);
+}
+
+static void test_wrong_facts(void **state)
+{
+	refuse_one("facts: {cache_entrys: 5}\n", 1, 9, "did you mean \"cache_entries\"");
+	refuse_one("facts:\n  a: {key: x}\n", 2, 6, "from: redis");
+	refuse_one("facts:\n  a: {from: ftp}\n", 2, 13, "redis or http");
+	refuse_one("facts:\n  a: {from: redis, url: x}\n", 2, 20, "url");
+	refuse_one("facts:\n  a: {from: redis, redis: \"http://x\"}\n", 2, 27, "rediss://");
+	refuse_one("facts:\n  a: {from: http}\n", 2, 6, "needs a url");
+	refuse_one("facts:\n  a: {from: http, url: \"ftp://x/\"}\n", 2, 24, "https://");
+	refuse_one("facts:\n  a: {from: http, url: \"http://x/{key}\", batch: 3}\n", 2, 49,
+		   "one key at a time");
+	refuse_one("facts:\n  a: {from: redis, type: int}\n", 2, 26, "string, number, boolean or json");
+	refuse_one("facts:\n  a: {from: redis, timeout: 0}\n", 2, 29, "from 1ms to 60s");
+	refuse_one("facts:\n  a: {from: redis, batch: 1001}\n", 2, 27, "1000");
+	refuse_one("facts:\n  a: {from: redis, path: \"a..b\"}\n", 2, 26, "dots");
+	refuse_one("facts:\n  a: {from: redis, fallback: }\n", 2, 30, "leave the line out");
+	refuse_one("facts:\n  a: {from: redis, cert_file: x}\n", 2, 6, "go together");
+	refuse_one("facts:\n  \"a b\": {from: redis}\n", 2, 3, "not a good name");
+	refuse_one("facts:\n  a: {from: http, url: \"http://x\", headers: {Host: x}}\n", 2, 52,
+		   "set by the request");
+	refuse_one("facts:\n  a: {from: http, url: \"http://x\", headers: {x: \"a\\nb\"}}\n", 2, 49,
+		   "without line breaks");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_wrong_facts),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_name_follows_the_folder),
 		cmocka_unit_test(test_file_values),

@@ -33,7 +33,7 @@ static void test_samples_load(void **state)
 	hm_config_unref(defaults);
 }
 
-/* The examples of channels and routes, taken out of their comments, are valid as well. References stay
+/* The examples of channels, routes and facts, taken out of their comments, are valid as well. References stay
  * unresolved here: the files they name are not on this machine. */
 static void test_examples_load(void **state)
 {
@@ -63,6 +63,7 @@ static void test_examples_load(void **state)
 	assert_int_equal(hm_config_load_text("sample", hm_buf_str(&text), NULL, &cfg, show_error, NULL), 0);
 	assert_true(cfg->n_channels >= 2);
 	assert_true(cfg->n_routes >= 2);
+	assert_true(cfg->n_facts >= 2);
 	hm_config_unref(cfg);
 	hm_buf_fini(&text);
 }
