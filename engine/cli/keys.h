@@ -1,7 +1,7 @@
 /*
  * keys.h - hermod keys create | list | revoke
  *
- * hermod keys create --scope send[,read][,admin] [--name N] [--rate N] [--json]
+ * hermod keys create --scope send[,read][,templates][,admin] [--name N] [--rate N] [--json]
  * hermod keys list [--json]
  * hermod keys revoke ID
  * All also take --redis URL, --config F, --set S.KEY=VALUE. Exit codes: 0 done; 1 it

@@ -189,6 +189,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 		return e->code;
 	hm_redis_on_state(s->redis, on_redis_state, s);
 	if (set->http.listen.n > 0) {
+		const struct hm_http_table tables[] = {{hm_admin_routes, hm_admin_routes_n}};
 		struct hm_http_deps hd = {
 			.tick = &s->tick,
 			.settings = &s->rt->cfg->settings,
@@ -202,8 +203,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 			.known = known,
 			.ready = is_ready,
 			.metrics = metrics,
-			.extra = hm_admin_routes,
-			.n_extra = hm_admin_routes_n,
+			.extra = tables,
+			.n_extra = hm_countof(tables),
 		};
 
 		if (hm_http_server_new(&hd, &s->http, e) != 0)

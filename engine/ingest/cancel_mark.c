@@ -35,6 +35,15 @@ int hm_ctl_parse(const struct hm_reply *entry, struct hm_str *entry_id_r, struct
 	type = field(fields, "type");
 	at = field(fields, "at");
 	ev->by = field(fields, "by");
+	if (hm_str_is(type, "template")) {
+		ev->name = field(fields, "name");
+		ev->etag = field(fields, "etag");
+		if (ev->name.len == 0)
+			return hm_err_set(e, HM_EINVAL, "control entry %.*s: template needs a name",
+					  HM_STRF(id->s));
+		ev->type = HM_CTL_TEMPLATE;
+		return 0;
+	}
 	if (!hm_str_is(type, "cancel") && !hm_str_is(type, "keys"))
 		return 0;
 	if (!hm_str_u64(at, &ev->at_ms))
@@ -69,7 +78,7 @@ void hm_ctl_send(struct hm_redis *r, struct hm_str prefix, const struct hm_ctl_e
 	struct hm_str argv[16];
 	size_t n = 0;
 
-	hm_assert(ev->type != HM_CTL_OTHER);
+	hm_assert(ev->type != HM_CTL_OTHER && ev->type != HM_CTL_TEMPLATE);
 	argv[n++] = HM_STR("XADD");
 	argv[n++] = k;
 	argv[n++] = HM_STR("MAXLEN");

@@ -280,6 +280,7 @@ static enum http_header header_find(struct hm_str name)
 	switch (name.len) {
 	case 4: return memcmp(name.p, "host", 4) == 0 ? HDR_HOST : HDR_OTHER;
 	case 6: return memcmp(name.p, "expect", 6) == 0 ? HDR_EXPECT : HDR_OTHER;
+	case 8: return memcmp(name.p, "if-match", 8) == 0 ? HDR_IF_MATCH : HDR_OTHER;
 	case 12: return memcmp(name.p, "content-type", 12) == 0 ? HDR_CONTENT_TYPE : HDR_OTHER;
 	case 13: return memcmp(name.p, "authorization", 13) == 0 ? HDR_AUTHORIZATION : HDR_OTHER;
 	case 15: return memcmp(name.p, "idempotency-key", 15) == 0 ? HDR_IDEMPOTENCY_KEY : HDR_OTHER;
@@ -294,6 +295,7 @@ static struct hm_str *header_slot(struct hm_http_req *r, enum http_header h)
 	case HDR_AUTHORIZATION: return &r->authorization;
 	case HDR_IDEMPOTENCY_KEY: return &r->idempotency_key;
 	case HDR_EXPECT: return &r->expect;
+	case HDR_IF_MATCH: return &r->if_match;
 	default: return NULL;
 	}
 }
@@ -421,9 +423,9 @@ static void head_done(struct hm_http_conn *c, struct hm_http_req *r)
 	}
 	r->route = hm_http_route_find(hm_http_routes, hm_http_routes_count, r->method, r->path, r->params,
 				      &allow);
-	if (!r->route)
-		r->route = hm_http_route_find(c->srv->deps.extra, c->srv->deps.n_extra, r->method, r->path,
-					      r->params, &allow);
+	for (size_t i = 0; !r->route && i < c->srv->deps.n_extra; i++)
+		r->route = hm_http_route_find(c->srv->deps.extra[i].v, c->srv->deps.extra[i].n, r->method,
+					      r->path, r->params, &allow);
 	if (!r->route) {
 		if (allow)
 			method_not_allowed(r, allow);

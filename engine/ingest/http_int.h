@@ -44,6 +44,7 @@ enum http_header {
 	HDR_AUTHORIZATION,
 	HDR_IDEMPOTENCY_KEY,
 	HDR_EXPECT,
+	HDR_IF_MATCH,
 };
 
 struct hm_http_conn {

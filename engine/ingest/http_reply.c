@@ -37,6 +37,7 @@ static struct hm_str status_line(int status)
 #define LINE(code, text) \
 	case code: return HM_STR("HTTP/1.1 " #code " " text "\r\n")
 		LINE(200, "OK");
+		LINE(201, "Created");
 		LINE(202, "Accepted");
 		LINE(204, "No Content");
 		LINE(400, "Bad Request");
@@ -46,11 +47,13 @@ static struct hm_str status_line(int status)
 		LINE(405, "Method Not Allowed");
 		LINE(408, "Request Timeout");
 		LINE(409, "Conflict");
+		LINE(412, "Precondition Failed");
 		LINE(413, "Content Too Large");
 		LINE(414, "URI Too Long");
 		LINE(415, "Unsupported Media Type");
 		LINE(417, "Expectation Failed");
 		LINE(422, "Unprocessable Content");
+		LINE(428, "Precondition Required");
 		LINE(429, "Too Many Requests");
 		LINE(431, "Request Header Fields Too Large");
 		LINE(500, "Internal Server Error");

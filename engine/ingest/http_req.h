@@ -26,7 +26,13 @@
 #define HM_HTTP_REQ_MAGIC  0x68726571u
 #define HM_HTTP_CONN_MAGIC 0x68636f6eu
 
-enum hm_scope_bit { HM_SCOPE_NONE = 0, HM_SCOPE_SEND = 1, HM_SCOPE_READ = 2, HM_SCOPE_ADMIN = 4 };
+enum hm_scope_bit {
+	HM_SCOPE_NONE = 0,
+	HM_SCOPE_SEND = 1,
+	HM_SCOPE_READ = 2,
+	HM_SCOPE_ADMIN = 4, /* everything */
+	HM_SCOPE_TEMPLATES = 8,
+};
 
 enum hm_problem {
 #define HM_PROBLEM(name, slug, status, title) HM_PROBLEM_##name,
@@ -69,7 +75,8 @@ struct hm_http_req {
 	uint16_t status;
 	uint32_t held;
 	struct hm_str target, path, query, params[2];
-	struct hm_str content_type, authorization, idempotency_key, expect; /* p == NULL when absent */
+	struct hm_str content_type, authorization, idempotency_key, expect,
+		if_match; /* p == NULL when absent */
 	unsigned hosts;
 	struct hm_str body;
 	struct hm_buf body_buf;

@@ -86,6 +86,7 @@ static void server_free(struct hm_http_server *s)
 int hm_http_server_new(const struct hm_http_deps *deps, struct hm_http_server **s_r, struct hm_err *e)
 {
 	struct hm_http_server *s = calloc(1, sizeof(*s));
+	struct hm_http_table *extra;
 	int rc;
 
 	*s_r = NULL;
@@ -106,13 +107,17 @@ int hm_http_server_new(const struct hm_http_deps *deps, struct hm_http_server **
 	hm_slab_init(&s->req_slab, "http request", sizeof(struct hm_http_req), 0);
 	hm_slab_init(&s->pend_slab, "http submission", hm_api_pend_size(), 0);
 	limits_load(s, deps->settings);
+	extra = hm_arena_alloc(&s->arena, (deps->n_extra + 1) * sizeof(*extra));
+	if (extra && deps->n_extra)
+		memcpy(extra, deps->extra, deps->n_extra * sizeof(*extra));
+	s->deps.extra = extra;
 	hm_buf_init(&s->mp, HTTP_ANSWER_MAX);
 	hm_buf_init(&s->entry, HM_JOB_MAX_BYTES);
 	hm_buf_init(&s->body, HTTP_ANSWER_MAX);
 	hm_timer_init(&s->close_timer, on_close_limit);
 	for (int i = 0; i < 8; i++)
 		s->acc[i] = (char)(deps->boot_id >> (56 - 8 * i));
-	rc = streams_make(s, deps->settings);
+	rc = extra ? streams_make(s, deps->settings) : HM_ENOMEM;
 	if (rc == 0) {
 		s->auth = hm_auth_new(s);
 		rc = s->auth ? 0 : HM_ENOMEM;
@@ -247,6 +252,21 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 void *hm_http_server_arg(const struct hm_http_server *s)
 {
 	return s->deps.arg;
+}
+
+struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s)
+{
+	return s->deps.templates;
+}
+
+struct hm_redis *hm_http_server_redis(const struct hm_http_server *s)
+{
+	return s->deps.redis;
+}
+
+const struct hm_settings *hm_http_server_settings(const struct hm_http_server *s)
+{
+	return s->deps.settings;
 }
 
 size_t hm_http_server_busy(const struct hm_http_server *s)

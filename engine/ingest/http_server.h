@@ -38,6 +38,11 @@ enum hm_http_name { HM_HTTP_CHANNEL, HM_HTTP_ROUTE, HM_HTTP_TEMPLATE };
 
 struct hm_http_req;
 struct hm_http_route; /* http_req.h */
+struct hm_http_table {
+	const struct hm_http_route *v;
+	size_t n;
+};
+struct hm_templates_api; /* templates/api.h */
 
 struct hm_http_deps {
 	struct hm_tick *tick;
@@ -55,9 +60,10 @@ struct hm_http_deps {
 	bool (*ready)(void *arg, struct hm_buf *why);
 	/* Prometheus text; NULL: /metrics answers 404. */
 	void (*metrics)(void *arg, struct hm_buf *out);
-	/* Further routes (admin API); looked at after the own ones. May be NULL. */
-	const struct hm_http_route *extra;
+	/* Further routes (admin API, templates), looked at after the own ones, table by table. May be NULL. */
+	const struct hm_http_table *extra;
 	size_t n_extra;
+	struct hm_templates_api *templates; /* what the routes of templates/ work with; theirs */
 };
 
 struct hm_http_server;
@@ -73,7 +79,10 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 			  struct hm_err *e) HM_MUSTCHECK;
 /* /readyz says 503 and keep-alive ends with the next answer. Listening and submitting go on: the queue keeps what comes. */
 void hm_http_server_drain(struct hm_http_server *s);
-void *hm_http_server_arg(const struct hm_http_server *s);   /* deps.arg, for handlers of extra routes */
+void *hm_http_server_arg(const struct hm_http_server *s); /* deps.arg, for handlers of extra routes */
+struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s); /* deps.templates */
+struct hm_redis *hm_http_server_redis(const struct hm_http_server *s);
+const struct hm_settings *hm_http_server_settings(const struct hm_http_server *s); /* those of now */
 size_t hm_http_server_busy(const struct hm_http_server *s); /* requests not yet answered */
 /* Stops listening, lets what is under way finish for at most limit_ms, then closes the rest. */
 void hm_http_server_close(struct hm_http_server *s, uint64_t limit_ms, void (*on_closed)(void *arg),
