@@ -14,7 +14,7 @@ from sink_client import Sink
 
 
 class Stage:
-    def __init__(self, folder, keys, settings=None, templates=None, routes=None, redis=True):
+    def __init__(self, folder, keys, settings=None, templates=None, routes=None, redis=True, channels=channels_to):
         self.dir = folder
         self.redis = Redis(folder / "redis") if redis else None
         self.sink = Sink("--apns-key", keys.apns, "--fcm-key", keys.fcm_key, "--webhook-secret", keys.webhook_secret)
@@ -32,7 +32,7 @@ class Stage:
             (folder / "templates" / f"{name}.yaml").write_text(text)
         for section, values in (settings or {}).items():
             config.setdefault(section, {}).update(values)
-        config["channels"] = channels_to(self.sink, keys)
+        config["channels"] = channels(self.sink, keys)
         if routes:
             config["routes"] = routes
         self.config = folder / "hermod.yaml"
