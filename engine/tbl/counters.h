@@ -30,4 +30,5 @@ HM_COUNTER(LEDGER_RECORDS, "hermod_ledger_records_total", "counter", "Records wr
 HM_COUNTER(LEDGER_BATCHES, "hermod_ledger_batches_total", "counter", "Batches written to the ledger")
 HM_COUNTER(TOKEN_FETCHES, "hermod_token_fetches_total", "counter", "Credentials minted or fetched")
 HM_COUNTER(TOKEN_FAILURES, "hermod_token_failures_total", "counter", "Credential fetches that failed")
+HM_COUNTER(FACTS_CACHED, "hermod_facts_cached", "gauge", "Fetched values remembered right now")
 HM_COUNTER(ARENA_BIG, "hermod_arena_big_allocations_total", "counter", "Arena allocations larger than a block")

@@ -24,12 +24,13 @@ used() {
 used HM_FAULT_ faults.h HM_FAULT
 used HM_CT_ counters.h HM_COUNTER
 used HM_HG_ histograms.h HM_HISTOGRAM
+used FACT_CT_ fact_counters.h HM_FACT_COUNTER
 # Log parts appear inside the macros: HM_INFO(REDIS, ...).
 for sub in $(names log_subs.h HM_SUB); do
 	grep -rqE "HM_(ERROR|WARN|INFO|DEBUG|TRACE|LOG)\\($sub," engine --include='*.c' || complain "tbl/log_subs.h: nothing logs as $sub"
 done
 
 # A metric appears once.
-twice=$(sed -nE 's/^HM_(COUNTER|HISTOGRAM)\([A-Z0-9_]+, "([a-z0-9_]+)".*/\2/p' engine/tbl/counters.h engine/tbl/histograms.h | sort | uniq -d)
+twice=$(sed -nE 's/^HM_(COUNTER|HISTOGRAM|FACT_COUNTER)\([A-Z0-9_]+, "([a-z0-9_]+)".*/\2/p' engine/tbl/counters.h engine/tbl/histograms.h engine/tbl/fact_counters.h | sort | uniq -d)
 [ -z "$twice" ] || complain "metrics named twice: $twice"
 exit $bad
