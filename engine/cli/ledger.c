@@ -118,6 +118,7 @@ static void print_msg(const struct hm_ledger_msg *m)
 	print_field("address", m->address);
 	print_field("channel", m->channel);
 	print_field("template", m->template_ref);
+	print_field("facts", m->facts);
 	printf("%-10s %zu\n", "attempts", m->n_attempts);
 	for (size_t i = 0; i < m->n_attempts; i++)
 		print_attempt(i + 1, &m->attempts[i]);

@@ -2,6 +2,7 @@
  * json.c - messages and balances as the API shows them
  */
 #include "base/clock.h"
+#include "base/json.h"
 #include "store/ledger.h"
 
 static void put_key(struct hm_buf *b, const char *key)
@@ -25,6 +26,22 @@ static void put_if(struct hm_buf *b, const char *key, struct hm_str v)
 {
 	if (v.len)
 		put_text(b, key, v);
+}
+
+/* As it is when it is whole; as text when the disk gave something else. */
+static void put_json(struct hm_buf *b, const char *key, struct hm_str v)
+{
+	struct hm_buf check;
+	struct hm_err e;
+
+	hm_buf_init(&check, 16 * HM_LEDGER_FACTS_MAX);
+	if (hm_json_to_msgpack(v, &check, &e) == 0) {
+		put_key(b, key);
+		hm_buf_puts(b, v);
+	} else {
+		put_text(b, key, v);
+	}
+	hm_buf_fini(&check);
 }
 
 static void put_id(struct hm_buf *b, const char *key, const struct hm_ulid *id)
@@ -75,6 +92,8 @@ void hm_ledger_msg_json(const struct hm_ledger_msg *m, struct hm_buf *b)
 	put_if(b, "channel", m->channel);
 	put_if(b, "template", m->template_ref);
 	put_if(b, "reason", m->reason);
+	if (m->facts.len)
+		put_json(b, "facts", m->facts);
 	put_key(b, "attempts");
 	hm_buf_putc(b, '[');
 	for (size_t i = 0; i < m->n_attempts; i++) {

@@ -61,6 +61,7 @@ struct hm_ledger_attempt {
 	uint32_t took_us;
 	struct hm_str reason, provider_id; /* short texts, cut at 200 bytes */
 };
+#define HM_LEDGER_FACTS_MAX 2048
 struct hm_ledger_msg {
 	struct hm_ulid id, job;
 	uint8_t state; /* enum hm_state */
@@ -69,6 +70,9 @@ struct hm_ledger_msg {
 	/* address as sent, for look-up by recipient; these five are cut at 1024 bytes */
 	struct hm_str user, address, campaign, channel, template_ref;
 	struct hm_str reason; /* why it ended so, one sentence or code; cut at 1000 bytes */
+	/* The values fetched for it (facts/facts.h), as it was sent: a JSON object of at most HM_LEDGER_FACTS_MAX bytes,
+	 * or empty. A longer one is left out: who writes it cuts it (dispatch/facts.c). */
+	struct hm_str facts;
 	/* All of them so far: a record replaces the one before. At most 255 are kept, the first and the latest. */
 	const struct hm_ledger_attempt *attempts;
 	size_t n_attempts;

@@ -7,7 +7,8 @@
 #define ATTEMPT_TEXT  200
 #define ATTEMPTS_MAX  255
 #define ATTEMPT_BYTES (1 + 2 + 1 + 3 + 10 + 5 + 3 * 2 + HM_REC_TEXT_MAX + 2 * ATTEMPT_TEXT)
-_Static_assert(ATTEMPTS_MAX *ATTEMPT_BYTES + 8 * HM_REC_TEXT_MAX < HM_REC_MAX, "see the bound in put_msg");
+_Static_assert(ATTEMPTS_MAX *ATTEMPT_BYTES + 8 * HM_REC_TEXT_MAX + HM_LEDGER_FACTS_MAX < HM_REC_MAX,
+	       "see the bound in put_msg");
 
 static struct hm_str cut(struct hm_str s, size_t max)
 {
@@ -132,9 +133,10 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 		      channel = cut(m->channel, HM_REC_TEXT_MAX);
 	struct hm_str template_ref = cut(m->template_ref, HM_REC_TEXT_MAX),
 		      reason = cut(m->reason, REASON_MAX);
+	struct hm_str facts = m->facts.len <= HM_LEDGER_FACTS_MAX ? m->facts : HM_STR_NULL;
 	size_t n = hm_min(m->n_attempts, (size_t)ATTEMPTS_MAX), skip = m->n_attempts - n;
 	size_t bound = HM_REC_HEAD + 64 + 6 * 2 + user.len + address.len + campaign.len + channel.len +
-		       template_ref.len + reason.len;
+		       template_ref.len + reason.len + facts.len;
 	unsigned unknown = 0;
 	uint32_t nth;
 	char *start, *p;
@@ -185,6 +187,8 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 	p = hm_varint_put(p, n);
 	for (size_t i = 0; i < n; i++)
 		p = put_attempt(p, &m->attempts[i == 0 ? 0 : i + skip], channel, m->accepted_ms);
+	if (facts.len) /* most messages have none: not a byte for them, and older records read on */
+		p = put_text(p, facts);
 	finish(out, base, start, p, r);
 	return 0;
 }
@@ -436,6 +440,8 @@ int hm_rec_get_msg(struct hm_str rec, struct hm_arena *a, struct hm_ledger_msg *
 	}
 	for (size_t i = 0; i < n; i++)
 		cut_attempt(&c, m, &attempts[i]);
+	if (!c.bad && c.p < c.end)
+		m->facts = hm_cut_text(&c);
 	if (c.bad)
 		return bad(e);
 	m->attempts = attempts;

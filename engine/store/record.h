@@ -5,6 +5,7 @@
  *   JOB:  u8 lane | varint n | zigzag accepted_ms - ms of the id | texts
  *   MSG:  u8 state + 16 * unknown attempts | u8 lane | varint (id - job) + 1, or 0 and the job's 16 bytes |
  *         zigzag accepted_ms - ms of the id | zigzag updated_ms - accepted_ms | texts | varint attempts | ...
+ *        and, only when values were fetched for it, behind the attempts: text (facts)
  *   text: varint length, bytes
  * Encoded once, by the thread that knows the message. The four bytes behind the
  * length are the only ones the ledger thread may still change (hm_rec_mark): what

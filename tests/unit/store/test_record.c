@@ -67,6 +67,47 @@ static void test_extremes_come_back(void **state)
 	assert_int_equal(hm_rec_text_hash(m.address), r.address_hash);
 }
 
+static void test_facts(void **state)
+{
+	static char big[HM_LEDGER_FACTS_MAX + 2];
+	struct hm_ledger_msg m = {.state = HM_ST_SENT,
+				  .campaign = HM_STR_INIT("c"),
+				  .facts = HM_STR_INIT("{\"left\":3,\"price\":12.50}")},
+			     got;
+	struct hm_rec r, scanned;
+	struct hm_buf json;
+	struct hm_err e;
+	size_t with;
+
+	assert_int_equal(hm_rec_put_msg(&b, 0, &m, &r), 0);
+	with = b.len;
+	assert_int_equal(hm_rec_get_msg(hm_buf_str(&b), &a, &got, &e), 0);
+	assert_true(hm_str_eq(got.facts, m.facts));
+	assert_int_equal(hm_rec_scan(hm_buf_str(&b), 0, &scanned), 0);
+	assert_memory_equal(&scanned, &r, sizeof(r));
+	hm_buf_init(&json, 1 << 16);
+	hm_ledger_msg_json(&got, &json);
+	assert_non_null(strstr(hm_buf_cstr(&json), ",\"facts\":{\"left\":3,\"price\":12.50},\"attempts\""));
+	hm_buf_reset(&json);
+	got.facts = HM_STR("{\"left\":");
+	hm_ledger_msg_json(&got, &json); /* never a document that does not parse */
+	assert_non_null(strstr(hm_buf_cstr(&json), ",\"facts\":\"{\\\"left\\\":\",\"attempts\""));
+	hm_buf_fini(&json);
+	/* without: not a byte more than before there were facts, and those records read on */
+	m.facts = HM_STR_NULL;
+	hm_buf_reset(&b);
+	assert_int_equal(hm_rec_put_msg(&b, 0, &m, &r), 0);
+	assert_int_equal(with - b.len, 1 + strlen("{\"left\":3,\"price\":12.50}"));
+	assert_int_equal(hm_rec_get_msg(hm_buf_str(&b), &a, &got, &e), 0);
+	assert_int_equal(got.facts.len, 0);
+	memset(big, 'x', sizeof(big));
+	m.facts = hm_str_n(big, HM_LEDGER_FACTS_MAX + 1);
+	hm_buf_reset(&b);
+	assert_int_equal(hm_rec_put_msg(&b, 0, &m, &r), 0);
+	assert_int_equal(hm_rec_get_msg(hm_buf_str(&b), &a, &got, &e), 0);
+	assert_int_equal(got.facts.len, 0);
+}
+
 static void test_marks(void **state)
 {
 	struct hm_ledger_msg m = {.state = HM_ST_SENT}, got;
@@ -163,8 +204,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_extremes_come_back),	 T(test_marks),
-		T(test_cut_records_are_refused), T(test_frames_are_whole_or_not_there),
+		T(test_extremes_come_back),
+		T(test_marks),
+		T(test_facts),
+		T(test_cut_records_are_refused),
+		T(test_frames_are_whole_or_not_there),
 		T(test_ids_sort_stably),
 	};
 
