@@ -259,6 +259,11 @@ struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s
 	return s->deps.templates;
 }
 
+uint64_t hm_http_server_wall_ms(const struct hm_http_server *s)
+{
+	return s->tick->wall_ms;
+}
+
 struct hm_redis *hm_http_server_redis(const struct hm_http_server *s)
 {
 	return s->deps.redis;

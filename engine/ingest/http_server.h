@@ -81,6 +81,7 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 void hm_http_server_drain(struct hm_http_server *s);
 void *hm_http_server_arg(const struct hm_http_server *s); /* deps.arg, for handlers of extra routes */
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s); /* deps.templates */
+uint64_t hm_http_server_wall_ms(const struct hm_http_server *s);
 struct hm_redis *hm_http_server_redis(const struct hm_http_server *s);
 const struct hm_settings *hm_http_server_settings(const struct hm_http_server *s); /* those of now */
 size_t hm_http_server_busy(const struct hm_http_server *s); /* requests not yet answered */

@@ -180,6 +180,14 @@ HM_SETTING(templates, max_output, BYTES, "1MiB", 256, 67108864, RELOAD, NULL, "B
 HM_SETTING(templates, max_depth, INT, "64", 1, 1000, RELOAD, NULL, "Nesting of macros, functions and includes.")
 HM_SETTING(templates, single_brace, BOOL, "true", 0, 0, RELOAD, NULL,
 	   "Also accept {name} beside ${name}. Turn it off when contents carry braces of their own, such as CSS or JSON.")
+HM_SETTING(templates, default_locale, STR, "", 0, 35, RELOAD, NULL,
+	   "Locale of the texts of a template that does not say its default_locale: whoever asks for it gets them, and dates and numbers are "
+	   "written its way for recipients without a locale. Empty: not known.")
+HM_SETTING(templates, sync_interval, DURATION, "30s", 100, 3600000, RELOAD, NULL,
+	   "How often a process looks whether managed templates changed without it being told. Changes themselves are told at once; "
+	   "lower it only where another program writes templates into Redis or puts back a backup.")
+HM_SETTING(templates, max_templates, INT, "10000", 1, 1000000, RELOAD, NULL,
+	   "Managed templates that may exist; creating one more is refused. Each process holds all versions compiled, some 20 KB each.")
 HM_SECTION_END(templates)
 
 HM_SECTION(adapters, "Descriptions of providers.")

@@ -1,0 +1,610 @@
+/*
+ * api_write.c - POST, PUT, DELETE: a change from the request to the answer
+ *
+ *   read the request ─▶ check it against the book ─▶ one script in Redis ─▶ wait until this process uses it ─▶ answer
+ *
+ * Publishing reads the draft first, and tells the script which one was checked: when another draft has come meanwhile, the
+ * whole thing runs again.
+ */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "base/obj.h"
+#include "templates/api_int.h"
+
+#define CHANGE_MAGIC 0x74636867u
+#define TRIES	     3
+
+struct change { /* in the request's arena */
+	uint32_t magic;
+	struct hm_http_req *r; /* held once it is under way */
+	struct hm_templates_api *api;
+	struct hm_tstore_change c;
+	struct hm_str match; /* what the client said */
+	unsigned tries;
+	bool created;
+	/* the answer */
+	bool changed;
+	char etag[HM_TSTORE_TAG + 1];
+	uint32_t version, current;
+	struct hm_templates_wait wait;
+};
+
+static void out_of_memory(struct hm_http_req *r)
+{
+	hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "out of memory");
+}
+
+/* If-Match: one ETag, or *; RFC 9110 section 13.1.1 */
+static bool read_match(struct hm_http_req *r, struct hm_str *match_r)
+{
+	struct hm_str m = hm_str_trim(r->if_match);
+
+	*match_r = HM_STR("");
+	if (!r->if_match.p)
+		return true;
+	if (hm_str_is(m, "*")) {
+		*match_r = m;
+		return true;
+	}
+	/* W/"..." is never equal in this comparison: it fails as a stale one does */
+	if (m.len >= 2 && m.p[0] == '"' && m.p[m.len - 1] == '"')
+		m = hm_str_n(m.p + 1, m.len - 2);
+	if (m.len == 0 || hm_str_is(m, "-") || hm_str_chr(m, ',') >= 0) {
+		hm_http_problem(r, HM_PROBLEM_BAD_REQUEST,
+				&(struct hm_problem_info){.field = HM_STR("If-Match")},
+				"If-Match must be one ETag, or *");
+		return false;
+	}
+	*match_r = m;
+	return true;
+}
+
+static struct change *change_new(struct hm_http_req *r, enum hm_tstore_op op, bool named)
+{
+	struct change *x = hm_arena_zalloc(&r->arena, sizeof(*x));
+
+	if (!x) {
+		out_of_memory(r);
+		return NULL;
+	}
+	HM_MAGIC_SET(x, CHANGE_MAGIC);
+	x->r = r;
+	x->api = hm_http_server_templates(r->srv);
+	x->c.op = op;
+	x->c.by = r->key_id[0] ? hm_arena_printf(&r->arena, "key:%s", r->key_id) : HM_STR("http");
+	if (named && !hm_tapi_name(r, &x->c.name))
+		return NULL;
+	if (!read_match(r, &x->match))
+		return NULL;
+	x->c.match = x->match;
+	return x;
+}
+
+static void change_end(struct change *x)
+{
+	struct hm_http_req *r = x->r;
+
+	HM_MAGIC_CLEAR(x);
+	hm_http_release(r);
+}
+
+/* -- the answer ---------------------------------------------------------------------------------- */
+
+static void answer(struct change *x)
+{
+	struct hm_str headers = HM_STR_NULL;
+	struct hm_buf b, where;
+	bool gone = x->c.op == HM_TSTORE_DELETE || x->c.op == HM_TSTORE_DISCARD;
+
+	hm_tapi_out(x->r, &b);
+	hm_buf_putc(&b, '{');
+	hm_tapi_str(&b, "name", x->c.name);
+	hm_tapi_str(&b, "etag", hm_str_c(x->etag));
+	hm_tapi_u64(&b, "version", x->version);
+	hm_tapi_u64(&b, "current", x->current);
+	hm_buf_puts(&b, x->changed ? HM_STR(",\"changed\":true}") : HM_STR(",\"changed\":false}"));
+	if (x->created) {
+		hm_buf_init_arena(&where, &x->r->arena, 1024);
+		hm_buf_lit(&where, "Location: /v1/templates/");
+		hm_buf_percent(&where, x->c.name);
+		hm_buf_lit(&where, "\r\n");
+		headers = hm_buf_str(&where);
+	}
+	hm_tapi_answer(x->r, x->created ? 201 : 200, &b, gone ? HM_STR_NULL : hm_str_c(x->etag), headers);
+	change_end(x);
+}
+
+static void on_used(struct hm_templates_wait *w)
+{
+	struct change *x = hm_container_of(w, struct change, wait);
+
+	HM_CHECK(x, CHANGE_MAGIC);
+	answer(x);
+}
+
+static void refuse(struct change *x, const struct hm_tstore_answer *a)
+{
+	struct hm_problem_info info = {.line = 0};
+	enum hm_problem p = HM_PROBLEM_CONFLICT;
+	struct hm_err e = {0};
+	char also[64];
+
+	hm_tstore_explain(&x->c, a, &e);
+	if (a->etag.len) {
+		(void)snprintf(also, sizeof(also), "\"etag\":\"%.*s\"",
+			       (int)hm_min(a->etag.len, (size_t)HM_TSTORE_TAG), a->etag.p);
+		info.also = also;
+	}
+	switch (a->result) {
+	case HM_TSTORE_STALE: p = a->etag.len ? HM_PROBLEM_STALE : HM_PROBLEM_NOT_FOUND; break;
+	case HM_TSTORE_UNMATCHED:
+		p = HM_PROBLEM_UNMATCHED;
+		info.field = HM_STR("If-Match");
+		break;
+	case HM_TSTORE_MISSING:
+	case HM_TSTORE_NO_DRAFT:
+	case HM_TSTORE_NO_VERSION: p = HM_PROBLEM_NOT_FOUND; break;
+	case HM_TSTORE_EXISTS: info.field = HM_STR("name"); break;
+	default: break;
+	}
+	hm_http_problem(x->r, p, &info, "%s", e.text);
+	change_end(x);
+}
+
+static void publish_again(struct change *x);
+
+static void on_changed(void *arg, const struct hm_tstore_answer *a, const struct hm_err *err)
+{
+	struct change *x = arg;
+
+	HM_CHECK(x, CHANGE_MAGIC);
+	if (err) {
+		hm_tapi_problem_redis(x->r, err);
+		change_end(x);
+		return;
+	}
+	if (a->result == HM_TSTORE_STALE && a->etag.len && x->match.len == 0 && x->tries > 0 &&
+	    x->tries < TRIES) {
+		publish_again(x);
+		return;
+	}
+	if (a->result != HM_TSTORE_OK && a->result != HM_TSTORE_SAME) {
+		refuse(x, a);
+		return;
+	}
+	(void)snprintf(x->etag, sizeof(x->etag), "%.*s", HM_STRF(a->etag));
+	x->version = a->version;
+	x->current = a->current;
+	x->changed = a->result == HM_TSTORE_OK;
+	if (!x->changed || !x->api->templates) {
+		answer(x);
+		return;
+	}
+	x->wait.on_done = on_used;
+	x->wait.back = x->api->mailbox;
+	hm_templates_wait(x->api->templates, &x->wait, x->c.name);
+}
+
+/* Holds the request from here on. */
+static void submit(struct change *x)
+{
+	const struct hm_settings *s = hm_http_server_settings(x->r->srv);
+
+	x->c.max_templates = (uint32_t)s->templates.max_templates;
+	x->c.at_ms = hm_http_server_wall_ms(x->r->srv);
+	hm_tstore_change(hm_http_server_redis(x->r->srv), x->api->prefix, &x->c, on_changed, x);
+}
+
+/* -- checks ------------------------------------------------------------------------------------------ */
+
+/* Is the document right under this name, and, when it becomes what others include, are they? Sets kind and about.
+ * false: answered. */
+static bool check(struct change *x, struct hm_str doc, bool users, struct hm_template **t_r)
+{
+	struct hm_template_set *set = hm_book_take(x->api->book);
+	struct hm_templates_now now = {.cfg = NULL};
+	struct hm_template *t = NULL;
+	struct hm_tapi_errors errors;
+
+	hm_tapi_errors_init(&errors, x->r);
+	x->api->now(x->api->arg, &now);
+	now.opts.with = set;
+	if (hm_tcheck_document(x->c.name, doc, &now.opts, hm_tapi_errors_add, &errors, &t) == 0) {
+		x->c.kind = hm_template_is_fragment(t) ? HM_STR("fragment") : HM_STR("message");
+		x->c.about = hm_arena_str(&x->r->arena, hm_template_description(t));
+		if (users && hm_template_is_fragment(t))
+			(void)hm_tcheck_users(x->c.name, doc, &now.opts, hm_tapi_errors_add, &errors);
+	}
+	hm_template_set_unref(set);
+	if (errors.n) {
+		hm_tapi_errors_answer(x->r, &errors);
+		if (t)
+			hm_template_unref(t);
+		return false;
+	}
+	if (!t) { /* it failed without a word */
+		out_of_memory(x->r);
+		return false;
+	}
+	if (t_r)
+		*t_r = t;
+	else
+		hm_template_unref(t);
+	return true;
+}
+
+/* A fragment's current version changes to `to` (0: none): do those that include it stay right? false: answered. */
+static bool check_users(struct change *x, bool all, uint32_t to)
+{
+	struct hm_template_set *set = hm_book_take(x->api->book);
+	const struct hm_template *now_used, *next = NULL;
+	struct hm_templates_now now = {.cfg = NULL};
+	struct hm_tapi_errors errors;
+	struct hm_err e = {0};
+	char ref[HM_TSTORE_NAME_MAX + 16];
+
+	hm_tapi_errors_init(&errors, x->r);
+	now_used = hm_template_find(set, x->c.name, &e);
+	if (now_used && hm_template_is_fragment(now_used)) {
+		uint32_t current = hm_template_version(now_used);
+
+		if (x->c.op == HM_TSTORE_ARCHIVE && !all && x->c.version == current) {
+			for (to = current - 1; to > 0 && !next; to--) {
+				(void)snprintf(ref, sizeof(ref), "%.*s@%u", HM_STRF(x->c.name), to);
+				next = hm_template_find(set, hm_str_c(ref), &e);
+			}
+		} else if (x->c.op == HM_TSTORE_CURRENT) {
+			(void)snprintf(ref, sizeof(ref), "%.*s@%u", HM_STRF(x->c.name), to);
+			next = hm_template_find(set, hm_str_c(ref), &e);
+		}
+		if (all || x->c.version == current || x->c.op == HM_TSTORE_CURRENT) {
+			x->api->now(x->api->arg, &now);
+			now.opts.with = set;
+			(void)hm_tcheck_users(x->c.name, next ? hm_template_source(next) : HM_STR(""),
+					      &now.opts, hm_tapi_errors_add, &errors);
+		}
+	}
+	hm_template_set_unref(set);
+	if (errors.n)
+		hm_tapi_errors_answer(x->r, &errors);
+	return errors.n == 0;
+}
+
+/* -- reading bodies ---------------------------------------------------------------------------------- */
+
+static bool read_document(struct hm_http_req *r, struct hm_str *doc_r)
+{
+	if (!hm_http_type_is(r->content_type, "application/json") &&
+	    !hm_http_type_is(r->content_type, "application/yaml") &&
+	    !hm_http_type_is(r->content_type, "application/x-yaml") &&
+	    !hm_http_type_is(r->content_type, "text/yaml")) {
+		hm_http_problem(r, HM_PROBLEM_MEDIA_TYPE,
+				&(struct hm_problem_info){.field = HM_STR("Content-Type")},
+				"Content-Type must be application/yaml or application/json");
+		return false;
+	}
+	if (r->body.len == 0) {
+		hm_http_problem(r, HM_PROBLEM_BAD_SYNTAX, NULL, "the body is empty; it must be a document");
+		return false;
+	}
+	if (r->body.len > HM_TSTORE_DOC_MAX) {
+		hm_http_problem(r, HM_PROBLEM_TOO_LARGE, NULL, "a document may have %u bytes",
+				HM_TSTORE_DOC_MAX);
+		return false;
+	}
+	if (hm_http_type_is(r->content_type, "application/json") &&
+	    !hm_str_is(hm_tapi_syntax(r->body), "json")) {
+		hm_http_problem(r, HM_PROBLEM_BAD_SYNTAX, NULL, "the body must be a JSON object");
+		return false;
+	}
+	*doc_r = hm_arena_str(&r->arena, r->body);
+	if (!doc_r->p)
+		out_of_memory(r);
+	return doc_r->p != NULL;
+}
+
+struct body {
+	msgpack_zone zone;
+	msgpack_object o;
+	bool open;
+};
+
+/* A JSON object whose members are all in `known`. An empty body is an empty object when `may_lack`. */
+static bool read_object(struct hm_http_req *r, bool may_lack, const char *const *known, struct body *b)
+{
+	struct hm_err e = {0};
+	struct hm_buf mp;
+
+	memset(b, 0, sizeof(*b));
+	if (r->body.len == 0 && may_lack)
+		return true;
+	if (!hm_http_type_is(r->content_type, "application/json")) {
+		hm_http_problem(r, HM_PROBLEM_MEDIA_TYPE,
+				&(struct hm_problem_info){.field = HM_STR("Content-Type")},
+				"Content-Type must be application/json");
+		return false;
+	}
+	hm_buf_init_arena(&mp, &r->arena, 2 * HM_TSTORE_DOC_MAX + (64u << 10));
+	if (!msgpack_zone_init(&b->zone, 4096)) {
+		out_of_memory(r);
+		return false;
+	}
+	b->open = true;
+	if (hm_json_to_msgpack(r->body, &mp, &e) || hm_msgpack_decode(&b->zone, hm_buf_str(&mp), &b->o, &e)) {
+		hm_http_problem_err(r, &e);
+		return false;
+	}
+	if (b->o.type != MSGPACK_OBJECT_MAP) {
+		hm_http_problem(r, HM_PROBLEM_INVALID, NULL, "the body must be an object");
+		return false;
+	}
+	for (uint32_t i = 0; i < b->o.via.map.size; i++) {
+		struct hm_str key = HM_STR("");
+		const char *const *k = known;
+
+		(void)hm_mp_str(&b->o.via.map.ptr[i].key, &key);
+		while (*k && !hm_str_is(key, *k))
+			k++;
+		if (!*k) {
+			const char *near = hm_str_nearest(key, known);
+
+			hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = key},
+					"%.*s is not known here%s%s%s", (int)hm_min(key.len, (size_t)60),
+					key.p, near ? ", did you mean " : "", near ? near : "",
+					near ? "?" : "");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void body_end(struct body *b)
+{
+	if (b->open)
+		msgpack_zone_destroy(&b->zone);
+}
+
+static bool read_note(struct hm_http_req *r, const struct body *b, struct hm_str *note_r)
+{
+	const msgpack_object *o = b->open ? hm_mp_get(&b->o, HM_STR("note")) : NULL;
+	struct hm_str note = HM_STR("");
+
+	if (o && o->type != MSGPACK_OBJECT_NIL && (!hm_mp_str(o, &note) || note.len > HM_TSTORE_NOTE_MAX)) {
+		hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = HM_STR("note")},
+				"note must be a text of at most %d bytes", HM_TSTORE_NOTE_MAX);
+		return false;
+	}
+	*note_r = note.len ? hm_arena_str(&r->arena, note) : HM_STR("");
+	return note_r->p != NULL;
+}
+
+/* -- POST /v1/templates ------------------------------------------------------------------------------ */
+
+static bool read_creation(struct change *x, const struct body *b)
+{
+	const msgpack_object *name = hm_mp_get(&b->o, HM_STR("name")),
+			     *doc = hm_mp_get(&b->o, HM_STR("document")),
+			     *publish = hm_mp_get(&b->o, HM_STR("publish"));
+	struct hm_http_req *r = x->r;
+	struct hm_err e = {0};
+	struct hm_buf text;
+	struct hm_str s = HM_STR("");
+	bool now = false;
+
+	(void)hm_mp_str(name, &s);
+	if (hm_tstore_check_name(s, &e)) {
+		hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = HM_STR("name")},
+				"%s", e.text);
+		return false;
+	}
+	x->c.name = hm_arena_str(&r->arena, s);
+	hm_buf_init_arena(&text, &r->arena, HM_TSTORE_DOC_MAX);
+	if (doc && doc->type == MSGPACK_OBJECT_MAP) {
+		hm_msgpack_to_json(doc, &text);
+	} else if (doc && doc->type == MSGPACK_OBJECT_STR && hm_mp_str(doc, &s) && s.len) {
+		hm_buf_puts(&text, s);
+	} else {
+		hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = HM_STR("document")},
+				"document must be an object, or the text of a document");
+		return false;
+	}
+	if (text.err == HM_ELIMIT) {
+		hm_http_problem(r, HM_PROBLEM_TOO_LARGE,
+				&(struct hm_problem_info){.field = HM_STR("document")},
+				"a document may have %u bytes", HM_TSTORE_DOC_MAX);
+		return false;
+	}
+	if (publish && publish->type != MSGPACK_OBJECT_NIL && !hm_mp_bool(publish, &now)) {
+		hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = HM_STR("publish")},
+				"publish must be true or false");
+		return false;
+	}
+	if (text.err || !x->c.name.p) {
+		out_of_memory(r);
+		return false;
+	}
+	x->c.op = now ? HM_TSTORE_PUBLISH : HM_TSTORE_SAVE;
+	x->c.doc = hm_buf_str(&text);
+	return read_note(r, b, &x->c.note);
+}
+
+void hm_tapi_create(struct hm_http_req *r)
+{
+	static const char *const known[] = {"name", "document", "publish", "note", NULL};
+	struct change *x = change_new(r, HM_TSTORE_SAVE, false);
+	struct body b;
+	bool ok;
+
+	if (!x)
+		return;
+	ok = read_object(r, false, known, &b) && read_creation(x, &b);
+	body_end(&b);
+	if (!ok || !check(x, x->c.doc, x->c.op == HM_TSTORE_PUBLISH, NULL))
+		return;
+	x->created = true;
+	x->c.match = HM_STR("-");
+	hm_http_hold(r);
+	submit(x);
+}
+
+/* -- the draft ---------------------------------------------------------------------------------------- */
+
+void hm_tapi_save(struct hm_http_req *r)
+{
+	struct change *x = change_new(r, HM_TSTORE_SAVE, true);
+
+	if (!x || !read_document(r, &x->c.doc) || !check(x, x->c.doc, false, NULL))
+		return;
+	hm_http_hold(r);
+	submit(x);
+}
+
+void hm_tapi_validate(struct hm_http_req *r)
+{
+	struct change *x = change_new(r, HM_TSTORE_SAVE, true);
+	struct hm_template *t;
+	struct hm_str doc;
+	struct hm_buf b;
+
+	if (!x || !read_document(r, &doc) || !check(x, doc, true, &t))
+		return;
+	hm_tapi_out(r, &b);
+	hm_buf_lit(&b, "{\"valid\":true");
+	hm_tapi_str(&b, "kind", x->c.kind);
+	hm_buf_lit(&b, ",\"fields\":");
+	hm_tapi_fields(&b, t);
+	hm_buf_putc(&b, '}');
+	hm_template_unref(t);
+	hm_tapi_answer(r, 200, &b, HM_STR_NULL, HM_STR_NULL);
+}
+
+static void straight(struct hm_http_req *r, enum hm_tstore_op op)
+{
+	struct change *x = change_new(r, op, true);
+
+	if (!x)
+		return;
+	hm_http_hold(r);
+	submit(x);
+}
+
+void hm_tapi_discard(struct hm_http_req *r)
+{
+	straight(r, HM_TSTORE_DISCARD);
+}
+
+void hm_tapi_delete(struct hm_http_req *r)
+{
+	straight(r, HM_TSTORE_DELETE);
+}
+
+/* -- publish ---------------------------------------------------------------------------------------- */
+
+static void on_draft(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct change *x = arg;
+	struct hm_tstore_answer a = {.result = HM_TSTORE_OK};
+	struct hm_tstore_info info;
+	struct hm_str draft;
+	struct hm_arena tmp;
+	struct hm_err e = {0};
+	const struct hm_reply *doc;
+
+	HM_CHECK(x, CHANGE_MAGIC);
+	if (err) {
+		hm_tapi_problem_redis(x->r, err);
+		change_end(x);
+		return;
+	}
+	hm_arena_init(&tmp, NULL, 0);
+	if (reply->type != HM_REPLY_ARRAY || reply->n == 0) {
+		a.result = HM_TSTORE_MISSING;
+	} else if (hm_tstore_read_info(reply->v[0].s, &tmp, &info, &e)) {
+		hm_http_problem(x->r, HM_PROBLEM_INTERNAL, NULL, "%s", e.text);
+		change_end(x);
+		hm_arena_fini(&tmp);
+		return;
+	} else {
+		a.etag = info.etag;
+		doc = hm_reply_at(reply, 2 + info.latest);
+		draft = doc && doc->type == HM_REPLY_STR ? doc->s : HM_STR_NULL;
+		if (x->match.len && !hm_str_is(x->match, "*") && !hm_str_eq(x->match, info.etag))
+			a.result = HM_TSTORE_STALE;
+		else if (!draft.p)
+			a.result = HM_TSTORE_NO_DRAFT;
+		else if (!check(x, draft, true, NULL))
+			goto answered;
+		/* what was checked is what is published */
+		x->c.match = hm_arena_str(&x->r->arena, info.etag);
+	}
+	if (a.result == HM_TSTORE_OK)
+		submit(x);
+	else
+		refuse(x, &a);
+	hm_arena_fini(&tmp);
+	return;
+answered:
+	hm_arena_fini(&tmp);
+	change_end(x);
+}
+
+static void publish_again(struct change *x)
+{
+	const struct hm_str fields[] = {HM_STR_INIT("draft")};
+
+	x->tries++;
+	hm_tstore_get(hm_http_server_redis(x->r->srv), x->api->prefix, x->c.name, fields, 1, on_draft, x);
+}
+
+void hm_tapi_publish(struct hm_http_req *r)
+{
+	static const char *const known[] = {"note", NULL};
+	struct change *x = change_new(r, HM_TSTORE_PUBLISH, true);
+	struct body b;
+	bool ok;
+
+	if (!x)
+		return;
+	ok = read_object(r, true, known, &b) && read_note(r, &b, &x->c.note);
+	body_end(&b);
+	if (!ok)
+		return;
+	hm_http_hold(r);
+	publish_again(x);
+}
+
+/* -- versions ---------------------------------------------------------------------------------------- */
+
+static void version_change(struct hm_http_req *r, enum hm_tstore_op op, bool all)
+{
+	struct change *x = change_new(r, op, true);
+	struct hm_str word;
+
+	if (!x || (!all && !hm_tapi_version(r, false, &x->c.version, &word)))
+		return;
+	if (op != HM_TSTORE_RESTORE && !check_users(x, all, op == HM_TSTORE_CURRENT ? x->c.version : 0))
+		return;
+	hm_http_hold(r);
+	submit(x);
+}
+
+void hm_tapi_archive_all(struct hm_http_req *r)
+{
+	version_change(r, HM_TSTORE_ARCHIVE, true);
+}
+
+void hm_tapi_archive(struct hm_http_req *r)
+{
+	version_change(r, HM_TSTORE_ARCHIVE, false);
+}
+
+void hm_tapi_restore(struct hm_http_req *r)
+{
+	version_change(r, HM_TSTORE_RESTORE, false);
+}
+
+void hm_tapi_current(struct hm_http_req *r)
+{
+	version_change(r, HM_TSTORE_CURRENT, false);
+}

@@ -1,0 +1,22 @@
+/*
+ * check.h - may this be stored? The checks before a change of a managed template
+ *
+ * Against the set of published templates given in opts->with: what is stored was right when it was stored. Two people who
+ * change two templates in the same moment can pass each other; rendering then says what is missing, as for any template.
+ *
+ * Threads: any. Memory: the heap, given back before return, but for *t_r.
+ */
+#ifndef HM_TEMPLATES_CHECK_H
+#define HM_TEMPLATES_CHECK_H
+
+#include "content/content.h"
+
+/* Compiles the document under its name: mistakes go to report. 0: *t_r is the caller's (may be NULL). */
+int hm_tcheck_document(struct hm_str name, struct hm_str doc, const struct hm_template_opts *opts,
+		       hm_report_fn report, void *arg, struct hm_template **t_r) HM_MUSTCHECK;
+/* Would every template that includes the fragment `name` still be right if the version jobs get became `doc`, or, with
+ * doc empty, if there was none? Reports a sentence for each that would not, returns their number. */
+size_t hm_tcheck_users(struct hm_str name, struct hm_str doc, const struct hm_template_opts *opts,
+		       hm_report_fn report, void *arg);
+
+#endif
