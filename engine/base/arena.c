@@ -229,11 +229,6 @@ uint64_t hm_arena_big(void)
 	return __atomic_load_n(&big_count, __ATOMIC_RELAXED);
 }
 
-struct hm_arena_mark hm_arena_mark(const struct hm_arena *a)
-{
-	return (struct hm_arena_mark){.block = a->blocks, .big = a->big, .pos = a->pos, .used = a->used};
-}
-
 void hm_arena_rewind(struct hm_arena *a, struct hm_arena_mark m)
 {
 	while (a->big != m.big) {

@@ -42,7 +42,10 @@ char *hm_arena_strdup(struct hm_arena *a, struct hm_str s) HM_MUSTCHECK; /* NUL-
 struct hm_str hm_arena_str(struct hm_arena *a, struct hm_str s);	 /* copy; p == NULL on failure */
 struct hm_str hm_arena_printf(struct hm_arena *a, const char *fmt, ...) HM_PRINTF(2, 3);
 uint64_t hm_arena_big(void); /* big allocations so far, all threads */
-struct hm_arena_mark hm_arena_mark(const struct hm_arena *a);
+static inline struct hm_arena_mark hm_arena_mark(const struct hm_arena *a)
+{
+	return (struct hm_arena_mark){.block = a->blocks, .big = a->big, .pos = a->pos, .used = a->used};
+}
 void hm_arena_rewind(struct hm_arena *a, struct hm_arena_mark m);
 
 #endif

@@ -98,12 +98,13 @@ struct hm_tmpl {
 	enum hm_tmpl_format format;
 	bool single_brace;
 	bool pure; /* by the verifier: assigns nothing, includes nothing, lists no variables: a name is what the data says */
+	bool reads;	   /* by the verifier: has names that are used for more than printing them */
 	struct hm_src src; /* text and lines, for messages */
 	uint32_t ncode;
 	struct hm_insn *code;
 	struct hm_span *span;
 	uint32_t nlits, nconsts, nnames, npaths, nnamerefs, nscopes, nloops, ncalls, nunits;
-	struct hm_str *lit, *name;
+	struct hm_str *lit, *name; /* behind each literal stand HM_LIT_PAD bytes more */
 	struct hm_val *constant;
 	struct hm_path *path;
 	struct hm_nameref *nameref;
@@ -124,8 +125,9 @@ struct hm_macro_ref {
 
 /* compile.c */
 int hm_code_make(struct hm_tmpl *t, struct hm_parser *p, struct hm_el *root, struct hm_err *e);
-#define HM_LIT_EMIT_MAX UINT16_MAX /* literals that fit the operand b of LITEMITG, LITEMITPATH */
-#define HM_LIT_EMIT_ESC 0x80u	   /* in their a: escape; the rest is the format */
+#define EMIT_ESC     0x80u /* in a of EMITG and EMITPATH, beside the format */
+#define EMIT_FMT     0x7fu
+#define EMIT_LIT_MAX UINT16_MAX /* literals their b can name; 0 is empty */
 /* verify.c: HM_EINVAL names the broken instruction; sets the units' stack */
 int hm_code_verify(struct hm_tmpl *t, struct hm_err *e);
 

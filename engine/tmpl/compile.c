@@ -7,6 +7,8 @@
  */
 #include "tmpl/compile.h"
 
+#include "tmpl/put.h"
+
 static void elements(struct hm_compiler *c, const struct hm_el *el);
 
 /* -- tables -------------------------------------------------------------------------- */
@@ -50,18 +52,17 @@ uint32_t hm_here(struct hm_compiler *c)
 	return c->t->ncode;
 }
 
-/* A placeholder behind text, where nothing jumps in between, becomes one instruction with it. */
-static bool join_text(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, uint32_t operand)
+/* A placeholder takes the text in front of it along, where nothing jumps in between. */
+static bool join_text(struct hm_compiler *c, enum hm_op op, unsigned a, uint32_t operand)
 {
 	struct hm_insn *i;
 
 	if ((op != OP_EMITG && op != OP_EMITPATH) || c->t->ncode == 0 || c->label == c->t->ncode)
 		return false;
 	i = &c->t->code[c->t->ncode - 1];
-	if (i->op != OP_LIT || i->c > HM_LIT_EMIT_MAX)
+	if (i->op != OP_LIT || i->c > EMIT_LIT_MAX)
 		return false;
-	*i = (struct hm_insn){op == OP_EMITG ? OP_LITEMITG : OP_LITEMITPATH,
-			      (uint8_t)(a | (b ? HM_LIT_EMIT_ESC : 0)), (uint16_t)i->c, operand};
+	*i = (struct hm_insn){(uint8_t)op, (uint8_t)a, (uint16_t)i->c, operand};
 	c->t->span[c->t->ncode - 1] = c->span;
 	return true;
 }
@@ -74,7 +75,7 @@ uint32_t hm_emit(struct hm_compiler *c, enum hm_op op, unsigned a, unsigned b, u
 
 	if (c->failed)
 		return 0;
-	if (join_text(c, op, a, b, operand))
+	if (join_text(c, op, a, operand))
 		return n - 1;
 	if (n >= HM_MAX_CODE) {
 		hm_code_fail(c, HM_ELIMIT, c->span.pos, "the template is too large");
@@ -367,18 +368,25 @@ static void jump_out(struct hm_compiler *c, bool cont)
 
 /* -- elements -------------------------------------------------------------------------------- */
 
+static void literal(struct hm_compiler *c, struct hm_str text)
+{
+	struct hm_str *l = hm_code_push(c, &c->t->lit, &c->t->nlits, &c->cap_lits, sizeof(*l));
+	char *p = l ? hm_arena_zalloc(&c->t->mem, text.len + HM_LIT_PAD) : NULL;
+
+	if (!p) {
+		hm_code_fail(c, HM_ENOMEM, 0, "out of memory while compiling the template");
+		return;
+	}
+	if (text.len)
+		memcpy(p, text.p, text.len);
+	*l = hm_str_n(p, text.len);
+}
+
 static void text(struct hm_compiler *c, const struct hm_el *el)
 {
-	struct hm_str *l;
-
 	if (el->text.len == 0)
 		return;
-	l = hm_code_push(c, &c->t->lit, &c->t->nlits, &c->cap_lits, sizeof(*l));
-	if (!l)
-		return;
-	*l = hm_arena_str(&c->t->mem, el->text);
-	if (!l->p)
-		hm_code_fail(c, HM_ENOMEM, 0, "out of memory while compiling the template");
+	literal(c, el->text);
 	hm_emit(c, OP_LIT, 0, 0, c->t->nlits - 1);
 }
 
@@ -952,6 +960,7 @@ int hm_code_make(struct hm_tmpl *t, struct hm_parser *p, struct hm_el *root, str
 			hm_emit(&c, OP_DEFMACRO, 0, 0, i);
 		mark_assigned(&c, hm_name(&c, p->macros[i - 1]->text));
 	}
+	literal(&c, HM_STR(""));
 	element(&c, root);
 	hm_emit(&c, OP_RET, 0, 0, 0);
 	for (i = 1; i < t->nunits && !c.failed; i++)

@@ -702,10 +702,10 @@ void hm_compile_emit(struct hm_compiler *c, const struct hm_el *el)
 	c->span = (struct hm_span){x->pos, x->end};
 	if (x->kind == EX_ID && find_locals(c, x->str, &refs, &final) == 0) {
 		hm_field(c, x);
-		hm_emit(c, OP_EMITG, el->fmt, el->autoesc, hm_name(c, x->str));
+		hm_emit(c, OP_EMITG, el->fmt | (el->autoesc ? EMIT_ESC : 0), 0, hm_name(c, x->str));
 	} else if (path(c, x, false, &p)) {
 		hm_field(c, x);
-		hm_emit(c, OP_EMITPATH, el->fmt, el->autoesc, add_path(c, &p));
+		hm_emit(c, OP_EMITPATH, el->fmt | (el->autoesc ? EMIT_ESC : 0), 0, add_path(c, &p));
 	} else {
 		expr(c, x, false);
 		hm_emit(c, OP_EMIT, el->fmt, el->autoesc, 0);

@@ -3,14 +3,11 @@
  * operand c: NONE, INT, TARGET (code address), LIT, CONST, NAME, PATH, SLOT, LOOP, CALL, MACRO, SCOPE, BI
  * pops: number of values, or VAR (depends on an operand; see verify.c)
  */
-/* output; a: output format, b: 1 escapes */
+/* output; a: output format; EMIT: b: 1 escapes; EMITG, EMITPATH: a with EMIT_ESC escapes, b: the literal in front */
 HM_OP(LIT, LIT, 0, 0)
 HM_OP(EMIT, NONE, 1, 0)
 HM_OP(EMITG, NAME, 0, 0)
 HM_OP(EMITPATH, PATH, 0, 0)
-HM_OP(LITEMITG, NAME, 0,
-      0) /* LIT, then EMITG: b: literal, a: output format, with HM_LIT_EMIT_ESC to escape */
-HM_OP(LITEMITPATH, PATH, 0, 0)
 /* values */
 HM_OP(CONST, CONST, 0, 1)
 HM_OP(INT, INT, 0, 1)

@@ -49,6 +49,22 @@ static inline void hm_put(struct hm_buf *b, const char *p, size_t n)
 	}
 }
 
+/* The same for literals, which are followed by HM_LIT_PAD bytes; writes up to that much more than n. */
+#define HM_LIT_PAD 32
+static inline void hm_copy_padded(char *d, const char *s, size_t n)
+{
+	memcpy(d, s, 16);
+	memcpy(d + 16, s + 16, 16);
+	if (n > 512) {
+		memcpy(d + 32, s + 32, n - 32);
+		return;
+	}
+	for (size_t i = 32; i < n; i += 32) {
+		memcpy(d + i, s + i, 16);
+		memcpy(d + i + 16, s + i + 16, 16);
+	}
+}
+
 static inline bool hm_differ64(const char *a, const char *b)
 {
 	uint64_t x, y;
@@ -71,10 +87,9 @@ static inline bool hm_differ32(const char *a, const char *b)
 static inline bool hm_same(const char *a, const char *b, size_t n)
 {
 	if (n >= 8) {
-		for (size_t i = 0; i + 8 < n; i += 8)
-			if (hm_differ64(a + i, b + i))
-				return false;
-		return !hm_differ64(a + n - 8, b + n - 8);
+		if (hm_unlikely(n > 16))
+			return memcmp(a, b, n) == 0;
+		return !hm_differ64(a, b) && !hm_differ64(a + n - 8, b + n - 8);
 	}
 	if (n >= 4)
 		return !hm_differ32(a, b) && !hm_differ32(a + n - 4, b + n - 4);
@@ -84,15 +99,12 @@ static inline bool hm_same(const char *a, const char *b, size_t n)
 /* The value under a key of a msgpack map, or NULL; of two with one name the last counts. */
 static inline const msgpack_object *hm_mp_find(const msgpack_object *map, struct hm_str key)
 {
-	const msgpack_object_kv *kv = map->via.map.ptr;
+	const msgpack_object_kv *first = map->via.map.ptr, *kv = first + map->via.map.size;
 
-	for (uint32_t i = map->via.map.size; i > 0; i--) {
-		const msgpack_object *k = &kv[i - 1].key;
-
-		if (k->via.str.size == key.len && k->type == MSGPACK_OBJECT_STR &&
-		    hm_same(k->via.str.ptr, key.p, key.len))
-			return &kv[i - 1].val;
-	}
+	while (kv-- > first)
+		if (kv->key.via.str.size == key.len && kv->key.type == MSGPACK_OBJECT_STR &&
+		    hm_same(kv->key.via.str.ptr, key.p, key.len))
+			return &kv->val;
 	return NULL;
 }
 
@@ -176,10 +188,6 @@ static inline void hm_put_i64(struct hm_buf *b, int64_t v)
 {
 	char text[24], *end = text + sizeof(text), *p;
 
-	if (hm_likely(v >= 0 && v < 10)) {
-		hm_buf_putc(b, (char)('0' + v));
-		return;
-	}
 	p = hm_digits_before(end, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 	if (v < 0)
 		*--p = '-';
@@ -192,23 +200,25 @@ static inline void hm_put_i64(struct hm_buf *b, int64_t v)
  */
 static inline size_t hm_decimal_shown(struct hm_str s)
 {
-	size_t i = s.len > 0 && s.p[0] == '-', start = i, point = 0, nonzero = 0;
+	size_t start = s.len > 0 && s.p[0] == '-', point = 0, i, n = s.len;
 
-	if (s.len > 36 || i == s.len || (s.p[i] == '0' && i + 1 < s.len && s.p[i + 1] != '.'))
+	if (n > 36)
 		return 0;
-	for (; i < s.len; i++) {
-		if (s.p[i] == '.' && point == 0 && i > start) {
-			point = i;
+	for (i = start; i < n; i++) {
+		if ((unsigned char)(s.p[i] - '0') <= 9)
 			continue;
-		}
-		if (s.p[i] < '0' || s.p[i] > '9')
+		if (s.p[i] != '.' || point)
 			return 0;
-		if (s.p[i] != '0')
-			nonzero = i + 1;
+		point = i;
 	}
-	if (nonzero == 0 || (point && (s.len - point > 17 || point + 1 == s.len)))
+	if (point == 0) /* an integer that is not one of msgpack's: no leading zero */
+		return n > start && s.p[start] != '0' ? n : 0;
+	if (point == start || point + 1 == n || n - point > 17 ||
+	    (s.p[start] == '0' && (point != start + 1 || start)))
 		return 0;
-	return point == 0 ? s.len : nonzero > point ? nonzero : point;
+	while (s.p[n - 1] == '0')
+		n--;
+	return n - 1 == point ? point : n;
 }
 
 #endif

@@ -129,12 +129,10 @@ static bool operand_ok(const struct hm_tmpl *t, const struct hm_unit *u, const s
 static bool ab_ok(const struct hm_tmpl *t, const struct hm_unit *u, const struct hm_insn *i)
 {
 	switch (i->op) {
-	case OP_EMIT:
 	case OP_EMITG:
-	case OP_EMITPATH:
+	case OP_EMITPATH: return (i->a & EMIT_FMT) < FMT_COUNT && i->b < t->nlits;
+	case OP_EMIT:
 	case OP_ENDCAP: return i->a < FMT_COUNT;
-	case OP_LITEMITG:
-	case OP_LITEMITPATH: return (i->a & ~HM_LIT_EMIT_ESC) < FMT_COUNT && i->b < t->nlits;
 	case OP_LOADL: return i->b == 0 || nameref_ok(t, u, i->b - 1u);
 	case OP_JSET: return i->b < u->nslots;
 	case OP_NEEDL: return i->b < u->nparams;
@@ -266,6 +264,9 @@ int hm_code_verify(struct hm_tmpl *t, struct hm_err *e)
 	while (rc == 0 && v.ntodo > 0)
 		rc = step(&v, v.todo[--v.ntodo]);
 	t->pure = pure(t);
+	t->reads = t->npaths > 0 || t->nnamerefs > 0;
+	for (i = 0; i < t->ncode; i++)
+		t->reads = t->reads || t->code[i].op == OP_LOADG;
 	hm_arena_fini(&tmp);
 	return rc;
 }
@@ -285,7 +286,7 @@ static void dump_operand(const struct hm_tmpl *t, const struct hm_insn *i, struc
 {
 	const struct hm_path *p;
 
-	if (i->op == OP_LITEMITG || i->op == OP_LITEMITPATH) {
+	if ((i->op == OP_EMITG || i->op == OP_EMITPATH) && i->b) {
 		dump_str(out, t->lit[i->b]);
 		hm_buf_putc(out, ' ');
 	}

@@ -20,6 +20,9 @@
 #include "tmpl/numfmt.h"
 #include "tmpl/put.h"
 
+/* Not inline: what is rare, or long anyway, leaves the registers of run() to what is not. */
+#define APART __attribute__((noinline))
+
 /* -- failing ----------------------------------------------------------------------------- */
 
 static struct hm_str source_of(const struct hm_tmpl *t, uint32_t pc)
@@ -144,12 +147,17 @@ static inline int from_mp(struct hm_vm *vm, const msgpack_object *o, struct hm_v
 	case MSGPACK_OBJECT_MAP: *r = (struct hm_val){.kind = V_MPMAP, .u.mp = o}; return 0;
 	case MSGPACK_OBJECT_ARRAY: *r = (struct hm_val){.kind = V_MPSEQ, .u.mp = o}; return 0;
 	case MSGPACK_OBJECT_BOOLEAN: *r = hm_vbool(o->via.boolean); return 0;
+	case MSGPACK_OBJECT_POSITIVE_INTEGER:
+		if (hm_likely(o->via.u64 <= INT64_MAX)) {
+			*r = hm_vint((int64_t)o->via.u64);
+			return 0;
+		}
+		return hm_v_from_mp(vm, o, r);
 	default: return hm_v_from_mp(vm, o, r);
 	}
 }
 
-/* What the data has under the name, or NULL. */
-static inline const msgpack_object *root_find(const struct hm_vm *vm, struct hm_str name)
+static APART const msgpack_object *roots_find(const struct hm_vm *vm, struct hm_str name)
 {
 	for (size_t i = 0; i < vm->ctx->nroots; i++) {
 		const msgpack_object *map = vm->ctx->roots[i], *o;
@@ -161,6 +169,12 @@ static inline const msgpack_object *root_find(const struct hm_vm *vm, struct hm_
 			return o;
 	}
 	return NULL;
+}
+
+/* What the data has under the name; NULL or nil: nothing. */
+static inline const msgpack_object *root_find(const struct hm_vm *vm, struct hm_str name)
+{
+	return hm_likely(vm->strip != NULL) ? hm_mp_find(vm->strip->map, name) : roots_find(vm, name);
 }
 
 static struct hm_val root_value(struct hm_vm *vm, struct hm_str name)
@@ -285,7 +299,7 @@ static struct hm_val dyn_value(const struct hm_frame *f, const struct hm_scope *
 }
 
 /* Of a template that assigns, or that others are joined with. */
-static struct hm_val load_shared(struct hm_vm *vm, const struct hm_frame *f, uint32_t name)
+static APART struct hm_val load_shared(struct hm_vm *vm, const struct hm_frame *f, uint32_t name)
 {
 	if (hm_unlikely(f->dyn != NULL)) {
 		struct hm_val v = dyn_value(f->dyn, f->dyn_scope, f->link->tmpl->name[name], false);
@@ -310,7 +324,7 @@ static inline struct hm_val load_global(struct hm_vm *vm, const struct hm_frame 
 }
 
 /* The slot is empty: other locals of the name, then the global one. */
-static struct hm_val load_fallback(struct hm_vm *vm, const struct hm_frame *f, uint32_t nameref)
+static APART struct hm_val load_fallback(struct hm_vm *vm, const struct hm_frame *f, uint32_t nameref)
 {
 	const struct hm_nameref *nr = &f->link->tmpl->nameref[nameref];
 
@@ -395,9 +409,9 @@ static int stack_room(struct hm_vm *vm, uint32_t more)
 	return 0;
 }
 
-static int rec_push(struct hm_vm *vm, struct hm_rec r)
+static int rec_push(struct hm_vm *vm, const struct hm_rec *r)
 {
-	int rc = stack_room(vm, r.frame->unit->stack);
+	int rc = stack_room(vm, r->frame->unit->stack);
 
 	if (rc)
 		return rc;
@@ -415,7 +429,7 @@ static int rec_push(struct hm_vm *vm, struct hm_rec r)
 		vm->rec = p;
 		vm->cap_rec = cap;
 	}
-	vm->rec[vm->nrec++] = r;
+	vm->rec[vm->nrec++] = *r;
 	return 0;
 }
 
@@ -432,7 +446,7 @@ static void rec_pop(struct hm_vm *vm)
 
 /* -- captured output ------------------------------------------------------------------------------------ */
 
-static int out_push(struct hm_vm *vm, struct hm_out o)
+static APART int out_push(struct hm_vm *vm, struct hm_out o)
 {
 	if (vm->nouts == vm->cap_outs) {
 		uint32_t cap = vm->cap_outs ? vm->cap_outs * 2 : 8;
@@ -459,7 +473,7 @@ static void out_close_compress(struct hm_vm *vm, const struct hm_out *o)
 }
 
 /* Leaves captures and attempts without their result; what <#compress> holds is still printed. */
-static void out_unwind(struct hm_vm *vm, uint32_t to)
+static APART void out_unwind(struct hm_vm *vm, uint32_t to)
 {
 	while (vm->nouts > to) {
 		const struct hm_out *o = &vm->outs[--vm->nouts];
@@ -472,7 +486,7 @@ static void out_unwind(struct hm_vm *vm, uint32_t to)
 }
 
 /* After a failure: the innermost handler that wants it. Returns its code address, or 0. */
-static uint32_t recover(struct hm_vm *vm)
+static APART uint32_t recover(struct hm_vm *vm)
 {
 	bool undefined = vm->rc == HM_EUNDEF;
 	bool any = undefined || vm->rc == HM_ETYPE || vm->rc == HM_EINVAL || vm->rc == HM_EPARSE;
@@ -507,7 +521,7 @@ static int note_missing(struct hm_vm *vm)
 	return hm_vm_missing(vm);
 }
 
-static int emit_slow(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc)
+static APART int emit_slow(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc)
 {
 	struct hm_str s;
 	int rc;
@@ -544,7 +558,14 @@ static int emit_slow(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc)
 
 static inline void put_lit(struct hm_vm *vm, const struct hm_str *s)
 {
-	hm_put(vm->out, s->p, s->len);
+	struct hm_buf *out = vm->out;
+
+	if (hm_likely(out->cap - out->len >= s->len + HM_LIT_PAD && !out->err)) {
+		hm_copy_padded(out->p + out->len, s->p, s->len);
+		out->len += s->len;
+	} else {
+		hm_buf_puts(out, *s);
+	}
 }
 
 static inline void emit_text(struct hm_vm *vm, const char *p, uint32_t n, unsigned fmt, bool esc)
@@ -570,59 +591,46 @@ static inline int emit(struct hm_vm *vm, struct hm_val v, unsigned fmt, bool esc
 }
 
 /* A value of the data, straight from there where that makes no difference. */
-static inline int emit_mp(struct hm_vm *vm, const msgpack_object *o, unsigned fmt, bool esc)
+static APART int emit_mp(struct hm_vm *vm, const msgpack_object *o, unsigned fmt, bool esc)
 {
 	struct hm_val v;
 	int rc;
 
-	if (hm_likely(o->type == MSGPACK_OBJECT_STR)) {
-		emit_text(vm, o->via.str.ptr, o->via.str.size, fmt, esc);
-		return 0;
-	}
-	if (!vm->number) {
-		if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= INT64_MAX) {
-			hm_put_i64(vm->out, (int64_t)o->via.u64);
-			return 0;
-		}
-		if (o->type == MSGPACK_OBJECT_EXT && o->via.ext.type == HM_MP_DECIMAL) {
-			size_t n = hm_decimal_shown(hm_str_n(o->via.ext.ptr, o->via.ext.size));
-
-			if (n > 0) {
-				hm_put(vm->out, o->via.ext.ptr, n);
-				return 0;
-			}
-		}
-	}
 	if (o->type == MSGPACK_OBJECT_NIL)
 		return note_missing(vm);
+	if (!vm->number && o->type == MSGPACK_OBJECT_EXT && o->via.ext.type == HM_MP_DECIMAL) {
+		size_t n = hm_decimal_shown(hm_str_n(o->via.ext.ptr, o->via.ext.size));
+
+		if (n > 0) {
+			hm_put(vm->out, o->via.ext.ptr, n);
+			return 0;
+		}
+	}
 	rc = hm_v_from_mp(vm, o, &v);
-	return rc ? rc : emit_slow(vm, v, fmt, esc);
+	return rc ? rc : emit(vm, v, fmt, esc);
 }
 
-static inline int emit_global(struct hm_vm *vm, const struct hm_frame *f, uint32_t name, unsigned fmt,
-			      bool esc)
+static APART int emit_global(struct hm_vm *vm, const struct hm_frame *f, const struct hm_insn *i)
 {
+	const struct hm_tmpl *t = f->link->tmpl;
 	const msgpack_object *o;
 	struct hm_val v;
 
-	if (hm_likely(f->link->data != NULL)) {
-		o = root_find(vm, f->link->tmpl->name[name]);
-		return o ? emit_mp(vm, o, fmt, esc) : note_missing(vm);
+	put_lit(vm, &t->lit[i->b]);
+	if (f->link->data) {
+		o = root_find(vm, t->name[i->c]);
+		return o ? emit_mp(vm, o, i->a & EMIT_FMT, i->a & EMIT_ESC) : note_missing(vm);
 	}
-	v = load_global(vm, f, name);
+	v = load_shared(vm, f, i->c);
 	if (vm->rc)
 		return vm->rc;
-	return v.kind == V_NULL ? note_missing(vm) : emit(vm, v, fmt, esc);
+	return v.kind == V_NULL ? note_missing(vm) : emit(vm, v, i->a & EMIT_FMT, i->a & EMIT_ESC);
 }
 
 /* -- values -------------------------------------------------------------------------------------------------- */
 
-/*
- * The value of a path. With o_r, a last step into the data is given as it stands there instead (*o_r, not NULL),
- * for it often needs no more than printing.
- */
-static inline int load_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_path *p,
-			    struct hm_val *r, const msgpack_object **o_r)
+static APART int load_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_path *p,
+			   struct hm_val *r)
 {
 	struct hm_val v;
 	int rc;
@@ -634,22 +642,9 @@ static inline int load_path(struct hm_vm *vm, const struct hm_frame *f, const st
 	} else {
 		v = load_global(vm, f, p->root);
 	}
-	if (hm_unlikely(vm->rc))
+	if (vm->rc)
 		return vm->rc;
 	for (uint32_t i = 0; i < p->nkeys; i++) {
-		if (hm_likely(v.kind == V_MPMAP)) {
-			const msgpack_object *o = hm_mp_find(v.u.mp, p->key[i]);
-
-			if (o && o_r && i + 1 == p->nkeys) {
-				*o_r = o;
-				return 0;
-			}
-			if (!o)
-				v = HM_VNULL;
-			else if ((rc = from_mp(vm, o, &v)))
-				return rc;
-			continue;
-		}
 		if (v.kind == V_NULL) {
 			if (p->soft)
 				break;
@@ -665,21 +660,18 @@ static inline int load_path(struct hm_vm *vm, const struct hm_frame *f, const st
 	return 0;
 }
 
-static inline int emit_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_path *p, unsigned fmt,
-			    bool esc)
+static APART int emit_path(struct hm_vm *vm, const struct hm_frame *f, const struct hm_insn *i)
 {
-	const msgpack_object *o = NULL;
 	struct hm_val v;
-	int rc = load_path(vm, f, p, &v, &o);
+	int rc = load_path(vm, f, &f->link->tmpl->path[i->c], &v);
 
 	if (rc)
 		return rc;
-	if (hm_likely(o != NULL))
-		return emit_mp(vm, o, fmt, esc);
-	return v.kind == V_NULL ? note_missing(vm) : emit(vm, v, fmt, esc);
+	put_lit(vm, &f->link->tmpl->lit[i->b]);
+	return v.kind == V_NULL ? note_missing(vm) : emit(vm, v, i->a & EMIT_FMT, i->a & EMIT_ESC);
 }
 
-static int arith(struct hm_vm *vm, enum hm_op op, struct hm_val a, struct hm_val b, struct hm_val *r)
+static APART int arith(struct hm_vm *vm, enum hm_op op, struct hm_val a, struct hm_val b, struct hm_val *r)
 {
 	struct hm_dec x, y, d;
 	int64_t n;
@@ -712,7 +704,7 @@ static int arith(struct hm_vm *vm, enum hm_op op, struct hm_val a, struct hm_val
 	return hm_v_dec_new(vm, d, r);
 }
 
-static int negate(struct hm_vm *vm, struct hm_val a, struct hm_val *r)
+static APART int negate(struct hm_vm *vm, struct hm_val a, struct hm_val *r)
 {
 	struct hm_dec d;
 	int rc = hm_v_number(vm, a, &d);
@@ -736,8 +728,17 @@ static inline bool holds(int cmp, enum hm_cmp op)
 	hm_unreachable();
 }
 
-static int make_range(struct hm_vm *vm, enum hm_range_end end, struct hm_val a, struct hm_val b,
-		      struct hm_val *r)
+static inline int compare(struct hm_vm *vm, const struct hm_val *v, bool eq, int *r)
+{
+	if (hm_likely(v[0].kind == V_INT && v[1].kind == V_INT)) {
+		*r = v[0].u.i < v[1].u.i ? -1 : v[0].u.i > v[1].u.i;
+		return 0;
+	}
+	return hm_v_compare(vm, v[0], v[1], eq, false, r);
+}
+
+static APART int make_range(struct hm_vm *vm, enum hm_range_end end, struct hm_val a, struct hm_val b,
+			    struct hm_val *r)
 {
 	struct hm_range *g;
 	int64_t from, to = 0;
@@ -747,8 +748,6 @@ static int make_range(struct hm_vm *vm, enum hm_range_end end, struct hm_val a, 
 		rc = hm_v_int(vm, b, &to);
 	if (rc)
 		return rc;
-	if (from > INT32_MAX || from < INT32_MIN || to > INT32_MAX || to < INT32_MIN)
-		return hm_vm_fail(vm, HM_EINVAL, "the range has an end outside of -2147483648..2147483647");
 	g = hm_vm_alloc(vm, sizeof(*g));
 	if (!g)
 		return vm->rc;
@@ -764,7 +763,7 @@ static int make_range(struct hm_vm *vm, enum hm_range_end end, struct hm_val a, 
 	return 0;
 }
 
-static int make_seq(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct hm_val *r)
+static APART int make_seq(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct hm_val *r)
 {
 	int rc = hm_v_seq_new(vm, n, r);
 
@@ -773,7 +772,7 @@ static int make_seq(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct
 	return rc;
 }
 
-static int make_hash(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct hm_val *r)
+static APART int make_hash(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct hm_val *r)
 {
 	struct hm_str key;
 	int rc = hm_v_hash_new(vm, n, r);
@@ -789,7 +788,7 @@ static int make_hash(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struc
 }
 
 /* "text ${x} text": markup when one of the parts is */
-static int strcat_parts(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct hm_val *r)
+static APART int strcat_parts(struct hm_vm *vm, const struct hm_val *v, uint32_t n, struct hm_val *r)
 {
 	struct hm_text t = {.vm = vm};
 	struct hm_str s;
@@ -827,7 +826,8 @@ static int strcat_parts(struct hm_vm *vm, const struct hm_val *v, uint32_t n, st
 	return hm_vm_step(vm, t.len >> 6);
 }
 
-static int call_built_in(struct hm_vm *vm, const struct hm_insn *i, const struct hm_val *v, struct hm_val *r)
+static APART int call_built_in(struct hm_vm *vm, const struct hm_insn *i, const struct hm_val *v,
+			       struct hm_val *r)
 {
 	static hm_bi_fn *const fn[BI_COUNT] = {
 #define HM_BI(id, name, min, max, flags) [BI_ID_##id] = hm_bi_##id,
@@ -867,7 +867,7 @@ static int method_target(struct hm_vm *vm, struct hm_val v, unsigned want)
 	}
 }
 
-static int special(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn *i, struct hm_val *r)
+static APART int special(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn *i, struct hm_val *r)
 {
 	const struct hm_scope *scope = &f->link->tmpl->scope[i->c];
 	struct hm_scope_ref *ref;
@@ -917,7 +917,7 @@ static int special(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn *i
 
 /* -- loops ------------------------------------------------------------------------------------------------------ */
 
-static int iter_begin(struct hm_vm *vm, struct hm_loopstate *l, struct hm_val src, unsigned mode)
+static APART int iter_begin(struct hm_vm *vm, struct hm_loopstate *l, struct hm_val src, unsigned mode)
 {
 	bool seq = hm_v_is_seq(src), hash = hm_v_is_hash(src) && src.kind != V_SCOPE;
 
@@ -940,7 +940,7 @@ static int iter_begin(struct hm_vm *vm, struct hm_loopstate *l, struct hm_val sr
 	return 0;
 }
 
-static int iter_items(struct hm_vm *vm, struct hm_loopstate *l, unsigned hash)
+static APART int iter_items(struct hm_vm *vm, struct hm_loopstate *l, unsigned hash)
 {
 	int rc;
 
@@ -1014,8 +1014,8 @@ static struct hm_link *link_of(struct hm_vm *vm, const struct hm_tmpl *t)
 	return l;
 }
 
-static int op_call(struct hm_vm *vm, struct hm_frame *f, const struct hm_callsite *cs, uint32_t pc,
-		   uint32_t *to)
+static APART int op_call(struct hm_vm *vm, struct hm_frame *f, const struct hm_callsite *cs, uint32_t pc,
+			 uint32_t *to)
 {
 	struct hm_val *v = &vm->stack[vm->sp - cs->nargs - 1];
 	const struct hm_unit *u;
@@ -1046,13 +1046,13 @@ static int op_call(struct hm_vm *vm, struct hm_frame *f, const struct hm_callsit
 	}
 	vm->sp -= cs->nargs + 1;
 	rc = rec_push(vm,
-		      (struct hm_rec){
+		      &(struct hm_rec){
 			      .kind = REC_MACRO, .frame = nf, .ret = pc, .base = vm->sp, .outs = vm->nouts});
 	*to = u->entry;
 	return rc;
 }
 
-static int op_nested(struct hm_vm *vm, struct hm_frame *f, uint32_t nargs, uint32_t pc, uint32_t *to)
+static APART int op_nested(struct hm_vm *vm, struct hm_frame *f, uint32_t nargs, uint32_t pc, uint32_t *to)
 {
 	const struct hm_callsite *cs = f->site;
 	struct hm_val *v = &vm->stack[vm->sp - nargs];
@@ -1068,12 +1068,12 @@ static int op_nested(struct hm_vm *vm, struct hm_frame *f, uint32_t nargs, uint3
 	for (uint32_t i = 0; i < cs->nvars; i++)
 		f->site_frame->slot[cs->var_slot[i]] = i < nargs ? v[i] : HM_VNULL;
 	*to = cs->body;
-	return rec_push(vm, (struct hm_rec){.kind = REC_BODY,
-					    .frame = f->site_frame,
-					    .ret = pc,
-					    .base = vm->sp,
-					    .outs = vm->nouts,
-					    .lex = f->site_rec});
+	return rec_push(vm, &(struct hm_rec){.kind = REC_BODY,
+					     .frame = f->site_frame,
+					     .ret = pc,
+					     .base = vm->sp,
+					     .outs = vm->nouts,
+					     .lex = f->site_rec});
 }
 
 /* <#include>: the name, made absolute; "" when it leaves the root. */
@@ -1167,8 +1167,8 @@ static int ignore_flag(struct hm_vm *vm, struct hm_val v, bool *r)
 	return 0;
 }
 
-static int op_include(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn *i, uint32_t pc,
-		      uint32_t *to)
+static APART int op_include(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn *i, uint32_t pc,
+			    uint32_t *to)
 {
 	struct hm_val *v = &vm->stack[vm->sp - 1 - i->a];
 	struct hm_link *link = NULL;
@@ -1203,7 +1203,7 @@ static int op_include(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn
 	nf->dyn_scope = &f->link->tmpl->scope[i->c];
 	*to = link->tmpl->unit[0].entry;
 	return rec_push(
-		vm, (struct hm_rec){
+		vm, &(struct hm_rec){
 			    .kind = REC_INCLUDE, .frame = nf, .ret = pc, .base = vm->sp, .outs = vm->nouts});
 }
 
@@ -1229,16 +1229,40 @@ static int op_include(struct hm_vm *vm, struct hm_frame *f, const struct hm_insn
 		f = vm->rec[vm->nrec - 1].frame; \
 		vm->link = f->link;              \
 		t = f->link->tmpl;               \
+		code = t->code;                  \
 	} while (0)
 
-static int run(struct hm_vm *vm)
+/* From here on the short way, as far as it goes. */
+static uint32_t strip(struct hm_vm *vm)
+{
+	uint32_t pc;
+
+	vm->strip->steps = vm->steps;
+	pc = hm_strip(vm->strip, vm->pc);
+	vm->steps = vm->strip->steps;
+	return pc;
+}
+
+#define STRIP()                                                    \
+	do {                                                       \
+		if (vm->strip && tried != vm->pc && !vm->number) { \
+			tried = strip(vm);                         \
+			if (tried != vm->pc) {                     \
+				pc = tried;                        \
+				goto next;                         \
+			}                                          \
+		}                                                  \
+	} while (0)
+
+static int run(struct hm_vm *vm, uint32_t pc)
 {
 	struct hm_frame *f = vm->rec[0].frame;
 	const struct hm_tmpl *t = f->link->tmpl;
-	uint32_t pc = t->unit[0].entry;
+	const struct hm_insn *code = t->code;
+	uint32_t tried = pc; /* where hm_strip() left off */
 
 	for (;;) {
-		const struct hm_insn *i = &t->code[pc];
+		const struct hm_insn *i = &code[pc];
 		struct hm_val v;
 		struct hm_loopstate *l;
 		bool b;
@@ -1246,21 +1270,22 @@ static int run(struct hm_vm *vm)
 
 		vm->pc = pc++;
 		switch ((enum hm_op)i->op) {
-		case OP_LIT: put_lit(vm, &t->lit[i->c]); break;
+		case OP_LIT:
+			STRIP();
+			put_lit(vm, &t->lit[i->c]);
+			break;
 		case OP_EMIT:
 			vm->sp--;
 			FAIL_IF(emit(vm, vm->stack[vm->sp], i->a, i->b));
 			break;
-		case OP_LITEMITG:
-			put_lit(vm, &t->lit[i->b]);
-			FAIL_IF(emit_global(vm, f, i->c, i->a & 0x7fu, i->a & HM_LIT_EMIT_ESC));
+		case OP_EMITG:
+			STRIP();
+			FAIL_IF(emit_global(vm, f, i));
 			break;
-		case OP_EMITG: FAIL_IF(emit_global(vm, f, i->c, i->a, i->b)); break;
-		case OP_LITEMITPATH:
-			put_lit(vm, &t->lit[i->b]);
-			FAIL_IF(emit_path(vm, f, &t->path[i->c], i->a & 0x7fu, i->a & HM_LIT_EMIT_ESC));
+		case OP_EMITPATH:
+			STRIP();
+			FAIL_IF(emit_path(vm, f, i));
 			break;
-		case OP_EMITPATH: FAIL_IF(emit_path(vm, f, &t->path[i->c], i->a, i->b)); break;
 		case OP_CONST: PUSH(t->constant[i->c]); break;
 		case OP_INT: PUSH(hm_vint((int32_t)i->c)); break;
 		case OP_TRUE: PUSH(hm_vbool(true)); break;
@@ -1292,7 +1317,7 @@ static int run(struct hm_vm *vm)
 			PUSH(v);
 			break;
 		case OP_PATH:
-			FAIL_IF(load_path(vm, f, &t->path[i->c], &v, NULL));
+			FAIL_IF(load_path(vm, f, &t->path[i->c], &v));
 			NOTE_NULL(v);
 			PUSH(v);
 			break;
@@ -1430,8 +1455,7 @@ static int run(struct hm_vm *vm)
 			break;
 		case OP_JCMP:
 			vm->sp -= 2;
-			FAIL_IF(hm_v_compare(vm, vm->stack[vm->sp], vm->stack[vm->sp + 1], i->a <= CMP_NE,
-					     false, &cmp));
+			FAIL_IF(compare(vm, &vm->stack[vm->sp], i->a <= CMP_NE, &cmp));
 			if (holds(cmp, i->a) == (i->b != 0))
 				pc = i->c;
 			break;
@@ -1594,8 +1618,9 @@ static int run(struct hm_vm *vm)
 				   HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 120))));
 			goto failed;
 		}
-		case OP_COUNT: hm_unreachable();
+		default: __builtin_unreachable(); /* the verifier has seen to it */
 		}
+	next:
 		continue;
 	failed:
 		if (vm->rc == 0 && vm->out->err)
@@ -1637,55 +1662,74 @@ static int make_gvars(struct hm_vm *vm, struct hm_link *l, const struct hm_tmpl 
 	return 0;
 }
 
-static int prepare(struct hm_vm *vm, const struct hm_tmpl *t, struct start *s)
+/* The variables of the text: loop variables and loops, and what names stand for. They are in s->val, or the arena. */
+static inline void clear_vars(const struct hm_tmpl *t, struct hm_val *val, struct hm_strip *st)
 {
 	const struct hm_unit *u = &t->unit[0];
-	size_t data = t->pure ? t->nnames : 0, loops = u->nloops * (size_t)LOOP_VALS, n = u->nslots + loops;
-	struct hm_val *val = s->val;
+	size_t n = u->nslots + u->nloops * LOOP_VALS;
 
-	if (hm_unlikely(data + n + u->stack > hm_countof(s->val))) {
-		val = hm_vm_alloc(vm, (data + n + u->stack) * sizeof(*val));
-		if (!val)
-			return vm->rc;
-	}
+	st->slot = val;
+	st->loop = (struct hm_loopstate *)(void *)(val + u->nslots);
+	st->data = val + n;
+	if (n)
+		memset(val, 0, n * sizeof(*val));
+	for (size_t i = 0; t->reads && i < t->nnames; i++)
+		st->data[i].kind = V_UNREAD;
+}
+
+static size_t vars_of(const struct hm_tmpl *t)
+{
+	return t->unit[0].nslots + t->unit[0].nloops * LOOP_VALS + t->nnames;
+}
+
+/* What the whole machine needs beyond that. */
+static int prepare(struct hm_vm *vm, const struct hm_tmpl *t, struct start *s, struct hm_strip *st)
+{
+	size_t vars = vars_of(t), stack = t->unit[0].stack;
+
 	s->link = (struct hm_link){.tmpl = t, .name = t->src.name};
 	vm->links = &s->link;
 	vm->link = &s->link;
-	s->frame = (struct hm_frame){.link = &s->link, .unit = u, .slot = val};
-	s->frame.loop = (struct hm_loopstate *)(void *)(val + u->nslots);
-	if (n)
-		memset(val, 0, n * sizeof(*val));
-	val += n;
-	if (t->pure) {
-		s->link.data = val;
-		for (size_t i = 0; i < data; i++)
-			val[i].kind = V_UNREAD;
-	} else if (make_gvars(vm, &s->link, t)) {
-		return vm->rc;
+	if (!st->slot) {
+		struct hm_val *val = s->val;
+
+		if (vars > hm_countof(s->val))
+			val = hm_vm_alloc(vm, vars * sizeof(*val));
+		if (!val)
+			return vm->rc;
+		clear_vars(t, val, st);
 	}
-	vm->stack = val + data;
-	vm->cap_stack = u->stack;
+	if (t->pure)
+		s->link.data = st->data;
+	else if (make_gvars(vm, &s->link, t))
+		return vm->rc;
+	s->frame = (struct hm_frame){
+		.link = &s->link, .unit = &t->unit[0], .slot = st->slot, .loop = st->loop};
+	if (st->slot == s->val && vars + stack <= hm_countof(s->val)) {
+		vm->stack = s->val + vars;
+		vm->cap_stack = (uint32_t)stack;
+	}
 	vm->rec = s->rec;
 	vm->cap_rec = hm_countof(s->rec);
-	return rec_push(vm, (struct hm_rec){.kind = REC_MAIN, .frame = &s->frame});
+	return rec_push(vm, &(struct hm_rec){.kind = REC_MAIN, .frame = &s->frame});
 }
 
-int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struct hm_buf *out,
-		   struct hm_err *e)
+/* Goes on at pc, where st has come to, if it was used. */
+static APART int render_on(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struct hm_buf *out,
+			   struct start *s, struct hm_strip *st, uint32_t pc, struct hm_err *e)
 {
 	const struct hm_tmpl_limits *lim = &ctx->limits;
 	struct hm_arena_mark mark = hm_arena_mark(ctx->arena);
-	size_t start = out->len, max = out->max, limit = lim->output ? lim->output : HM_TMPL_DEFAULT_OUTPUT;
 	struct hm_link dummy = {.tmpl = t};
 	struct hm_err mine;
-	struct start s;
 	struct hm_vm vm = {
 		.ctx = ctx,
 		.arena = ctx->arena,
 		.out = out,
-		.out_start = start,
+		.strip = st->map ? st : NULL,
 		.e = e ? e : &mine,
-		.max_steps = lim->steps ? lim->steps : HM_TMPL_DEFAULT_STEPS,
+		.steps = st->steps,
+		.max_steps = st->max_steps,
 		.max_depth = lim->depth ? lim->depth : HM_TMPL_DEFAULT_DEPTH,
 		.max_memory = lim->memory ? lim->memory : HM_TMPL_DEFAULT_MEMORY,
 		.locale = ctx->locale.len ? ctx->locale : HM_STR("en_US"),
@@ -1694,22 +1738,53 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	};
 	int rc;
 
-	HM_CHECK(t, HM_TMPL_MAGIC);
 	hm_err_clear(vm.e);
-	if (out->err)
-		return hm_err_set(vm.e, out->err, "the output buffer has failed before");
 	vm.zh = hm_str_starts(vm.locale, HM_STR("zh"));
+	rc = prepare(&vm, t, s, st);
+	if (rc == 0)
+		rc = run(&vm, pc);
+	if (out->arena != ctx->arena)
+		hm_arena_rewind(ctx->arena, mark);
+	return rc;
+}
+
+int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struct hm_buf *out,
+		   struct hm_err *e)
+{
+	size_t start = out->len, max = out->max,
+	       limit = ctx->limits.output ? ctx->limits.output : HM_TMPL_DEFAULT_OUTPUT;
+	uint32_t pc = t->unit[0].entry;
+	struct start s;
+	struct hm_strip st;
+	int rc = 0;
+
+	HM_CHECK(t, HM_TMPL_MAGIC);
+	if (out->err)
+		return hm_err_set(e, out->err, "the output buffer has failed before");
 	if (max == 0 || limit < max - hm_min(max, start))
 		out->max = start + limit;
-	rc = prepare(&vm, t, &s);
-	if (rc == 0)
-		rc = run(&vm);
+	st.t = t;
+	st.map = NULL;
+	st.out = out;
+	st.slot = NULL;
+	st.steps = 0;
+	st.max_steps = ctx->limits.steps ? ctx->limits.steps : HM_TMPL_DEFAULT_STEPS;
+	if (t->pure && ctx->nroots == 1 && ctx->roots[0] && ctx->roots[0]->type == MSGPACK_OBJECT_MAP &&
+	    vars_of(t) <= hm_countof(s.val)) {
+		st.map = ctx->roots[0];
+		clear_vars(t, s.val, &st);
+		pc = hm_strip(&st, pc);
+	}
+	if (t->code[pc].op != OP_RET || out->err || st.map == NULL)
+		rc = render_on(t, ctx, out, &s, &st, pc, e);
+	else
+		hm_err_clear(e);
+	if (rc == 0 && out->len - start > limit)
+		rc = hm_err_set(e, HM_ELIMIT, "the text is longer than allowed");
 	out->max = max;
 	if (rc) {
 		out->len = start;
 		out->err = 0;
 	}
-	if (out->arena != ctx->arena && (ctx->arena->pos != mark.pos || ctx->arena->big != mark.big))
-		hm_arena_rewind(ctx->arena, mark);
 	return rc;
 }

@@ -70,7 +70,7 @@ struct hm_vm {
 	const struct hm_tmpl_ctx *ctx;
 	struct hm_arena *arena;
 	struct hm_buf *out;
-	size_t out_start;
+	struct hm_strip *strip; /* the short way through what is simple; NULL when there is none */
 	struct hm_err *e;
 	int rc;
 	uint64_t steps, max_steps;
@@ -150,6 +150,17 @@ static inline struct hm_val hm_text_val(const struct hm_text *t)
 {
 	return hm_vstr(hm_str_n(t->p ? t->p : "", t->len));
 }
+
+/* strip.c: runs what is simple, from pc on; returns the first instruction that is not. */
+struct hm_strip {
+	const struct hm_tmpl *t;   /* pure */
+	const msgpack_object *map; /* the only root */
+	struct hm_buf *out;
+	struct hm_val *slot, *data;
+	struct hm_loopstate *loop;
+	uint64_t steps, max_steps;
+};
+uint32_t hm_strip(struct hm_strip *s, uint32_t pc);
 
 /* value.c */
 int hm_v_from_mp(struct hm_vm *vm, const msgpack_object *o, struct hm_val *r);

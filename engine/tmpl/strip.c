@@ -1,0 +1,250 @@
+/*
+ * strip.c - the instructions most messages consist of, with everything in registers
+ *
+ * Text, values of the data, conditions on them and lists of them: what needs neither the value stack nor a
+ * conversion. hm_strip() goes on for as long as that is all there is and returns the first instruction that needs
+ * more: run() in vm.c, which knows every instruction, does it from its start. So whatever is unusual (a missing value,
+ * another type, a full buffer, too many steps) is left alone here, and no error is made here.
+ * Numbers are printed as number_format "computer" does: run() does not ask for this way under another one.
+ *
+ * A value that is only tested is not put on the stack: the instruction that fetches it and the one that wants it
+ * are done together.
+ */
+#include "base/json.h"
+#include "tmpl/put.h"
+#include "tmpl/vm.h"
+
+enum found { FOUND, MISSING, OTHER };
+
+/* Follows a path through maps of the data. OTHER: its beginning is no such map, or something on the way. */
+static inline __attribute__((always_inline)) enum found follow(const struct hm_strip *st,
+							       const msgpack_object *map,
+							       const struct hm_path *p,
+							       const msgpack_object **r)
+{
+	struct hm_val *v = p->local ? &st->slot[p->root] : &st->data[p->root];
+	const struct hm_str *key = p->key, *end = key + p->nkeys;
+	const msgpack_object *o;
+
+	if (hm_unlikely(v->kind != V_MPMAP)) {
+		if (p->local)
+			return OTHER;
+		o = hm_mp_find(map, st->t->name[p->root]);
+		if (!o || o->type != MSGPACK_OBJECT_MAP)
+			return OTHER;
+		*v = (struct hm_val){.kind = V_MPMAP, .u.mp = o};
+	}
+	for (o = v->u.mp; key < end; key++) {
+		if (o->type != MSGPACK_OBJECT_MAP)
+			return o->type == MSGPACK_OBJECT_NIL && p->soft ? MISSING : OTHER;
+		o = hm_mp_find(o, *key);
+		if (!o)
+			return p->soft || key + 1 == end ? MISSING : OTHER;
+	}
+	*r = o;
+	return o->type == MSGPACK_OBJECT_NIL ? MISSING : FOUND;
+}
+
+static inline bool holds(int64_t a, int64_t b, enum hm_cmp op)
+{
+	switch (op) {
+	case CMP_EQ: return a == b;
+	case CMP_NE: return a != b;
+	case CMP_LT: return a < b;
+	case CMP_LE: return a <= b;
+	case CMP_GT: return a > b;
+	default: return a >= b;
+	}
+}
+
+/* Puts v in front of end, which has room for 20 digits. */
+static inline char *small_digits(char *at, uint64_t v)
+{
+	char text[20], *end = text + sizeof(text), *p;
+
+	if (hm_likely(v < 10)) {
+		*at = (char)('0' + v);
+		return at + 1;
+	}
+	p = hm_digits_before(end, v);
+	hm_copy(at, p, (size_t)(end - p));
+	return at + (end - p);
+}
+
+#define ROOM 64 /* at least, beyond what is said to be copied */
+
+uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
+{
+	const struct hm_tmpl *t = st->t;
+	const struct hm_insn *i = t->code + pc;
+	const msgpack_object *const map = st->map;
+	struct hm_buf *out = st->out;
+	uint64_t steps = st->steps;
+	char *at, *end;
+
+	if (out->err || !out->p)
+		return pc;
+	at = out->p + out->len;
+	end = out->p + out->cap;
+	for (;; i++) {
+		const struct hm_str *lit;
+		const msgpack_object *o = NULL;
+		struct hm_loopstate *l;
+		enum found found;
+		struct hm_str s;
+
+		switch (i->op) {
+		case OP_LIT:
+			lit = &t->lit[i->c];
+			if (hm_unlikely((size_t)(end - at) < lit->len + ROOM))
+				goto out;
+			hm_copy_padded(at, lit->p, lit->len);
+			at += lit->len;
+			continue;
+		case OP_EMITG: o = hm_mp_find(map, t->name[i->c]); break;
+		case OP_LOADG:
+			o = hm_mp_find(map, t->name[i->c]);
+			found = o && o->type != MSGPACK_OBJECT_NIL ? FOUND : MISSING;
+			goto test;
+		case OP_EMITPATH:
+		case OP_PATH:
+			found = follow(st, map, &t->path[i->c], &o);
+			if (i->op == OP_PATH)
+				goto test;
+			break;
+		case OP_LOOPVAR:
+			l = &st->loop[t->loop[i->c].state];
+			if (i[1].op != OP_EMIT || i->a > BI_ID_counter - BI_ID_index || l->index < 0 ||
+			    end - at < ROOM)
+				goto out;
+			at = small_digits(at, (uint64_t)l->index + i->a);
+			i++;
+			continue;
+		case OP_JMP:
+			if (t->code + i->c <= i && ++steps > st->max_steps) {
+				steps--;
+				goto out;
+			}
+			i = t->code + i->c - 1;
+			continue;
+		case OP_JNONE:
+			if (st->loop[t->loop[i->b].state].size == 0)
+				i = t->code + i->c - 1;
+			continue;
+		case OP_NEXT: {
+			const struct hm_loop_info *info = &t->loop[i->b];
+
+			l = &st->loop[info->state];
+			if (l->src.kind != V_MPSEQ || info->has2 || steps >= st->max_steps)
+				goto out;
+			if (l->index + 1 >= l->size) {
+				steps++;
+				l->index++;
+				l->active = false;
+				i = t->code + i->c - 1;
+				continue;
+			}
+			o = &l->src.u.mp->via.array.ptr[l->index + 1];
+			if (o->type != MSGPACK_OBJECT_MAP && o->type != MSGPACK_OBJECT_STR)
+				goto out;
+			steps++;
+			l->index++;
+			l->active = true;
+			st->slot[info->slot] = o->type == MSGPACK_OBJECT_MAP
+						       ? (struct hm_val){.kind = V_MPMAP, .u.mp = o}
+						       : hm_vstr(hm_str_n(o->via.str.ptr, o->via.str.size));
+			continue;
+		}
+		case OP_JLAST:
+			l = &st->loop[t->loop[i->b].state];
+			if (!l->active || l->index + 1 >= l->size)
+				i = t->code + i->c - 1;
+			continue;
+		case OP_ENDITER: st->loop[t->loop[i->c].state].active = false; continue;
+		default: goto out;
+		}
+
+		/* a literal, then the value o */
+		if (hm_unlikely(!o))
+			goto out;
+		lit = &t->lit[i->b];
+		if (hm_likely(o->type == MSGPACK_OBJECT_STR)) {
+			s = hm_str_n(o->via.str.ptr, o->via.str.size);
+			if (hm_unlikely((size_t)(end - at) < lit->len + s.len + ROOM))
+				goto out;
+			hm_copy_padded(at, lit->p, lit->len);
+			at += lit->len;
+			steps += s.len >> 6;
+			if (!(i->a & EMIT_ESC) || hm_likely(hm_markup_find(s) == s.len)) {
+				hm_copy(at, s.p, s.len);
+				at += s.len;
+				continue;
+			}
+			out->len = (size_t)(at - out->p);
+			hm_escape_markup(out, i->a & EMIT_FMT, s);
+			at = out->p + out->len;
+			end = out->p + out->cap;
+			if (hm_likely(!out->err))
+				continue;
+			i++;
+			goto out;
+		}
+		if ((size_t)(end - at) < lit->len + ROOM)
+			goto out;
+		if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= INT64_MAX) {
+			hm_copy_padded(at, lit->p, lit->len);
+			at = small_digits(at + lit->len, o->via.u64);
+			continue;
+		}
+		if (o->type == MSGPACK_OBJECT_EXT && o->via.ext.type == HM_MP_DECIMAL) {
+			size_t n = hm_decimal_shown(hm_str_n(o->via.ext.ptr, o->via.ext.size));
+
+			if (n == 0)
+				goto out;
+			hm_copy_padded(at, lit->p, lit->len);
+			hm_copy(at + lit->len, o->via.ext.ptr, n);
+			at += lit->len + n;
+			continue;
+		}
+		goto out;
+
+	test:
+		if (found == OTHER)
+			goto out;
+		/* what becomes of a value that was found, or is missing */
+		switch (i[1].op) {
+		case OP_JNULL:
+		case OP_JNNULL:
+			i = (found == FOUND) == (i[1].op == OP_JNNULL) ? t->code + i[1].c - 1 : i + 1;
+			continue;
+		case OP_JF:
+		case OP_JT:
+			if (found != FOUND || o->type != MSGPACK_OBJECT_BOOLEAN)
+				goto out;
+			i = o->via.boolean == (i[1].op == OP_JT) ? t->code + i[1].c - 1 : i + 1;
+			continue;
+		case OP_INT:
+			if (i[2].op != OP_JCMP || found != FOUND ||
+			    o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > INT64_MAX)
+				goto out;
+			i = holds((int64_t)o->via.u64, (int32_t)i[1].c, i[2].a) == (i[2].b != 0)
+				    ? t->code + i[2].c - 1
+				    : i + 2;
+			continue;
+		case OP_ITER:
+			if (i[1].a != 0 || found != FOUND || o->type != MSGPACK_OBJECT_ARRAY)
+				goto out;
+			st->loop[t->loop[i[1].c].state] = (struct hm_loopstate){
+				.src = {.kind = V_MPSEQ, .u.mp = o},
+				.index = -1,
+				.size = (int64_t)o->via.array.size};
+			i++;
+			continue;
+		default: goto out;
+		}
+	}
+out:
+	out->len = (size_t)(at - out->p);
+	st->steps = steps;
+	return (uint32_t)(i - t->code);
+}
