@@ -62,7 +62,8 @@ struct hm_rich_node {
 struct hm_rich {
 	struct hm_rich_node *v;
 	size_t n;
-	uint32_t kinds; /* bit per enum hm_rich_kind that occurs */
+	uint32_t kinds;	    /* bit per enum hm_rich_kind that occurs */
+	struct hm_str html; /* HM_TEXT_HTML: the source as its author wrote it, else p == NULL */
 };
 
 int hm_rich_parse(struct hm_str text, enum hm_text_format f, struct hm_arena *a, struct hm_rich *out,
