@@ -111,7 +111,7 @@ static void entry_free(struct hm_fact_entry *en)
 	if (hm_node_linked(&en->queue))
 		hm_list_remove(&fa->queue, &en->queue);
 	if (en->state == ENTRY_KNOWN) {
-		hm_list_remove(&f->lru, &en->node);
+		hm_list_remove(&f->known, &en->node);
 		f->bytes -= en->bytes;
 		hm_stats_sub(f->tick->stats, HM_CT_FACTS_CACHED, 1);
 	} else {
@@ -125,13 +125,23 @@ static void entry_free(struct hm_fact_entry *en)
 	fact_maybe_free(fa);
 }
 
+/* Second chance: the oldest goes, unless it was used since it was last looked at. A use is one bit, it moves nothing. */
 static void evict(struct hm_facts *f)
 {
 	struct hm_node *n;
 
-	while ((f->lru.len > f->o.cache_entries || f->bytes > f->o.cache_bytes) &&
-	       (n = hm_list_first(&f->lru)) != NULL)
-		entry_free(hm_container_of(n, struct hm_fact_entry, node));
+	while ((f->known.len > f->o.cache_entries || f->bytes > f->o.cache_bytes) &&
+	       (n = hm_list_first(&f->known)) != NULL) {
+		struct hm_fact_entry *en = hm_container_of(n, struct hm_fact_entry, node);
+
+		if (!en->used || en->due_ms <= hm_tick_ms(f->tick)) {
+			entry_free(en);
+			continue;
+		}
+		en->used = false;
+		hm_list_remove(&f->known, n);
+		hm_list_push(&f->known, n);
+	}
 }
 
 /* -- answers to waiters -------------------------------------------------------------------------------- */
@@ -261,7 +271,7 @@ void fact_entry_known(struct hm_fact_entry *en, const msgpack_object *value, con
 	hm_list_remove(&fa->pending, &en->node);
 	en->state = ENTRY_KNOWN;
 	en->due_ms = hm_tick_ms(f->tick) + ttl;
-	hm_list_push(&f->lru, &en->node);
+	hm_list_push(&f->known, &en->node);
 	f->bytes += en->bytes;
 	hm_stats_inc(f->tick->stats, HM_CT_FACTS_CACHED);
 	evict(f);
@@ -344,8 +354,7 @@ static bool want(struct hm_facts *f, struct hm_facts_waiter *w, struct hm_fact_w
 	en = find(f, fa, x->key, hash);
 	if (en && en->state == ENTRY_KNOWN) {
 		if (en->due_ms > hm_tick_ms(f->tick)) {
-			hm_list_remove(&f->lru, &en->node);
-			hm_list_push(&f->lru, &en->node);
+			en->used = true;
 			fact_count(fa, FACT_CT_HITS);
 			want_known(x, w->arena, en);
 			return true;
@@ -470,7 +479,7 @@ static void fact_drop(struct fact *fa)
 	hm_list_push(&f->gone, &fa->node);
 	fa->gone = true;
 	fa->n_entries++;
-	hm_list_foreach_safe (&f->lru, n, tmp) {
+	hm_list_foreach_safe (&f->known, n, tmp) {
 		struct hm_fact_entry *en = hm_container_of(n, struct hm_fact_entry, node);
 
 		if (en->fact == fa)
@@ -527,7 +536,7 @@ static void on_closed(struct hm_flush *fl)
 	void *arg = f->closed_arg;
 
 	HM_CHECK(f, HM_FACTS_MAGIC);
-	hm_assert(f->n_hashed == 0 && hm_list_empty(&f->gone) && hm_list_empty(&f->lru));
+	hm_assert(f->n_hashed == 0 && hm_list_empty(&f->gone) && hm_list_empty(&f->known));
 	msgpack_zone_destroy(&f->zone);
 	free(f->table);
 	HM_MAGIC_CLEAR(f);
@@ -561,7 +570,7 @@ struct hm_facts *hm_facts_new(const struct hm_facts_deps *d, struct hm_config *c
 	hm_list_init(&f->gone);
 	hm_list_init(&f->sources);
 	hm_list_init(&f->reqs);
-	hm_list_init(&f->lru);
+	hm_list_init(&f->known);
 	hm_list_init(&f->ready);
 	hm_flush_init(&f->closed_flush, on_closed);
 	hm_facts_reload(f, cfg);
@@ -601,7 +610,7 @@ void hm_facts_describe(const struct hm_facts *f, struct hm_buf *out)
 	bool first = true;
 
 	HM_CHECK(f, HM_FACTS_MAGIC);
-	hm_buf_printf(out, "{\"cached\":%zu,\"cached_bytes\":%zu,\"facts\":{", f->lru.len, f->bytes);
+	hm_buf_printf(out, "{\"cached\":%zu,\"cached_bytes\":%zu,\"facts\":{", f->known.len, f->bytes);
 	hm_list_foreach (&f->facts, n) {
 		const struct fact *fa = hm_container_of(n, const struct fact, node);
 

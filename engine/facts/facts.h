@@ -30,7 +30,7 @@
  *
  * A service per shard: one cache, one set of connections, no lock. Requests of one tick for the same fact travel
  * together; equal keys are asked once (also while the first asking is under way). The cache holds at most
- * facts.cache_entries values and facts.cache_bytes, the least recently used go first; a key without a value is
+ * facts.cache_entries values and facts.cache_bytes, those not used for long go first; a key without a value is
  * remembered for facts.missing_for. After facts.pause_after failed requests in a row a fact rests for facts.pause:
  * what is asked then falls back at once; afterwards a single request tries.
  *

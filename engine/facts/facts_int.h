@@ -6,7 +6,7 @@
  *   entry   one key of a fact, in exactly one state:
  *             PENDING  somebody waits: on fact.pending (oldest first, so the first is due first), and either
  *                      on fact.queue or in a request
- *             KNOWN    has a value, or is known to have none: on f->lru
+ *             KNOWN    has a value, or is known to have none: on f->known
  *           In the hash table as long as it may be found; those of a fact that is gone are not.
  *   req     one request: a POST, a GET, an MGET, or in a cluster one GET for each of its keys. It points to the
  *           entries it will answer; an entry that is due lets go of it, the request goes on without.
@@ -93,10 +93,11 @@ struct hm_fact_entry {
 	uint32_t magic;
 	uint8_t state;
 	bool hashed;
+	bool used; /* since evict last looked */
 	struct fact *fact;
 	struct hm_fact_entry *chain;
 	uint64_t hash;
-	struct hm_node node;  /* fact.pending or f->lru */
+	struct hm_node node;  /* fact.pending or f->known */
 	struct hm_node queue; /* fact.queue */
 	struct hm_list waiters;
 	struct req *req; /* that will answer it, */
@@ -144,7 +145,7 @@ struct hm_facts {
 	struct hm_list facts, gone, sources, reqs;
 	struct hm_fact_entry **table;
 	size_t n_buckets, n_hashed;
-	struct hm_list lru; /* least recently used first */
+	struct hm_list known; /* oldest first */
 	size_t bytes;
 	struct hm_list ready; /* waiters to be told */
 	bool telling;

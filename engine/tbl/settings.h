@@ -215,7 +215,7 @@ HM_SECTION_END(test)
 
 HM_SECTION(facts, "Values fetched when a message is sent; what is a map here is a fact of that name.")
 HM_SETTING(facts, cache_entries, INT, "50000", 16, 10000000, RELOAD, NULL,
-	   "Values each shard remembers, of all facts together; the least recently used goes first. Some 300 bytes each. "
+	   "Values each shard remembers, of all facts together; those not used for long go first. Some 300 bytes each. "
 	   "Raise it when a campaign uses more keys than that.")
 HM_SETTING(facts, cache_bytes, BYTES, "32MiB", 65536, 17179869184, RELOAD, NULL,
 	   "Memory these values may take per shard. Raise it with cache_entries when values are large JSON.")
