@@ -8,7 +8,6 @@
 #include "cli/conf_args.h"
 #include "core/engine.h"
 #include "core/preflight.h"
-#include "dispatch/content.h"
 #include "dispatch/runtime.h"
 
 static int usage(void)
@@ -43,6 +42,8 @@ int hm_cli_check(int argc, char **argv)
 	struct hm_conf_args c;
 	struct hm_config *cfg;
 	struct hm_runtime *rt;
+	struct hm_template_set *set;
+	struct hm_book *book;
 	struct hm_buf b;
 	bool bad = false, show = false, no_folder = false;
 
@@ -84,10 +85,19 @@ int hm_cli_check(int argc, char **argv)
 	}
 	if (hm_runtime_build(cfg, &rt, hm_print_error, NULL) != 0)
 		return 2;
+	book = hm_book_new();
+	if (book == NULL || hm_engine_load_templates(book, cfg, hm_print_error, NULL) != 0) {
+		hm_book_free(book);
+		hm_runtime_unref(rt);
+		return 2;
+	}
+	set = hm_book_take(book);
 	if (!bad && !show)
 		printf("%s: %zu channels, %zu routes, %zu templates: all good\n",
 		       c.path ? c.path : "no configuration file, defaults", rt->channels->n,
-		       rt->cfg->n_routes, hm_template_set_count(rt->templates));
+		       rt->cfg->n_routes, hm_template_set_count(set));
+	hm_template_set_unref(set);
+	hm_book_free(book);
 	hm_runtime_unref(rt);
 	return bad ? 2 : 0;
 }

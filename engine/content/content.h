@@ -35,7 +35,10 @@
  * it, fails the message: it never leaves.
  *
  * Fragments are documents too: <#include "footer"> or "footer@3". The name is looked up in the same book when the
- * document is saved (unknown: error; cycles: error that shows the way round) and when it is rendered.
+ * document is saved (unknown: error; cycles: error that shows the way round) and when it is rendered
+ *
+ * (relative names are looked up beside the including document, /footer from the top, as in FreeMarker), and its
+ * format must be that of the text it goes into.
  *
  * Objects: hm_template is one compiled version, immutable, atomically counted. hm_template_set is an immutable snapshot of all
  * of them. hm_book holds the current snapshot of a process; taking it is one atomic operation, changes make a new one.
@@ -52,6 +55,20 @@
 struct hm_template;
 struct hm_template_set;
 struct hm_book;
+
+enum hm_template_field_type {
+#define HM_FIELD_TYPE(name, text, sentence) HM_FIELD_##name,
+#include "tbl/field_types.h"
+#undef HM_FIELD_TYPE
+	HM_FIELD_TYPE_COUNT
+};
+#define HM_BUTTONS_MAX	      12 /* of one content */
+#define HM_TEMPLATE_MAX_FACTS 16
+#define HM_TEMPLATE_MAX_NAME  120
+#define HM_TEMPLATE_NAME_RULE                                                                                \
+	"1 to 120 bytes without @, blanks and control characters; parts between / are not empty and do not " \
+	"begin with a dot"
+bool hm_template_name_ok(struct hm_str name);
 
 /* -- one document ------------------------------------------------------------------------ */
 
@@ -75,31 +92,41 @@ uint32_t hm_template_version(const struct hm_template *t);
 struct hm_str hm_template_source(const struct hm_template *t); /* the document as it was given */
 struct hm_str hm_template_description(const struct hm_template *t);
 bool hm_template_is_fragment(const struct hm_template *t);
+enum hm_text_format hm_template_format(const struct hm_template *t); /* of body and short */
 
-struct hm_field {
+struct hm_template_field {
 	struct hm_str name, description;
-	uint8_t type; /* enum hm_field_type, tbl/field_types.h */
+	uint8_t type; /* enum hm_template_field_type */
 	bool required;
 	const msgpack_object *def, *example; /* NULL: none */
 };
-size_t hm_template_fields(const struct hm_template *t, const struct hm_field **v_r);
+const char *hm_field_type_name(enum hm_template_field_type type); /* "string" */
+size_t hm_template_fields(const struct hm_template *t, const struct hm_template_field **v_r);
 /* The examples and defaults of the fields as one data object: for previews without data. */
 int hm_template_example(const struct hm_template *t, struct hm_arena *a, msgpack_object *o_r,
 			struct hm_err *e) HM_MUSTCHECK;
-/* Facts the document uses; key and fallback are templates rendered per message. */
+/* Facts the document uses. */
 struct hm_template_fact {
-	struct hm_str name, fact;	/* ${facts.<name>}; the configured fact */
-	struct hm_template_text *key;	/* hm_template_fact_key() renders it */
-	const msgpack_object *fallback; /* NULL: the configuration's */
+	struct hm_str name, fact;	    /* ${facts.<name>}; the configured fact */
+	const struct hm_template_text *key; /* hm_template_fact_key() renders it */
+	const msgpack_object *fallback;	    /* NULL: the configuration's */
 };
 size_t hm_template_facts(const struct hm_template *t, const struct hm_template_fact **v_r);
 
 /* -- the book ---------------------------------------------------------------------------- */
 
 struct hm_book *hm_book_new(void);
+struct hm_book *hm_book_fork(struct hm_template_set *s); /* begins with that snapshot: to try a change */
 void hm_book_free(struct hm_book *b);
 /* The snapshot of now; give it back with hm_template_set_unref. */
 struct hm_template_set *hm_book_take(struct hm_book *b);
+/* A thread's own hold on the snapshot of now: looking costs one atomic read while nothing has changed. What
+ * it returns stays until the next look; whoever keeps it longer takes a reference. End: hm_template_set_unref(eye.set). */
+struct hm_book_eye {
+	struct hm_book *book;
+	struct hm_template_set *set; /* NULL before the first look */
+};
+struct hm_template_set *hm_book_look(struct hm_book_eye *eye);
 struct hm_template_set *hm_template_set_ref(struct hm_template_set *s);
 void hm_template_set_unref(struct hm_template_set *s);
 

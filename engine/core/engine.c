@@ -89,6 +89,13 @@ void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_ledger_opts *o
 	};
 }
 
+int hm_engine_load_templates(struct hm_book *b, const struct hm_config *cfg, hm_report_fn report, void *arg)
+{
+	const struct hm_template_opts o = {.settings = &cfg->settings};
+
+	return hm_book_load_files(b, cfg->settings.templates.dir, &o, report, arg);
+}
+
 /* -- prepare -------------------------------------------------------------------------------- */
 
 static int make_dirs(const char *path, struct hm_err *e)
@@ -348,6 +355,7 @@ static void take_apart(struct hm_engine *en)
 	hm_http_shared_free(en->http_shared);
 	hm_inflight_old_free(en->old);
 	hm_runtime_unref(en->rt);
+	hm_book_free(en->book);
 	hm_config_unref(en->first_cfg);
 	free(en->shards);
 	if (en->lock_fd >= 0)
@@ -473,6 +481,11 @@ void hm_engine_reload(struct hm_engine *en)
 		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
 		return;
 	}
+	if (hm_engine_load_templates(en->book, rt->cfg, log_error, NULL) != 0) {
+		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
+		hm_runtime_unref(rt);
+		return;
+	}
 	hm_config_diff(en->rt->cfg, rt->cfg, on_change, NULL);
 	if (prepare_log(&rt->cfg->settings, &e) != 0)
 		HM_ERROR(CORE, "the log stays as it is", HM_E(&e));
@@ -554,10 +567,16 @@ int hm_engine_run(const char *config_path, const char *const *sets)
 		return 2;
 	}
 	en->first_cfg = hm_config_ref(cfg);
+	en->book = hm_book_new();
+	if (en->book == NULL)
+		hm_panic(__FILE__, __LINE__, __func__, "no memory at start");
 	if (prepare_log(&cfg->settings, &e) != 0 ||
-	    hm_runtime_build(hm_config_ref(cfg), &en->rt, hm_print_error, NULL) != 0) {
+	    hm_runtime_build(hm_config_ref(cfg), &en->rt, hm_print_error, NULL) != 0 ||
+	    hm_engine_load_templates(en->book, cfg, hm_print_error, NULL) != 0) {
 		if (e.code != 0)
 			hm_print_error(NULL, &e);
+		hm_runtime_unref(en->rt);
+		hm_book_free(en->book);
 		hm_config_unref(cfg);
 		hm_config_unref(en->first_cfg);
 		free(en);

@@ -10,6 +10,7 @@
 
 #include "adapter/cred.h"
 #include "base/log.h"
+#include "content/content.h"
 #include "dispatch/cancel.h"
 #include "dispatch/inflight.h"
 #include "dispatch/runtime.h"
@@ -34,6 +35,7 @@ struct hm_engine {
 	struct hm_config
 		*first_cfg;    /* settings that need a restart are read from here for the process' life */
 	struct hm_runtime *rt; /* current snapshot */
+	struct hm_book *book;  /* templates: files, and what is managed in Redis */
 	char node_id[HM_NODE_ID_MAX + 1];
 	char data_dir[1024];
 	uint64_t boot_id;
@@ -72,6 +74,9 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 void hm_engine_shard_ended(struct hm_engine *en, uint32_t index);
 void hm_engine_reload(struct hm_engine *en);
 void hm_engine_clock(struct hm_engine *en); /* the test clock moved */
+/* Template files into the book; every problem goes to report(), and then the old ones stay. */
+int hm_engine_load_templates(struct hm_book *b, const struct hm_config *cfg, hm_report_fn report,
+			     void *arg) HM_MUSTCHECK;
 /* Settings -> options of the parts. */
 void hm_engine_redis_opts(const struct hm_settings *s, struct hm_str url, struct hm_redis_opts *o);
 void hm_engine_wire_opts(const struct hm_settings *s, struct hm_wire_opts *o);

@@ -10,7 +10,7 @@
 #include "admin/metrics.h"
 #include "core/admin.h"
 #include "core/shard.h"
-#include "dispatch/content.h"
+#include "content/content.h"
 #include "ingest/http_server.h"
 
 #define SHARD_MAGIC   0x73686472u
@@ -29,8 +29,9 @@ struct hm_shard {
 	struct hm_cred_shard *creds;
 	struct hm_dispatch *dispatch;
 	struct hm_http_server *http;
-	struct hm_runtime *rt;	    /* current snapshot */
-	struct hm_runtime *http_rt; /* an older one the HTTP server still reads, or NULL */
+	struct hm_book_eye templates; /* what the HTTP server looks names up in */
+	struct hm_runtime *rt;	      /* current snapshot */
+	struct hm_runtime *http_rt;   /* an older one the HTTP server still reads, or NULL */
 	bool tick_ready, mailbox_ready, redis_up, draining, closing, wait_for_disk;
 	uint32_t closing_parts;
 	bool takes_mail; /* control thread's */
@@ -107,12 +108,12 @@ static void on_durable(void *arg, uint64_t ticket)
 
 static bool known(void *arg, enum hm_http_name what, struct hm_str name)
 {
-	const struct hm_shard *s = arg;
+	struct hm_shard *s = arg;
 
 	switch (what) {
 	case HM_HTTP_CHANNEL: return hm_channel_find(s->rt->channels, name) != NULL;
 	case HM_HTTP_ROUTE: return hm_config_route(s->rt->cfg, name) != NULL;
-	case HM_HTTP_TEMPLATE: return hm_template_find(s->rt->templates, name) != NULL;
+	case HM_HTTP_TEMPLATE: return hm_template_find(hm_book_look(&s->templates), name, NULL) != NULL;
 	}
 	return false;
 }
@@ -155,6 +156,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 		.tick = &s->tick,
 		.mailbox = &s->mailbox,
 		.ledger = en->ledger,
+		.book = en->book,
 		.cancels = en->cancels,
 		.old = en->old,
 		.shard = s->index,
@@ -165,6 +167,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 
 	for (int i = 0; i < 8; i++)
 		deps.boot_id[i] = (uint8_t)(en->boot_id >> (56 - 8 * i));
+	s->templates.book = en->book;
 	if (hm_tick_init(&s->tick, &s->loop) != 0)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	s->tick_ready = true;
@@ -237,6 +240,8 @@ static void close_rest(struct hm_shard *s)
 		hm_cred_shard_close(s->creds);
 	s->writer = NULL;
 	s->creds = NULL;
+	hm_template_set_unref(s->templates.set);
+	s->templates.set = NULL;
 	hm_runtime_unref(s->rt);
 	hm_runtime_unref(s->http_rt);
 	s->rt = s->http_rt = NULL;

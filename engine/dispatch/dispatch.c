@@ -146,6 +146,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_list_init(&d->free_jobs);
 	hm_list_init(&d->jobs);
 	hm_list_init(&d->runtimes);
+	d->templates.book = deps->book;
 	hm_flush_init(&d->room, wake_all);
 	hm_slab_init(&d->msg_slab, "messages", sizeof(struct msg), 0);
 	hm_slab_init(&d->send_slab, "sends", sizeof(struct send), 0);
@@ -355,6 +356,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	}
 	hm_flush_cancel(d->t, &d->room);
 	hm_runtime_ref_put(d->rt);
+	hm_template_set_unref(d->templates.set);
 	hm_slab_fini(&d->msg_slab);
 	hm_slab_fini(&d->send_slab);
 	hm_slab_fini(&d->past_slab);

@@ -17,6 +17,7 @@
 #include "store/ledger.h"
 #include "wire/wire.h"
 
+struct hm_book;
 struct hm_cancel_set;
 struct hm_inflight_old;
 
@@ -28,6 +29,7 @@ struct hm_dispatch_deps { /* all outlive the dispatcher */
 	struct hm_ledger *ledger;
 	struct hm_ledger_writer *writer; /* made by the shard; its on_durable must call hm_dispatch_durable */
 	struct hm_cred_shard *creds;
+	struct hm_book *book;		   /* templates */
 	struct hm_cancel_set *cancels;	   /* may be NULL */
 	const struct hm_inflight_old *old; /* ids in flight when the last run ended */
 	uint32_t shard, shards;

@@ -20,7 +20,7 @@
 #define HM_DISPATCH_INT_H
 
 #include "adapter/cred.h"
-#include "dispatch/content.h"
+#include "content/content.h"
 #include "dispatch/dispatch.h"
 #include "dispatch/inflight.h"
 #include "dispatch/runtime.h"
@@ -77,11 +77,12 @@ struct job {
 	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
 	struct hm_ledger_msg **
 		prior; /* interim records of an earlier run by recipient, NULL where none (redelivered jobs) */
-	struct hm_arena prior_arena;   /* they live here; malloc'ed blocks, filled by a pool thread */
-	struct content_source *source; /* template or compiled inline content */
-	bool source_owned;
-	bool unrecorded;      /* a final record could not be written: stays pending */
-	struct hm_err broken; /* code != 0: every message of this job fails with this */
+	struct hm_arena prior_arena;	   /* they live here; malloc'ed blocks, filled by a pool thread */
+	struct hm_template_set *templates; /* those of when the job began; NULL: it needs none */
+	const struct hm_template *source;  /* of that snapshot, or inline */
+	struct hm_template *own;	   /* compiled inline content */
+	bool unrecorded;		   /* a final record could not be written: stays pending */
+	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
 };
 
 enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_SENDING, MSG_HELD };
@@ -200,6 +201,7 @@ struct hm_dispatch {
 	} o;
 	char consumer[80];
 	struct runtime_ref *rt;
+	struct hm_book_eye templates;
 	struct hm_ledger_writer *writer;
 	struct lane lanes[HM_LANE_COUNT];
 	struct hm_list held;	  /* msgs */

@@ -44,8 +44,8 @@ void hm_job_free(struct job *j)
 
 	HM_CHECK(j, HM_JOB_MAGIC);
 	hm_assert(j->open == 0 && !hm_node_linked(&j->node));
-	if (j->source_owned)
-		hm_content_free(j->source);
+	hm_template_unref(j->own); /* before the arena it lives in */
+	hm_template_set_unref(j->templates);
 	free(j->done);
 	if (j->prior != NULL) {
 		free(j->prior);
@@ -91,6 +91,23 @@ void hm_job_accept(struct job *j)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
 }
 
+/* The content, as it is now: what is published later is for later jobs. */
+static int find_content(struct job *j, struct hm_err *e)
+{
+	const struct hm_template_opts o = {.settings = &j->rt->rt->cfg->settings};
+
+	if (j->spec.template_ref.len > 0 || j->spec.render)
+		j->templates = hm_template_set_ref(hm_book_look(&j->d->templates));
+	if (j->spec.template_ref.len > 0) {
+		j->source = hm_template_find(j->templates, j->spec.template_ref, e);
+		return j->source == NULL ? e->code : 0;
+	}
+	if (hm_template_inline(j->spec.content, j->spec.render, &o, &j->arena, &j->own, e) != 0)
+		return e->code;
+	j->source = j->own;
+	return 0;
+}
+
 /* What concerns the whole job is decided once; a job that cannot work fails every message with the reason. */
 void hm_job_ready(struct job *j)
 {
@@ -100,17 +117,8 @@ void hm_job_ready(struct job *j)
 	hm_job_accept(j);
 	if (hm_route_resolve(j, &e) != 0)
 		j->broken = e;
-	if (j->broken.code == 0 && j->spec.template_ref.len > 0) {
-		j->source = hm_template_find(j->rt->rt->templates, j->spec.template_ref);
-		if (j->source == NULL)
-			hm_err_set(&j->broken, HM_ENOENT, "no template \"%.*s\"",
-				   HM_STRF(j->spec.template_ref));
-	} else if (j->broken.code == 0) {
-		if (hm_content_inline(&j->spec, &j->arena, &j->source, &e) == 0)
-			j->source_owned = true;
-		else
-			j->broken = e;
-	}
+	if (j->broken.code == 0 && find_content(j, &e) != 0)
+		j->broken = e;
 	d->lanes[j->lane].buffered_msgs += j->spec.n_rcpts;
 	d->lanes[j->lane].buffered_bytes += j->bytes;
 	lane_push(j);

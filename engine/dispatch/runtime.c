@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/obj.h"
-#include "dispatch/content.h"
 #include "dispatch/runtime.h"
 
 struct counter {
@@ -37,14 +36,10 @@ int hm_runtime_build(struct hm_config *cfg, struct hm_runtime **rt_r, hm_report_
 	HM_MAGIC_SET(rt, HM_RUNTIME_MAGIC);
 	rt->refs = 1;
 	rt->cfg = cfg;
-	if (hm_adapter_set_load(cfg->settings.adapters.dir, &rt->adapters, count, &c) == 0 && c.n == 0) {
-		if (hm_channel_set_load(cfg, rt->adapters, &rt->channels, count, &c) == 0) {
-			if (hm_template_set_load(cfg->settings.templates.dir, cfg, &rt->templates, count,
-						 &c) != 0)
-				rt->templates = NULL;
-		}
-	}
-	if (c.n > 0 || rt->templates == NULL) {
+	if (hm_adapter_set_load(cfg->settings.adapters.dir, &rt->adapters, count, &c) == 0 && c.n == 0 &&
+	    hm_channel_set_load(cfg, rt->adapters, &rt->channels, count, &c) != 0)
+		rt->channels = NULL;
+	if (c.n > 0 || rt->channels == NULL) {
 		if (c.n == 0) { /* a loader failed without a word */
 			hm_err_clear(&e);
 			hm_err_set(&e, HM_ECONFIG, "the configuration could not be loaded");
@@ -71,8 +66,6 @@ void hm_runtime_unref(struct hm_runtime *rt)
 	HM_CHECK(rt, HM_RUNTIME_MAGIC);
 	if (__atomic_sub_fetch(&rt->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	if (rt->templates != NULL)
-		hm_template_set_free(rt->templates);
 	if (rt->channels != NULL)
 		hm_channel_set_unref(rt->channels);
 	if (rt->adapters != NULL)

@@ -290,7 +290,8 @@ static enum step_next step_settle(struct send *s)
 static uint64_t content_hash(const struct hm_content *x)
 {
 	const struct hm_str v[] = {x->title, x->body, x->short_text, x->url, x->image};
-	uint64_t h = (uint64_t)(uintptr_t)x->data ^ ((uint64_t)(uintptr_t)x->options << 1);
+	uint64_t h = (uint64_t)(uintptr_t)x->data ^ ((uint64_t)(uintptr_t)x->options << 1) ^
+		     ((uint64_t)(uintptr_t)x->buttons << 2) ^ (uint64_t)x->format;
 
 	for (size_t i = 0; i < hm_countof(v); i++)
 		h = hm_hash64(v[i].p, v[i].len, h + i);
@@ -299,7 +300,8 @@ static uint64_t content_hash(const struct hm_content *x)
 
 static bool content_eq(const struct hm_content *a, const struct hm_content *b)
 {
-	return a->data == b->data && a->options == b->options && hm_str_eq(a->title, b->title) &&
+	return a->data == b->data && a->options == b->options && a->buttons == b->buttons &&
+	       a->format == b->format && a->wrap == b->wrap && hm_str_eq(a->title, b->title) &&
 	       hm_str_eq(a->body, b->body) && hm_str_eq(a->short_text, b->short_text) &&
 	       hm_str_eq(a->url, b->url) && hm_str_eq(a->image, b->image);
 }
@@ -313,6 +315,7 @@ static int render(struct msg *m, struct hm_arena *a, struct hm_content *out, str
 		.arena = a,
 		.scratch = &j->d->t->scratch,
 		.settings = &j->rt->rt->cfg->settings,
+		.set = j->templates,
 	};
 
 	hm_job_rcpt(&j->spec, m->index, &r);
@@ -320,7 +323,7 @@ static int render(struct msg *m, struct hm_arena *a, struct hm_content *out, str
 	env.roots[1] = j->spec.data;
 	env.locale = r.locale;
 	env.tz = r.tz;
-	return hm_content_render(j->source, m->chan->info->medium, &env, out, e);
+	return hm_template_render(j->source, m->chan->info->medium, &env, out, e);
 }
 
 static void on_tick_end(struct hm_flush *f)
@@ -346,7 +349,7 @@ void hm_send_join(struct msg *m)
 	struct chan *c = m->chan;
 	struct job *j = m->job;
 	struct hm_dispatch *d = c->d;
-	bool literal = hm_content_is_literal(j->source, c->info->medium);
+	bool literal = hm_template_is_literal(j->source, c->info->medium);
 	struct hm_content content;
 	struct hm_err e = {0};
 	struct send *s, *open = c->open;
