@@ -92,6 +92,46 @@ CASES = {
     "chat/mattermost": Case(
         "ops", says(200, body="ok"), says(404, {"id": "web.incoming_webhook.invalid.app_error", "message": "m", "status_code": 404}),
         "invalid_recipient", {"server": "https://mattermost.example.com", "key": "k3y-secret"}, "/hooks/k3y-secret"),
+    "sms/tencent": Case(
+        PHONE, says(200, {"Response": {"SendStatusSet": [{"SerialNo": "1", "PhoneNumber": PHONE, "Code": "Ok"}]}}),
+        says(200, {"Response": {"SendStatusSet": [{"SerialNo": "", "PhoneNumber": PHONE, "Code": "FailedOperation.PhoneNumberInBlacklist"}]}}),
+        "invalid_recipient", {"secret_id": "AKID", "secret_key": "s3cret-1", "app_id": "1400000000", "sign_name": "测试", "template": "1234",
+                              "body_as_param": True}, "/"),
+    "sms/vonage": Case(
+        PHONE, says(200, {"message-count": "1", "messages": [{"message-id": "M1", "status": "0"}]}),
+        says(200, {"message-count": "1", "messages": [{"status": "6", "error-text": "unroutable"}]}), "invalid_recipient",
+        {"api_key": "abcd1234", "signature": "sha256", "signature_secret": "s3cret-1", "from": "Acme"}, "/sms/json", has="sig="),
+    "email/mailgun": Case(
+        "b@example.net", says(200, {"id": "<1@mg.example.com>", "message": "Queued. Thank you."}),
+        says(400, {"message": "'to' parameter is not a valid address. please check documentation"}), "invalid_recipient",
+        {"api_key": "key-secret", "domain": "mg.example.com", "from": "a@example.com"}, "/v3/mg.example.com/messages", has="subject="),
+    "email/postmark": Case(
+        "b@example.net", says(200, {"MessageID": "0a12", "ErrorCode": 0, "Message": "OK"}), says(422, {"ErrorCode": 406, "Message": "inactive"}),
+        "invalid_recipient", {"server_token": "s3cret-1", "from": "a@example.com"}, "/email"),
+    "chat/line": Case(
+        "U" + "0" * 32, says(200, {"sentMessages": [{"id": "1"}]}, x_line_request_id="R"), says(404, {"message": "Not found"}),
+        "invalid_recipient", {"token": "t0ken-1"}, "/v2/bot/message/push"),
+    "chat/whatsapp-cloud": Case(
+        PHONE, says(200, {"messaging_product": "whatsapp", "messages": [{"id": "wamid.1"}]}), says(400, {"error": {"code": 131026, "message": "m"}}),
+        "invalid_recipient", {"token": "t0ken-1", "phone_number_id": "1065"}, "/v21.0/1065/messages"),
+    "chat/pagerduty": Case(
+        "ops", says(202, {"status": "success", "message": "Event processed", "dedup_key": "k"}), says(400, {"status": "invalid event", "errors": ["e"]}),
+        "bad_request", {"routing_key": "0123456789abcdef0123456789abcdef"}, "/v2/enqueue"),
+    "chat/serverchan": Case(
+        "me", says(200, {"code": 0, "message": "", "data": {"pushid": "1"}}), says(200, {"code": 20001, "message": "m"}), "bad_request",
+        {"send_key": "SCTsecret"}, "/SCTsecret.send", has="desp="),
+    "chat/pushplus": Case(
+        "me", says(200, {"code": 200, "msg": "m", "data": "d"}), says(200, {"code": 999, "msg": "m"}), "bad_request",
+        {"token": "0123456789abcdef0123456789abcdef"}, "/send"),
+    "push/bark": Case(
+        "devicekey01", says(200, {"code": 200, "message": "success"}), says(500, {"code": 500, "message": "push failed: Unregistered"}),
+        "invalid_recipient", {}, "/push"),
+    "push/ntfy": Case(
+        "ci", says(200, {"id": "s1", "event": "message", "topic": "ci"}), says(400, {"code": 40009, "http": 400, "error": "m"}), "bad_request",
+        {}, "/"),
+    "push/gotify": Case(
+        "ci", says(200, {"id": 25, "appid": 5}), says(400, {"error": "Bad Request", "errorCode": 400, "errorDescription": "m"}), "bad_request",
+        {"server": "https://gotify.example.com", "token": "t0ken-1"}, "/message"),
 }
 
 OWN = {"push/apns": "apns-sink", "push/fcm": "fcm-sink", "chat/wecom-app": "wecom-sink", "webhook/standard": "hook-sink"}
