@@ -9,22 +9,31 @@ static struct hm_val date_val(enum hm_date_kind kind, int64_t ms)
 	return (struct hm_val){.kind = V_DATE, .aux = (uint8_t)kind, .u.i = ms};
 }
 
-static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, enum hm_date_kind kind,
-		   struct hm_val *r)
+static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, unsigned b,
+		   enum hm_date_kind kind, struct hm_val *r)
 {
 	struct hm_str s, pattern = HM_STR_NULL;
-	struct hm_iso_opts o;
+	struct hm_iso_opts o = {0};
 	bool bad = false, ok;
 	int64_t ms = 0;
 	int rc;
 
 	if (v[0].kind == V_DATE && nargs > 0)
 		return hm_vm_wrong(vm, v[0], "text");
+	if (b == 1 && nargs == 1 && (hm_v_is_num(v[1]) || v[1].kind == V_RANGE)) {
+		struct hm_val date, text; /* x?date[0] is a character of the date's text */
+
+		rc = to_date(vm, v, 0, 0, kind, &date);
+		if (rc == 0)
+			rc = hm_bi_string(vm, &date, 0, 0, &text);
+		return rc ? rc : hm_v_index(vm, text, v[1], r);
+	}
 	if (v[0].kind == V_DATE) {
 		if (v[0].aux != DATE_DATETIME && v[0].aux != kind)
 			return hm_vm_fail(vm, HM_EINVAL, "%s cannot be made %s", hm_v_kind_name(v[0]),
 					  hm_v_kind_name(date_val(kind, 0)));
 		*r = date_val(kind, v[0].u.i);
+		r->len = v[0].aux == kind ? v[0].len : 0;
 		return 0;
 	}
 	rc = hm_v_text(vm, v[0], &s);
@@ -34,8 +43,10 @@ static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, enu
 		return rc;
 	if (nargs == 0)
 		pattern = vm->date_format[kind - 1];
+	if (pattern.p && pattern.len == 0)
+		pattern = hm_date_medium(kind, vm->zh);
 	if (!pattern.p || hm_iso_name(pattern, &o))
-		ok = hm_date_parse_iso(s, kind, vm->zone_min, &ms);
+		ok = hm_date_parse_iso(s, kind, o, vm->zone_min, &ms);
 	else
 		ok = hm_date_parse_pattern(s, pattern, vm->zone_min, vm->zh, &ms, &bad);
 	if (bad)
@@ -45,22 +56,23 @@ static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, enu
 				  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))),
 				  hm_v_kind_name(date_val(kind, 0)));
 	*r = date_val(kind, ms);
+	r->len = nargs == 0;
 	return 0;
 }
 
 int hm_bi_date(ARGS)
 {
-	return to_date(vm, v, nargs, DATE_DATE, r);
+	return to_date(vm, v, nargs, b, DATE_DATE, r);
 }
 
 int hm_bi_time(ARGS)
 {
-	return to_date(vm, v, nargs, DATE_TIME, r);
+	return to_date(vm, v, nargs, b, DATE_TIME, r);
 }
 
 int hm_bi_datetime(ARGS)
 {
-	return to_date(vm, v, nargs, DATE_DATETIME, r);
+	return to_date(vm, v, nargs, b, DATE_DATETIME, r);
 }
 
 static int from_number(struct hm_vm *vm, const struct hm_val *v, enum hm_date_kind kind, struct hm_val *r)

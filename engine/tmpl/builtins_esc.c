@@ -3,10 +3,23 @@
 
 #define ARGS struct hm_vm *vm, const struct hm_val *v, unsigned nargs, unsigned b, struct hm_val *r
 
+/* Markup that needs the escaping no more passes, where ?html and its kin are allowed at all (<#noautoesc>). */
+static bool passes(struct hm_val v, unsigned fmt)
+{
+	return v.kind == V_MARKUP && (v.u.markup->fmt == FMT_HTML || v.u.markup->fmt == FMT_XHTML ||
+				      (v.u.markup->fmt == FMT_XML && fmt == FMT_XML));
+}
+
 static int markup(struct hm_vm *vm, const struct hm_val *v, unsigned fmt, struct hm_val *r)
 {
 	struct hm_str s;
-	int rc = hm_v_text(vm, v[0], &s);
+	int rc;
+
+	if (passes(v[0], fmt)) {
+		*r = v[0];
+		return 0;
+	}
+	rc = hm_v_text(vm, v[0], &s);
 
 	if (rc == 0)
 		rc = hm_escape_text(vm, fmt, s, &s);

@@ -10,14 +10,13 @@
 static int rounded(struct hm_vm *vm, const struct hm_val *v, enum hm_dec_round how, struct hm_val *r)
 {
 	struct hm_dec d;
-	int rc;
+	int rc = hm_v_number(vm, v[0], &d);
 
-	if (v[0].kind == V_INT) {
-		*r = v[0];
-		return 0;
-	}
-	rc = hm_v_number(vm, v[0], &d);
-	return rc ? rc : hm_v_dec_new(vm, hm_dec_round(d, 0, how), r);
+	if (rc)
+		return rc;
+	if (!hm_dec_round_double(d, how, &d))
+		return hm_vm_fail(vm, HM_EINVAL, "the number is too large to be rounded");
+	return hm_v_dec_new(vm, d, r);
 }
 
 int hm_bi_floor(ARGS)
@@ -30,30 +29,33 @@ int hm_bi_ceiling(ARGS)
 	return rounded(vm, v, HM_ROUND_CEILING, r);
 }
 
-int hm_bi_int(ARGS)
+int hm_bi_int(ARGS) /* of 32 bits, as in FreeMarker */
 {
-	return rounded(vm, v, HM_ROUND_DOWN, r);
+	int64_t n;
+	int rc = hm_v_int(vm, v[0], &n);
+
+	*r = hm_vint(n);
+	return rc;
 }
 
 int hm_bi_long(ARGS)
 {
+	struct hm_dec d;
+	int rc;
+
 	if (v[0].kind == V_DATE) {
 		*r = hm_vint(v[0].u.i);
 		return 0;
 	}
-	return rounded(vm, v, HM_ROUND_DOWN, r);
+	rc = hm_v_number(vm, v[0], &d);
+	if (rc == 0)
+		*r = hm_vint(hm_dec_to_i64(d));
+	return rc;
 }
 
 int hm_bi_round(ARGS)
 {
-	struct hm_dec d;
-	int rc = hm_v_number(vm, v[0], &d);
-
-	if (rc)
-		return rc;
-	if (!hm_dec_round_half(d, &d))
-		return hm_vm_fail(vm, HM_EINVAL, "the number is too large to be rounded");
-	return hm_v_dec_new(vm, d, r);
+	return rounded(vm, v, HM_ROUND_HALF_UP, r);
 }
 
 int hm_bi_abs(ARGS)
@@ -98,7 +100,8 @@ static int abc(struct hm_vm *vm, const struct hm_val *v, char first, struct hm_v
 
 	if (rc)
 		return rc;
-	if (hm_dec_cmp(d, hm_dec_round(d, 0, HM_ROUND_DOWN)) != 0 || !hm_dec_fits_i64(d, &n) || n <= 0)
+	if (hm_dec_cmp(d, hm_dec_round(d, 0, HM_ROUND_DOWN)) != 0 || !hm_dec_fits_i64(d, &n) || n <= 0 ||
+	    n > INT32_MAX)
 		return hm_vm_fail(vm, HM_EINVAL, "only whole numbers from 1 on can be written as letters");
 	while (n > 0) {
 		n--;
@@ -194,6 +197,8 @@ static int date_string(struct hm_vm *vm, struct hm_val d, struct hm_str pattern,
 	struct hm_iso_opts o = {0};
 	struct hm_buf out;
 
+	if (pattern.len == 0)
+		pattern = hm_date_medium(d.aux, vm->zh);
 	hm_buf_init_arena(&out, vm->arena, 4096);
 	if (hm_iso_name(pattern, &o))
 		hm_date_put_iso(&out, d.aux, d.u.i, vm->zone_min, o);
@@ -211,11 +216,16 @@ int hm_bi_string(ARGS)
 	struct hm_str s, no;
 	int rc;
 
-	if (nargs == 1 && b == 1 && v[0].kind == V_STR) /* text?string[0] */
-		return hm_v_index(vm, v[0], v[1], r);
+	if (nargs == 1 && b == 1 && (v[0].kind == V_STR || hm_v_is_num(v[1]) || v[1].kind == V_RANGE)) {
+		struct hm_val text; /* x?string[0] is a character of x?string */
+
+		rc = hm_bi_string(vm, v, 0, 0, &text);
+		return rc ? rc : hm_v_index(vm, text, v[1], r);
+	}
 	if (v[0].kind == V_BOOL && nargs == 0) {
 		*r = hm_vstr(v[0].u.i ? (vm->yes.p ? vm->yes : HM_STR("true"))
 				      : (vm->no.p ? vm->no : HM_STR("false")));
+		r->aux = STR_CALLABLE;
 		return 0;
 	}
 	if (v[0].kind == V_BOOL && nargs == 2) {
@@ -228,9 +238,12 @@ int hm_bi_string(ARGS)
 	}
 	if (nargs == 0) {
 		rc = hm_v_text(vm, v[0], &s);
-		if (rc == 0)
-			*r = hm_vstr(s);
-		return rc;
+		if (rc)
+			return rc;
+		*r = hm_vstr(s);
+		if (hm_v_is_num(v[0]) || v[0].kind == V_DATE)
+			r->aux = STR_CALLABLE | STR_KEYED;
+		return 0;
 	}
 	if (nargs == 1 && (hm_v_is_num(v[0]) || v[0].kind == V_DATE)) {
 		rc = hm_v_text(vm, v[1], &s);
@@ -278,13 +291,13 @@ KIND(is_boolean, IS(BOOL))
 KIND(is_sequence, hm_v_is_seq(v[0]))
 KIND(is_indexable, hm_v_is_seq(v[0]))
 KIND(is_enumerable, hm_v_is_seq(v[0]))
-KIND(is_collection, IS(EMPTY))
-KIND(is_collection_ex, IS(EMPTY))
-KIND(is_hash, hm_v_is_hash(v[0]))
+KIND(is_collection, IS(SEQ) && v[0].aux) /* ?keys and ?values */
+KIND(is_collection_ex, false && IS(EMPTY))
+KIND(is_hash, hm_v_is_hash(v[0]) || (IS(STR) && v[0].aux & STR_KEYED) || (IS(DATE) && v[0].len))
 KIND(is_hash_ex, hm_v_is_hash(v[0]) && !IS(SCOPE))
 KIND(is_macro, IS(MACRO))
 KIND(is_directive, IS(MACRO))
-KIND(is_method, IS(METHOD))
+KIND(is_method, IS(METHOD) || (IS(STR) && v[0].aux) || (IS(DATE) && v[0].len))
 KIND(is_markup_output, IS(MARKUP))
 KIND(is_date, IS(DATE))
 KIND(is_date_like, IS(DATE))

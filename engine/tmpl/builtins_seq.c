@@ -38,8 +38,6 @@ int hm_bi_last(ARGS)
 	int rc = need_seq(vm, v);
 
 	*r = HM_VNULL;
-	if (rc == 0)
-		rc = unbounded(vm, v[0]);
 	return rc || hm_v_seq_size(v[0]) == 0 ? rc : hm_v_seq_get(vm, v[0], hm_v_seq_size(v[0]) - 1, r);
 }
 
@@ -305,8 +303,6 @@ static int extreme(struct hm_vm *vm, const struct hm_val *v, int sign, struct hm
 			return rc;
 		if (item.kind == V_NULL)
 			continue;
-		if (!hm_v_is_num(item) && item.kind != V_DATE)
-			return hm_vm_wrong(vm, item, "a number or date");
 		if (r->kind == V_NULL) {
 			*r = item;
 			continue;
@@ -479,6 +475,7 @@ static int of_hash(struct hm_vm *vm, const struct hm_val *v, bool keys, struct h
 		if (rc == 0)
 			rc = hm_v_seq_put(vm, *r, keys ? hm_vstr(key) : item);
 	}
+	r->aux = 1; /* both a sequence and a collection */
 	return rc;
 }
 

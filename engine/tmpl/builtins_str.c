@@ -105,8 +105,9 @@ static bool put_first(struct hm_text *t, struct hm_str s, bool upper)
 	if (i == s.len)
 		return hm_text_put(t, s);
 	cp = decode(s, i, &n);
-	return hm_text_put(t, hm_str_n(s.p, i)) &&
-	       hm_text_put(t, hm_str_n(c, upper ? hm_upper(cp, c) : hm_lower(cp, c))) &&
+	if (cp < 0x10000) /* one UTF-16 unit for one, as Java's Character does it: a sharp s stays */
+		cp = upper ? hm_upper_cp(cp) : cp == 0x130 ? 'i' : hm_lower_cp(cp);
+	return hm_text_put(t, hm_str_n(s.p, i)) && hm_text_put(t, hm_str_n(c, hm_utf8_encode(cp, c))) &&
 	       hm_text_put(t, hm_str_n(s.p + i + n, s.len - i - n));
 }
 
@@ -145,7 +146,10 @@ static bool put_capitalized(struct hm_text *t, struct hm_str s)
 		}
 		while (i < s.len && !memchr(" \t\r\n", s.p[i], 4))
 			i++;
-		if (!hm_text_put(t, hm_str_n(c, hm_upper(decode(s, start, &n), c))) ||
+		/* as in Java, half of a surrogate pair is the first character, and has no case */
+		if (!hm_text_put(t, decode(s, start, &n) >= 0x10000
+					    ? hm_str_n(s.p + start, n)
+					    : hm_str_n(c, hm_upper(decode(s, start, &n), c))) ||
 		    !put_lower(t, hm_str_n(s.p + start + n, i - start - n)))
 			return false;
 	}
@@ -331,11 +335,14 @@ static int charge(struct hm_vm *vm, struct hm_str s, struct hm_str needle)
 	return hm_vm_step(vm, (uint64_t)(s.len >> 6) * (1 + (needle.len >> 4)));
 }
 
-/* Flags of ?replace, ?split and others: i f; r is not in the language, other letters say nothing */
-static int flags(struct hm_vm *vm, struct hm_val v, bool number_too, bool *fold, bool *first)
+/*
+ * Flags of ?replace, ?split and others: i f; r is not in the language. The other flags of FreeMarker, m s c,
+ * belong to regular expressions: some built-ins refuse them without r (strict). More letters say nothing.
+ */
+static int flags(struct hm_vm *vm, struct hm_val v, bool strict, bool *fold, bool *first)
 {
 	struct hm_str s;
-	int rc = number_too ? hm_v_text(vm, v, &s) : hm_v_string_arg(vm, v, &s);
+	int rc = strict ? hm_v_string_arg(vm, v, &s) : hm_v_text(vm, v, &s);
 
 	for (size_t i = 0; rc == 0 && i < s.len; i++) {
 		if (s.p[i] == 'i')
@@ -345,6 +352,9 @@ static int flags(struct hm_vm *vm, struct hm_val v, bool number_too, bool *fold,
 		else if (s.p[i] == 'r')
 			return hm_vm_fail(vm, HM_EINVAL,
 					  "regular expressions (flag r) are not part of this language");
+		else if (strict && memchr("msc", s.p[i], 3))
+			return hm_vm_fail(vm, HM_EINVAL, "the flag %c is for regular expressions only",
+					  s.p[i]);
 	}
 	return rc;
 }
@@ -440,7 +450,7 @@ int hm_bi_replace(ARGS)
 	if (rc == 0)
 		rc = hm_v_text(vm, v[2], &y);
 	if (rc == 0 && nargs > 2)
-		rc = flags(vm, v[3], true, &fold, &first);
+		rc = flags(vm, v[3], false, &fold, &first);
 	if (rc)
 		return rc;
 	if (x.len == 0) { /* between all characters, and at both ends */
@@ -480,7 +490,7 @@ int hm_bi_split(ARGS)
 	int rc = two_texts(vm, v, &s, &x);
 
 	if (rc == 0 && nargs > 1)
-		rc = flags(vm, v[2], true, &fold, &first);
+		rc = flags(vm, v[2], false, &fold, &first);
 	if (rc == 0)
 		rc = hm_v_seq_new(vm, 0, r);
 	if (x.len == 0) {
@@ -509,7 +519,7 @@ static int keep(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool l
 	int rc = two(vm, v, &s, &x);
 
 	if (rc == 0 && nargs > 1)
-		rc = flags(vm, v[2], false, &fold, &first);
+		rc = flags(vm, v[2], true, &fold, &first);
 	if (rc)
 		return rc;
 	at = last ? find_last(s, s.len, x, fold, &len) : find(s, 0, x, fold, &len);
@@ -635,14 +645,14 @@ static int pad(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool le
 		rc = hm_v_string_arg(vm, v[2], &fill);
 	if (rc)
 		return rc;
-	units = (int64_t)hm_utf8_utf16_units(fill);
-	if (units == 0)
-		return hm_vm_fail(vm, HM_EINVAL, "the filling of ?%s_pad is empty", left ? "left" : "right");
 	have = (int64_t)hm_utf8_utf16_units(s);
 	if (want <= have) {
 		*r = hm_vstr(s);
 		return 0;
 	}
+	units = (int64_t)hm_utf8_utf16_units(fill);
+	if (units == 0)
+		return hm_vm_fail(vm, HM_EINVAL, "the filling of ?%s_pad is empty", left ? "left" : "right");
 	if (want > (int64_t)vm->max_memory)
 		return hm_vm_fail(vm, HM_ELIMIT, "the template needs more than %zu bytes of memory",
 				  vm->max_memory);
@@ -763,10 +773,6 @@ static int truncated(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, e
 		return rc;
 	if (max < 0)
 		return hm_vm_fail(vm, HM_EINVAL, "?truncate to a negative length");
-	if ((int64_t)hm_utf8_utf16_units(s) <= max) {
-		*r = hm_vstr(s);
-		return 0;
-	}
 	if (nargs > 1 && (rc = hm_v_string_arg(vm, v[2], &term)))
 		return rc;
 	term_len = (int64_t)hm_utf8_utf16_units(term);
@@ -774,6 +780,10 @@ static int truncated(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, e
 		return rc;
 	if (term_len < 0)
 		return hm_vm_fail(vm, HM_EINVAL, "the terminator of ?truncate has a negative length");
+	if ((int64_t)hm_utf8_utf16_units(s) <= max) {
+		*r = hm_vstr(s);
+		return 0;
+	}
 	if (nargs > 1)
 		c.dots = hm_str_starts(term, HM_STR(".")) || hm_str_starts(term, HM_STR("\xe2\x80\xa6"));
 	u = hm_vm_alloc(vm, (s.len + 1) * sizeof(*u));

@@ -688,6 +688,10 @@ static void call(struct hm_compiler *c, const struct hm_el *el)
 	uint32_t *vars = NULL;
 
 	hm_compile_expr(c, el->ex);
+	for (i = 0; i < el->nargs && hm_compile_is_plain(el->args[i]); i++)
+		;
+	if (i < el->nargs) /* no macro is a failure that comes before those of its arguments */
+		hm_emit(c, OP_NEEDV, 1, WANT_MACRO, 0);
 	for (i = 0; i < el->nargs; i++)
 		hm_compile_expr(c, el->args[i]);
 	cs = hm_code_push(c, &c->t->call, &c->t->ncalls, &c->cap_calls, sizeof(*cs));

@@ -72,6 +72,8 @@ uint32_t hm_scope_here(struct hm_compiler *c);
 void hm_field(struct hm_compiler *c, const struct hm_ex *x);
 
 /* compile_expr.c */
+enum hm_want { WANT_ANY, WANT_TEXT, WANT_SEQ, WANT_DATE, WANT_MACRO }; /* b of OP_METHOD and OP_NEEDV */
+bool hm_compile_is_plain(const struct hm_ex *x);
 void hm_compile_expr(struct hm_compiler *c, const struct hm_ex *x); /* leaves one value */
 void hm_compile_guarded(struct hm_compiler *c,
 			const struct hm_ex *x); /* what ! ?? ?has_content stand behind */

@@ -246,7 +246,25 @@ static void args(struct hm_compiler *c, const struct hm_ex *x)
 
 static bool is_stage(const struct hm_ex *x)
 {
-	return x->kind == EX_BI && (hm_bi_def[x->bi].flags & BI_LAMBDA);
+	return x->kind == EX_BI && (hm_bi_def[x->bi].flags & BI_LAMBDA) && x->args[0]->kind == EX_LAMBDA;
+}
+
+static const struct hm_ex *bare(const struct hm_ex *x)
+{
+	while (x->kind == EX_PAREN)
+		x = x->a;
+	return x;
+}
+
+/* Only x?map(...), of which the size is known without a round. */
+static bool only_maps(const struct hm_ex *x)
+{
+	if (!is_stage(x))
+		return false;
+	for (; is_stage(x); x = x->a)
+		if (x->bi != BI_ID_map)
+			return false;
+	return true;
 }
 
 static void note(struct hm_compiler *c, struct hm_plist *l, uint32_t pc)
@@ -343,16 +361,24 @@ static void chain(struct hm_compiler *c, const struct hm_ex *x, bool first)
 
 /* -- built-ins -------------------------------------------------------------------------------------------- */
 
+/* One of the values to choose from: it must not be missing, which literals never are. */
+static void chosen(struct hm_compiler *c, const struct hm_ex *x)
+{
+	expr(c, x, false);
+	if (x->kind != EX_STR && x->kind != EX_STRI && x->kind != EX_NUM)
+		hm_emit(c, OP_NEEDV, 1, 0, 0);
+}
+
 static void then(struct hm_compiler *c, const struct hm_ex *x)
 {
 	struct hm_plist no = {0};
 	uint32_t end;
 
 	hm_compile_cond(c, x->a, &no, false);
-	expr(c, x->args[0], false);
+	chosen(c, x->args[0]);
 	end = hm_emit(c, OP_JMP, 0, 0, 0);
 	hm_patch_list(c, &no);
-	expr(c, x->args[1], false);
+	chosen(c, x->args[1]);
 	hm_patch(c, end);
 }
 
@@ -367,12 +393,12 @@ static void switch_(struct hm_compiler *c, const struct hm_ex *x)
 		hm_emit(c, OP_LOADL, 0, 0, slot);
 		expr(c, x->args[i], false);
 		no = hm_emit(c, OP_JCMP, CMP_EQ, 0, 0);
-		expr(c, x->args[i + 1], false);
+		chosen(c, x->args[i + 1]);
 		note(c, &ends, hm_emit(c, OP_JMP, 0, 0, 0));
 		hm_patch(c, no);
 	}
 	if (i < x->nargs)
-		expr(c, x->args[i], false);
+		chosen(c, x->args[i]);
 	else
 		hm_emit(c, OP_FAIL, 0, 0,
 			hm_const_str(c, HM_STR("?switch has no case for the value, and no default")));
@@ -380,14 +406,39 @@ static void switch_(struct hm_compiler *c, const struct hm_ex *x)
 	c->slots = slots;
 }
 
-/* What a built-in with parentheses wants on its left: 1 text, 2 a sequence, 3 a date, 0 anything */
+/* What a built-in with parentheses wants on its left, where that is one kind of value */
 static unsigned target_of(enum hm_bi bi)
 {
-	if (bi <= BI_ID_chop_linebreak)
-		return 1;
+	if (bi <= BI_ID_chop_linebreak || bi == BI_ID_url || bi == BI_ID_url_path)
+		return WANT_TEXT;
 	if (bi >= BI_ID_size && bi <= BI_ID_chunk)
-		return 2;
-	return bi >= BI_ID_iso && bi <= BI_ID_iso_h_nz ? 3 : 0;
+		return WANT_SEQ;
+	return bi >= BI_ID_iso && bi <= BI_ID_iso_h_nz ? WANT_DATE : WANT_ANY;
+}
+
+/* Literals and names: if they fail then by being missing, and whoever uses them says so. */
+bool hm_compile_is_plain(const struct hm_ex *x)
+{
+	switch (x->kind) {
+	case EX_STR:
+	case EX_NUM:
+	case EX_BOOL:
+	case EX_ID: return true;
+	case EX_PAREN: return hm_compile_is_plain(x->a);
+	case EX_RANGE: return hm_compile_is_plain(x->a) && (!x->b || hm_compile_is_plain(x->b));
+	default: return false;
+	}
+}
+
+/* The left side of a built-in with arguments is looked at before they are worked out. */
+static void check_target(struct hm_compiler *c, const struct hm_ex *x)
+{
+	uint32_t i = 0;
+
+	while (i < x->nargs && hm_compile_is_plain(x->args[i]))
+		i++;
+	if (i < x->nargs)
+		hm_emit(c, OP_NEEDV, 1, target_of(x->bi), 0);
 }
 
 static void built_in(struct hm_compiler *c, const struct hm_ex *x)
@@ -406,8 +457,26 @@ static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 		chain(c, x, false);
 		return;
 	}
-	if (x->bi == BI_ID_first && is_stage(x->a)) {
-		chain(c, x->a, true);
+	if (d->flags & BI_LAMBDA) { /* the argument is no x -> ..., and there are no functions */
+		expr(c, x->a, false);
+		hm_emit(c, OP_NEEDV, 1, WANT_SEQ, 0);
+		hm_emit(c, OP_POP, 0, 0, 0);
+		expr(c, x->args[0], false);
+		hm_emit(c, OP_CALLFN, 0, 0, 0);
+		return;
+	}
+	if (x->bi == BI_ID_first && is_stage(bare(x->a))) {
+		chain(c, bare(x->a), true);
+		return;
+	}
+	if (x->bi == BI_ID_size && only_maps(bare(x->a))) {
+		const struct hm_ex *src = bare(x->a);
+
+		while (is_stage(src))
+			src = src->a;
+		expr(c, src, false);
+		hm_emit(c, OP_NEEDV, 1, WANT_SEQ, 0);
+		hm_emit(c, OP_BI, 0, 0, x->bi);
 		return;
 	}
 	if (d->flags & BI_NULL)
@@ -422,12 +491,15 @@ static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 		hm_code_fail(c, HM_EPARSE, x->pos, "a built-in can have at most 250 arguments");
 		return;
 	}
-	if ((d->flags & BI_OPT) && x->has_args &&
-	    x->nargs == 0) { /* x?url(): the parentheses ask for an argument */
+	if ((d->flags & BI_OPT) && x->has_args && x->nargs == 0 && x->bi != BI_ID_date &&
+	    x->bi != BI_ID_time &&
+	    x->bi != BI_ID_datetime) { /* x?url(): the parentheses ask for an argument */
 		hm_emit(c, OP_METHOD, 0, 0, 0);
 		hm_emit(c, OP_CALLFN, 0, 0, 0);
 		return;
 	}
+	if (!(d->flags & BI_NULL))
+		check_target(c, x);
 	args(c, x);
 	hm_emit(c, OP_BI, x->nargs, d->flags & BI_FORMAT ? x->fmt : x->op, x->bi);
 }
@@ -494,6 +566,17 @@ static void binary(struct hm_compiler *c, const struct hm_ex *x, enum hm_op op)
 	hm_emit(c, op, x->op, 0, 0);
 }
 
+/* - * / %: the left side must be a number before the right one is worked out */
+static void arithmetic(struct hm_compiler *c, const struct hm_ex *x, enum hm_op op)
+{
+	expr(c, x->a, false);
+	if (!hm_compile_is_plain(x->b) && x->a->kind != EX_NUM &&
+	    !(x->a->kind >= EX_SUB && x->a->kind <= EX_MOD))
+		hm_emit(c, OP_POS, 0, 0, 0);
+	expr(c, x->b, false);
+	hm_emit(c, op, x->op, 0, 0);
+}
+
 static void unary(struct hm_compiler *c, const struct hm_ex *x, enum hm_op op)
 {
 	expr(c, x->a, false);
@@ -554,6 +637,8 @@ static void one(struct hm_compiler *c, const struct hm_ex *x, bool soft)
 		break;
 	case EX_KEY:
 		expr(c, x->a, soft);
+		if (!soft && !hm_compile_is_plain(x->b))
+			hm_emit(c, OP_NEEDV, 1, WANT_ANY, 0);
 		expr(c, x->b, soft);
 		hm_emit(c, OP_INDEX, soft, 0, 0);
 		break;
@@ -572,10 +657,10 @@ static void one(struct hm_compiler *c, const struct hm_ex *x, bool soft)
 	case EX_NEG: unary(c, x, OP_NEG); break;
 	case EX_POS: unary(c, x, OP_POS); break;
 	case EX_ADD: binary(c, x, OP_ADD); break;
-	case EX_SUB: binary(c, x, OP_SUB); break;
-	case EX_MUL: binary(c, x, OP_MUL); break;
-	case EX_DIV: binary(c, x, OP_DIV); break;
-	case EX_MOD: binary(c, x, OP_MOD); break;
+	case EX_SUB: arithmetic(c, x, OP_SUB); break;
+	case EX_MUL: arithmetic(c, x, OP_MUL); break;
+	case EX_DIV: arithmetic(c, x, OP_DIV); break;
+	case EX_MOD: arithmetic(c, x, OP_MOD); break;
 	case EX_CMP: binary(c, x, OP_CMP); break;
 	case EX_RANGE:
 		expr(c, x->a, false);

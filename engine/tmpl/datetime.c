@@ -147,7 +147,9 @@ void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int
 		zone_min = 0;
 	p = split(ms, zone_min);
 	if (kind != DATE_TIME) {
-		put_n(out, p.year, 4);
+		if (o.xs && p.year <= 0) /* which has no year 0 */
+			p.year--;
+		put_n(out, p.year, p.year < 0 ? 1 : 4);
 		hm_buf_putc(out, '-');
 		put_n(out, p.month, 2);
 		hm_buf_putc(out, '-');
@@ -224,8 +226,11 @@ static bool read_fixed(struct reader *r, int width, int lo, int hi, int *v)
 	return true;
 }
 
-/* Z, +hh:mm, +hhmm, +hh, or nothing. colon: minutes need one */
-static bool read_zone(struct reader *r, int32_t *zone_min, bool colon)
+/* How a text is written: 2025-03-07T08:30, 20250307T0830, or W3C XML Schema's form of the first */
+enum form { EXTENDED, BASIC, SCHEMA };
+
+/* Z, +hh:mm, +hhmm, +hh, or nothing */
+static bool read_zone(struct reader *r, enum form form, int32_t *zone_min)
 {
 	int h, m = 0;
 	bool neg;
@@ -241,44 +246,53 @@ static bool read_zone(struct reader *r, int32_t *zone_min, bool colon)
 		return false;
 	if (!read_fixed(r, 2, 0, 23, &h))
 		return false;
-	if (read_char(r, ':') ? !read_fixed(r, 2, 0, 59, &m)
-			      : (!colon && r->i < r->s.len && !read_fixed(r, 2, 0, 59, &m)))
-		return false;
+	if (r->i < r->s.len || form == SCHEMA)
+		if ((form != BASIC && !read_char(r, ':')) || !read_fixed(r, 2, 0, 59, &m))
+			return false;
 	*zone_min = (neg ? -1 : 1) * (h * 60 + m);
 	return true;
 }
 
-static bool read_date(struct reader *r, struct parts *p)
+static bool read_date(struct reader *r, enum form form, struct parts *p)
 {
-	bool neg = read_char(r, '-'), dashes;
-	int64_t year;
+	bool neg = read_char(r, '-'), dashes = form != BASIC;
+	size_t n = 0;
 
-	if (!read_digits(r, 4, 4, &year))
+	while (r->i + n < r->s.len && r->s.p[r->i + n] >= '0' && r->s.p[r->i + n] <= '9')
+		n++;
+	if (form == BASIC) /* the last four are month and day */
+		n = n > 4 ? n - 4 : 0;
+	if (n < (form == SCHEMA ? 1 : 4) || n > 9 || !read_digits(r, (int)n, (int)n, &p->year))
 		return false;
-	p->year = neg ? -year : year;
-	dashes = read_char(r, '-');
-	return read_fixed(r, 2, 1, 12, &p->month) && (!dashes || read_char(r, '-')) &&
-	       read_fixed(r, 2, 1, month_days(p->year, p->month), &p->day);
+	if (form == SCHEMA && p->year == 0)
+		return false;
+	if (neg) /* XML Schema has no year 0: -1 is the year before 1 */
+		p->year = form == SCHEMA ? 1 - p->year : -p->year;
+	return (!dashes || read_char(r, '-')) && read_fixed(r, 2, 1, 12, &p->month) &&
+	       (!dashes || read_char(r, '-')) && read_fixed(r, 2, 1, month_days(p->year, p->month), &p->day);
 }
 
-static bool read_time(struct reader *r, struct parts *p)
+static bool digit_next(const struct reader *r)
 {
-	bool colons;
+	return r->i < r->s.len && r->s.p[r->i] >= '0' && r->s.p[r->i] <= '9';
+}
+
+/* hh[:mm[:ss[.fff]]]; XML Schema wants minutes and seconds */
+static bool read_time(struct reader *r, enum form form, struct parts *p)
+{
+	int n = 0;
 
 	if (!read_fixed(r, 2, 0, 24, &p->hour))
 		return false;
-	colons = read_char(r, ':');
-	if (!colons && (r->i >= r->s.len || r->s.p[r->i] < '0' || r->s.p[r->i] > '9'))
-		return p->hour < 24; /* hours alone */
+	if (form == BASIC ? !digit_next(r) : !read_char(r, ':'))
+		return form != SCHEMA && p->hour < 24; /* hours alone */
 	if (!read_fixed(r, 2, 0, 59, &p->minute))
 		return false;
-	if (colons ? read_char(r, ':') : (r->i < r->s.len && r->s.p[r->i] >= '0' && r->s.p[r->i] <= '9')) {
+	if (form == BASIC ? digit_next(r) : read_char(r, ':')) {
 		if (!read_fixed(r, 2, 0, 59, &p->second))
 			return false;
-		if (read_char(r, '.') || read_char(r, ',')) {
-			int n = 0;
-
-			for (; r->i < r->s.len && r->s.p[r->i] >= '0' && r->s.p[r->i] <= '9'; r->i++, n++)
+		if (read_char(r, '.') || (form != SCHEMA && read_char(r, ','))) {
+			for (; digit_next(r); r->i++, n++)
 				if (n < 3)
 					p->ms = p->ms * 10 + (r->s.p[r->i] - '0');
 			if (n == 0)
@@ -286,27 +300,41 @@ static bool read_time(struct reader *r, struct parts *p)
 			for (; n < 3; n++)
 				p->ms *= 10;
 		}
+	} else if (form == SCHEMA) {
+		return false;
 	}
 	return p->hour < 24 || (p->minute == 0 && p->second == 0 && p->ms == 0);
 }
 
-bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, int32_t zone_min, int64_t *ms_r)
+static bool parse_form(struct hm_str text, enum hm_date_kind kind, enum form form, int32_t zone_min,
+		       int64_t *ms_r)
 {
 	struct reader r = {text, 0};
 	struct parts p = {.year = 1970, .month = 1, .day = 1};
 
-	if (kind != DATE_TIME && !read_date(&r, &p))
+	if (kind != DATE_TIME && !read_date(&r, form, &p))
 		return false;
 	if (kind == DATE_DATETIME && !read_char(&r, 'T'))
 		return false;
-	if (kind != DATE_DATE && !read_time(&r, &p))
+	if (kind != DATE_DATE && !read_time(&r, form, &p))
 		return false;
-	if (kind == DATE_DATE ? r.i != text.len : !read_zone(&r, &zone_min, hm_str_chr(text, ':') >= 0))
+	if ((kind != DATE_DATE || form == SCHEMA) && !read_zone(&r, form, &zone_min))
 		return false;
 	if (r.i != text.len)
 		return false;
 	*ms_r = join(&p, zone_min);
 	return true;
+}
+
+bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, struct hm_iso_opts o, int32_t zone_min,
+		       int64_t *ms_r)
+{
+	if (o.utc)
+		zone_min = 0;
+	if (o.xs)
+		return parse_form(text, kind, SCHEMA, zone_min, ms_r);
+	return parse_form(text, kind, EXTENDED, zone_min, ms_r) ||
+	       parse_form(text, kind, BASIC, zone_min, ms_r);
 }
 
 /* -- patterns --------------------------------------------------------------------------------- */
@@ -346,8 +374,20 @@ static void put_weekday(struct hm_buf *out, int day, int width, bool zh)
 	}
 }
 
+struct hm_str hm_date_medium(enum hm_date_kind kind, bool zh)
+{
+	switch (kind) {
+	case DATE_DATE: return zh ? HM_STR("y年M月d日") : HM_STR("MMM d, y");
+	case DATE_TIME: return zh ? HM_STR("ah:mm:ss") : HM_STR("h:mm:ss a");
+	case DATE_DATETIME: break;
+	}
+	return zh ? HM_STR("y年M月d日 ah:mm:ss") : HM_STR("MMM d, y, h:mm:ss a");
+}
+
 static bool put_field(struct hm_buf *out, char c, int w, const struct parts *p, int32_t zone_min, bool zh)
 {
+	int64_t year = p->year > 0 ? p->year : 1 - p->year; /* of its era */
+
 	switch (c) {
 	case 'y':
 	case 'u': break;
@@ -385,9 +425,9 @@ static bool put_field(struct hm_buf *out, char c, int w, const struct parts *p, 
 	if (c == 'u') /* day of the week, Monday is 1 */
 		put_n(out, p->weekday ? p->weekday : 7, w);
 	else if (w == 2)
-		put_n(out, p->year % 100, 2);
+		put_n(out, year % 100, 2);
 	else
-		put_n(out, p->year, w);
+		put_n(out, year, w);
 	return true;
 }
 
@@ -506,15 +546,18 @@ struct half_day {
 	int pm;	    /* -1: not told */
 };
 
+/* SimpleDateFormat takes a sign as well: 2025-03-07 as yyyyMMdd is the year 2025, month -0, day 3. */
 static bool read_number(struct reader *r, int w, bool adjacent, int *v)
 {
 	int64_t n;
+	bool neg;
 
 	while (r->i < r->s.len && (r->s.p[r->i] == ' ' || r->s.p[r->i] == '\t'))
 		r->i++;
-	if (!read_digits(r, 1, adjacent ? w : 9, &n))
+	neg = (!adjacent || w > 1) && read_char(r, '-');
+	if (!read_digits(r, 1, adjacent ? w - neg : 9, &n))
 		return false;
-	*v = (int)n;
+	*v = (int)(neg ? -n : n);
 	return true;
 }
 
@@ -529,7 +572,10 @@ static bool read_field(struct reader *r, char c, int w, bool adjacent, struct pa
 	case 'y':
 		if (!read_number(r, w, adjacent, &n))
 			return false;
-		p->year = w <= 2 && r->i - at == 2 ? (n > 50 ? 1900 + n : 2000 + n) : n;
+		p->year = n;
+		if (w <= 2 && n >= 0 &&
+		    r->i - at == 2) /* two digits: the nearest such year, as of the 2020s */
+			p->year = n > 45 ? 1900 + n : 2000 + n;
 		return true;
 	case 'M':
 	case 'L': return w < 3 ? read_number(r, w, adjacent, &p->month) : read_month_name(r, zh, &p->month);
@@ -569,7 +615,9 @@ static bool read_field(struct reader *r, char c, int w, bool adjacent, struct pa
 		while (end < r->s.len && r->s.p[end] != ' ')
 			end++;
 		z.s.len = end;
-		if (z.i == end || !read_zone(&z, &zone, false))
+		if (z.i == end ||
+		    (hm_str_chr(hm_str_n(z.s.p + z.i, end - z.i), ':') < 0 ? !read_zone(&z, BASIC, &zone)
+									   : !read_zone(&z, EXTENDED, &zone)))
 			return false;
 		r->i = z.i;
 		*zone_min = zone;

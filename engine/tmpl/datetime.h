@@ -21,11 +21,13 @@ bool hm_iso_name(struct hm_str name, struct hm_iso_opts *o);
 
 void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int32_t zone_min,
 		     struct hm_iso_opts o);
+/* What the empty pattern stands for: Java's medium form. */
+struct hm_str hm_date_medium(enum hm_date_kind kind, bool zh);
 /* false: the pattern has an unknown letter or an open quote */
 bool hm_date_put_pattern(struct hm_buf *out, struct hm_str pattern, int64_t ms, int32_t zone_min,
 			 bool zh) HM_MUSTCHECK;
 
-bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, int32_t zone_min,
+bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, struct hm_iso_opts o, int32_t zone_min,
 		       int64_t *ms_r) HM_MUSTCHECK;
 /* *bad_pattern tells a wrong pattern from a text that does not fit it */
 bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zone_min, bool zh,

@@ -329,6 +329,34 @@ int64_t hm_dec_to_i64(struct hm_dec a)
 	return (int64_t)(uint64_t)(u128)hm_dec_round(a, 0, HM_ROUND_DOWN).coef;
 }
 
+int32_t hm_dec_to_i32(struct hm_dec a)
+{
+	return (int32_t)(uint32_t)(u128)hm_dec_round(a, 0, HM_ROUND_DOWN).coef;
+}
+
+bool hm_dec_round_double(struct hm_dec a, enum hm_dec_round how, struct hm_dec *r)
+{
+	char text[HM_DEC_MAX_TEXT + 1];
+	double d, whole;
+
+	if (a.coef < 1000000000000000 &&
+	    a.coef > -1000000000000000) { /* 15 digits: no step of a double can matter */
+		if (how == HM_ROUND_HALF_UP)
+			return hm_dec_round_half(a, r);
+		*r = hm_dec_round(a, 0, how);
+		return true;
+	}
+	text[hm_dec_text(a, text)] = 0;
+	d = strtod(text, NULL);
+	whole = how == HM_ROUND_CEILING ? ceil(d) : floor(d);
+	if (how == HM_ROUND_HALF_UP && d - whole >= 0.5)
+		whole += 1;
+	if (fabs(whole) >= 1e37)
+		return false;
+	*r = (struct hm_dec){(__int128)whole, 0};
+	return true;
+}
+
 bool hm_dec_fits_i64(struct hm_dec a, int64_t *v_r)
 {
 	i128 c = hm_dec_round(a, 0, HM_ROUND_DOWN).coef;

@@ -53,6 +53,13 @@ bool hm_dec_round_half(struct hm_dec a, struct hm_dec *r) HM_MUSTCHECK;
 struct hm_dec hm_dec_strip(struct hm_dec a); /* drops zeros after the point */
 /* Integer part; values beyond the type keep their low 64 bits, as in Java. */
 int64_t hm_dec_to_i64(struct hm_dec a);
+/* The low 32 bits of the integer part, as Java's intValue(): what FreeMarker takes for an index or a length. */
+int32_t hm_dec_to_i32(struct hm_dec a);
+/*
+ * floor(a + 0.5), floor(a) or ceil(a) of the binary64 nearest to a: FreeMarker's ?round, ?floor and ?ceiling go
+ * through a double. false: does not fit.
+ */
+bool hm_dec_round_double(struct hm_dec a, enum hm_dec_round how, struct hm_dec *r);
 /* As hm_dec_to_i64, but false when the integer part does not fit. */
 bool hm_dec_fits_i64(struct hm_dec a, int64_t *v_r);
 /* Coefficient's digits without sign or point; returns their number. */

@@ -516,6 +516,9 @@ int hm_lex_expr(const struct hm_src *s, enum hm_lex_mode mode, size_t pos, struc
 	while (!done) {
 		size_t before = lx.pos;
 
+		if (lx.await_ws && lx.paren == 0 && lx.n > 0 && lx.pos < s->text.len &&
+		    !hm_lex_is_blank(s->text.p[lx.pos]) && skip_blanks(&lx, &gap) && gap)
+			return lex_error(s, before, e, "a blank is needed between the name and the comment");
 		if (!skip_blanks(&lx, &gap))
 			return lex_error(s, lx.pos, e, "the comment is not closed with -->");
 		if (gap && lx.await_ws && lx.paren == 0) {
@@ -596,6 +599,15 @@ static int lex_directive(const struct hm_src *s, struct hm_tag *tag, struct hm_e
 		return 0;
 	}
 	end = close_tag(t, n, dirs[i].shape != BARE);
+	if (i == DIR_ITEMS) { /* `as` is part of the tag: no comment may stand in front of it */
+		size_t k = n;
+
+		while (k < t.len && hm_lex_is_blank(t.p[k]))
+			k++;
+		if (k == n || !hm_str_starts(hm_str_n(t.p + k, t.len - k), HM_STR("as")) || k + 2 >= t.len ||
+		    !hm_lex_is_blank(t.p[k + 2]))
+			return dir_error(s, tag->pos, e, "#%.*s needs `as` and a name behind it", tag->name);
+	}
 	if (dirs[i].shape != PARAM && end) {
 		tag->end = (uint32_t)end;
 		tag->complete = true;

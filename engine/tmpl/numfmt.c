@@ -1,6 +1,8 @@
 /* numfmt.c - see numfmt.h */
 #include "tmpl/numfmt.h"
 
+#include "tmpl/lex.h"
+
 size_t hm_num_computer(struct hm_dec v, char out[HM_DEC_MAX_TEXT])
 {
 	size_t n;
@@ -98,7 +100,7 @@ static bool half(struct hm_str p, size_t *i, struct hm_numfmt *f, struct half *h
 				continue;
 			}
 			if (c == ';') {
-				if (!suffix || second)
+				if (!suffix && !second)
 					return false;
 				break;
 			}
@@ -151,6 +153,18 @@ static bool counts(struct half *h, struct hm_numfmt *f)
 	return true;
 }
 
+/* @name is a custom format in FreeMarker, of which there are none here. */
+static bool custom(struct hm_str p)
+{
+	size_t n;
+	uint32_t c;
+
+	if (p.len < 2 || p.p[0] != '@')
+		return false;
+	c = hm_utf8_decode(hm_str_n(p.p + 1, p.len - 1), &n);
+	return c != '_' && c != '$' && c != '@' && hm_lex_id_start(c);
+}
+
 bool hm_numfmt_parse(struct hm_str p, bool zh, struct hm_numfmt *f)
 {
 	static const struct {
@@ -172,6 +186,10 @@ bool hm_numfmt_parse(struct hm_str p, bool zh, struct hm_numfmt *f)
 			.max_frac = HM_DEC_MAX_SCALE, .group = 3, .neg_prefix = "-", .neg_prefix_len = 1};
 		return true;
 	}
+	if (custom(p))
+		return false;
+	if (hm_str_ends(p, HM_STR(";;")) && hm_str_chr(p, ';') == (ptrdiff_t)p.len - 2)
+		p.len -= 2; /* no options behind the ;; */
 	for (size_t k = 0; k < hm_countof(named); k++)
 		if (hm_str_is(p, named[k].name))
 			p = hm_str_c(zh ? named[k].zh : named[k].pattern);
@@ -195,7 +213,8 @@ bool hm_numfmt_parse(struct hm_str p, bool zh, struct hm_numfmt *f)
 	n.suffix = neg.suffix;
 	n.prefix_len = &neg.prefix_len;
 	n.suffix_len = &neg.suffix_len;
-	if (!half(p, &i, &neg, &n, true))
+	if (!half(p, &i, &neg, &n, true) ||
+	    i + 1 < p.len) /* behind a second ; FreeMarker has options of its own */
 		return false;
 	if (neg.prefix_len == f->prefix_len && neg.suffix_len == f->suffix_len &&
 	    memcmp(neg.prefix, f->prefix, neg.prefix_len) == 0 &&

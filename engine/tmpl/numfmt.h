@@ -19,6 +19,7 @@ struct hm_numfmt {
 	uint8_t min_int, min_frac, max_frac, group; /* group 0: none */
 	bool point;				    /* printed even without decimals */
 	uint8_t shift;				    /* 2 for per cent, 3 for per mille */
+	bool malformed; /* of a <#setting>: an error only when a number is printed with it */
 };
 
 /* "number" "currency" "percent" "computer" or a pattern; false when it is malformed. */

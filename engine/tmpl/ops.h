@@ -42,7 +42,8 @@ HM_OP(EXISTS, NONE, 1, 1)
 HM_OP(BI, BI, VAR, 1) /* a: arguments; b: format or 1 by key; see compile_expr.c */
 HM_OP(METHOD, NONE, 1,
       1) /* the left side must exist (a: or not) and fit (b: see compile_expr.c); yields a method */
-HM_OP(NEEDV, NONE, 1, 1)    /* the result of a x -> ... must not be missing */
+/* must not be missing; a: 0 the result of x -> ..., 1 any value; b: what it must be, see compile_expr.c */
+HM_OP(NEEDV, NONE, 1, 1)
 HM_OP(CALLFN, INT, VAR, 1)  /* x(...): always an error, x is no function */
 HM_OP(SPECIAL, SCOPE, 0, 1) /* a: enum hm_special */
 HM_OP(LOOPVAR, LOOP, 0, 1)  /* a: enum hm_bi minus BI_ID_index */

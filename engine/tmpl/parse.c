@@ -1028,7 +1028,7 @@ static struct hm_el *parse_noparse(struct hm_parser *p, struct hm_tag open)
 			j++;
 		if (t.len - j < 8 || memcmp(t.p + j, "noparse", 7) != 0)
 			continue;
-		for (j += 7; j < t.len && t.p[j] == ' '; j++)
+		for (j += 7; j < t.len && hm_lex_is_blank(t.p[j]); j++)
 			;
 		if (j >= t.len || (t.p[j] != '>' && t.p[j] != ']'))
 			continue;

@@ -286,8 +286,9 @@ struct hm_ex *hm_parse_string(struct hm_parser *p, bool interpolate)
 		return NULL;
 	}
 	next(p);
-	if (interpolate && !raw && value.len > 3 && hm_str_find(im, HM_STR("${")) >= 0 &&
-	    hm_str_find(value, HM_STR("${")) >= 0)
+	/* FreeMarker does not look into literals of up to three characters */
+	if (interpolate && !raw && value.len > 3 && hm_utf8_utf16_units(value) > 3 &&
+	    hm_str_find(im, HM_STR("${")) >= 0 && hm_str_find(value, HM_STR("${")) >= 0)
 		return interpolated(p, t, value);
 	x = node(p, EX_STR, t->pos, t->end);
 	if (x)
@@ -515,6 +516,22 @@ static struct hm_ex *lambda(struct hm_parser *p)
 	return seal(p, x);
 }
 
+/*
+ * x?map("y") compiles in FreeMarker, as the argument could be a function; here it never is one, and fails when it
+ * is used. A built-in without its parentheses would be one.
+ */
+static struct hm_ex *not_lambda(struct hm_parser *p, const struct hm_ex *x)
+{
+	uint32_t pos = cur(p)->pos;
+	struct hm_ex *l = kind(p) == T_CLOSE_PAREN ? NULL : expression(p);
+
+	if ((!l && p->e->code) ||
+	    (l && !(l->kind == EX_BI && !l->has_args && (hm_bi_def[l->bi].flags & BI_METHOD))))
+		return l;
+	hm_parse_error(p, pos, "?%.*s needs x -> ... as its argument", HM_STRF(hm_bi_def[x->bi].name));
+	return NULL;
+}
+
 static struct hm_ex *lambda_args(struct hm_parser *p, struct hm_ex *x)
 {
 	uint32_t cap = 0;
@@ -526,12 +543,10 @@ static struct hm_ex *lambda_args(struct hm_parser *p, struct hm_ex *x)
 		return NULL;
 	}
 	l = lambda(p);
-	if (!l) {
-		if (p->e->code == 0)
-			hm_parse_error(p, cur(p)->pos, "?%.*s needs x -> ... as its argument",
-				       HM_STRF(hm_bi_def[x->bi].name));
+	if (!l && p->e->code == 0)
+		l = not_lambda(p, x);
+	if (!l)
 		return NULL;
-	}
 	if (!push_arg(p, &x->args, &x->nargs, &cap, l))
 		return NULL;
 	x->has_args = true;

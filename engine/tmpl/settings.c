@@ -16,8 +16,7 @@ static int set_number_format(struct hm_vm *vm, struct hm_str s)
 	if (!f)
 		return vm->rc;
 	if (!hm_numfmt_parse(s, vm->zh, f))
-		return hm_vm_fail(vm, HM_EINVAL, "the number pattern \"%.*s\" is malformed",
-				  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))));
+		*f = (struct hm_numfmt){.malformed = true};
 	vm->number = f;
 	return 0;
 }

@@ -64,6 +64,13 @@ size_t hm_upper(uint32_t cp, char out[HM_CASE_MAX])
 	return hm_utf8_encode(map(uppers, hm_countof(uppers), cp), out);
 }
 
+uint32_t hm_upper_cp(uint32_t cp)
+{
+	if (cp < 0x80)
+		return cp >= 'a' && cp <= 'z' ? cp - 32 : cp;
+	return map(uppers, hm_countof(uppers), cp);
+}
+
 uint32_t hm_lower_cp(uint32_t cp)
 {
 	if (cp < 0x80)

@@ -9,7 +9,8 @@
 /* Both write UTF-8 and return its length. */
 size_t hm_upper(uint32_t cp, char out[HM_CASE_MAX]);
 size_t hm_lower(uint32_t cp, char out[HM_CASE_MAX]);
-uint32_t hm_lower_cp(uint32_t cp); /* simple mapping: one character */
+uint32_t hm_lower_cp(uint32_t cp); /* simple mappings: one character */
+uint32_t hm_upper_cp(uint32_t cp);
 bool hm_is_cased(uint32_t cp);
 
 #endif

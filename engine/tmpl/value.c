@@ -97,6 +97,9 @@ static int number_text(struct hm_vm *vm, struct hm_val v, struct hm_str *r)
 		*r = hm_str_n(t.p, hm_num_computer(hm_v_dec(v), t.p));
 		return 0;
 	}
+	if (vm->number->malformed)
+		return hm_vm_fail(vm, HM_EINVAL, "the number pattern \"%.*s\" is malformed",
+				  HM_STRF(hm_str_n(vm->number_format.p, hm_utf8_cut(vm->number_format, 60))));
 	hm_buf_init_arena(&b, vm->arena, 4096);
 	if (!hm_numfmt_put(vm->number, hm_v_dec(v), &b) || b.err)
 		return hm_vm_fail(vm, HM_EINVAL, "the number is too large for the number format");
@@ -110,6 +113,8 @@ static int date_text(struct hm_vm *vm, struct hm_val v, struct hm_str *r)
 	struct hm_iso_opts o = {0};
 	struct hm_buf b;
 
+	if (f.p && f.len == 0)
+		f = hm_date_medium(v.aux, vm->zh);
 	hm_buf_init_arena(&b, vm->arena, 4096);
 	if (!f.p || hm_iso_name(f, &o))
 		hm_date_put_iso(&b, v.aux, v.u.i, vm->zone_min, o);
@@ -159,11 +164,9 @@ int hm_v_int(struct hm_vm *vm, struct hm_val v, int64_t *r)
 	struct hm_dec d;
 	int rc = hm_v_number(vm, v, &d);
 
-	if (rc)
-		return rc;
-	if (!hm_dec_fits_i64(d, r))
-		*r = d.coef < 0 ? INT64_MIN : INT64_MAX;
-	return 0;
+	if (rc == 0)
+		*r = hm_dec_to_i32(d);
+	return rc;
 }
 
 int hm_v_bool(struct hm_vm *vm, struct hm_val v, bool *r)
@@ -773,6 +776,8 @@ int hm_v_add(struct hm_vm *vm, struct hm_val a, struct hm_val b, struct hm_val *
 		return add_hashes(vm, a, b, r);
 	if ((a.kind == V_MARKUP || b.kind == V_MARKUP) && coercible(vm, a) && coercible(vm, b))
 		return add_markup(vm, a, b, r);
+	if (a.kind == V_MARKUP && b.kind == V_NULL)
+		return hm_vm_missing(vm);
 	rc = hm_v_text(vm, a, &sa);
 	if (rc == 0)
 		rc = hm_v_text(vm, b, &sb);

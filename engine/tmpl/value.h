@@ -32,6 +32,8 @@ enum hm_vkind {
 	V_SCOPE,  /* scope: .vars and its kin; aux: enum hm_scope */
 };
 
+/* aux of V_STR: what ?string makes of a number, date or boolean counts as a method, and as a hash of formats */
+enum { STR_CALLABLE = 1, STR_KEYED = 2 };
 enum hm_date_kind { DATE_DATE = 1, DATE_TIME, DATE_DATETIME };
 
 /* Output formats, also the escape argument of emitting instructions. */

@@ -844,8 +844,16 @@ static APART int call_built_in(struct hm_vm *vm, const struct hm_insn *i, const 
 	for (unsigned k = 1; k <= n && !(d->flags & BI_ARGNULL); k++) {
 		if (v[k].kind != V_NULL)
 			continue;
-		if (d->flags & BI_ARGTEXT)
-			return hm_vm_missing(vm);
+		if (d->flags & BI_ARGTEXT) {
+			unsigned pc = vm->null_pc;
+			struct hm_str s;
+			int rc = v[0].kind == V_BOOL && i->c == BI_ID_string
+					 ? 0
+					 : hm_v_text(vm, v[0], &s); /* the left side is looked at first */
+
+			vm->null_pc = pc;
+			return rc ? rc : hm_vm_missing(vm);
+		}
 		return hm_vm_fail(vm, HM_EINVAL, "argument %u of ?%.*s is missing", k, HM_STRF(d->name));
 	}
 	if (n < d->min || n > d->max)
@@ -856,13 +864,14 @@ static APART int call_built_in(struct hm_vm *vm, const struct hm_insn *i, const 
 	return fn[i->c](vm, v, n, i->b, r);
 }
 
-static int method_target(struct hm_vm *vm, struct hm_val v, unsigned want)
+static APART int method_target(struct hm_vm *vm, struct hm_val v, unsigned want)
 {
 	struct hm_str s;
 
 	switch (want) {
 	case 1: return hm_v_text(vm, v, &s);
 	case 2: return hm_v_is_seq(v) ? 0 : hm_vm_wrong(vm, v, "a sequence");
+	case 4: return v.kind == V_MACRO ? 0 : hm_vm_wrong(vm, v, "a macro");
 	default: return v.kind == V_DATE ? 0 : hm_vm_wrong(vm, v, "a date");
 	}
 }
@@ -1418,9 +1427,14 @@ static int run(struct hm_vm *vm, uint32_t pc)
 			TOP = (struct hm_val){.kind = V_METHOD};
 			break;
 		case OP_NEEDV:
-			if (TOP.kind != V_NULL)
+			if (TOP.kind != V_NULL) {
+				FAIL_IF(i->b && method_target(vm, TOP, i->b));
 				break;
-			hm_vm_fail(vm, HM_EINVAL, "the expression behind -> yields nothing");
+			}
+			if (!i->a)
+				hm_vm_fail(vm, HM_EINVAL, "the expression behind -> yields nothing");
+			else
+				hm_vm_missing(vm);
 			goto failed;
 		case OP_CALLFN:
 			v = vm->stack[vm->sp - i->c - 1];

@@ -1,5 +1,5 @@
 /*
- * test_conformance.c - every row of tests/conformance/templates/ (see its README.md)
+ * test_conformance.c - every row of tests/conformance/templates/ (see its README.md) and tests/conformance/more.jsonl
  *
  * A row passes when the output is exactly the expected one, or the error is of the expected class; "type"
  * and "other" count as one, as the README allows, but the strict figure is printed as well. One row that
@@ -76,6 +76,22 @@ static void check_file(const char *path, struct hm_arena *arena, struct tally *t
 	fclose(f);
 }
 
+static void run_file(const char *dir, const char *name, struct hm_arena *arena, struct tally *all)
+{
+	struct tally t = {0};
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	check_file(path, arena, &t);
+	print_message("%-18s %4u of %4u%s", name, t.pass, t.rows, t.pass == t.rows ? "" : "  <--");
+	if (t.strict != t.pass)
+		print_message("  (%u with type and other told apart)", t.strict);
+	print_message("\n");
+	all->rows += t.rows;
+	all->pass += t.pass;
+	all->strict += t.strict;
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
 	return strcmp((*a)->d_name, (*b)->d_name);
@@ -97,21 +113,10 @@ static void test_all_rows(void **state)
 	assert_true(n > 20);
 	hm_arena_init(&arena, NULL, 0);
 	for (int i = 0; i < n; i++) {
-		struct tally t = {0};
-		char path[512];
-
-		snprintf(path, sizeof(path), "%s/%s", dir, files[i]->d_name);
-		check_file(path, &arena, &t);
-		print_message("%-18s %4u of %4u%s", files[i]->d_name, t.pass, t.rows,
-			      t.pass == t.rows ? "" : "  <--");
-		if (t.strict != t.pass)
-			print_message("  (%u with type and other told apart)", t.strict);
-		print_message("\n");
-		all.rows += t.rows;
-		all.pass += t.pass;
-		all.strict += t.strict;
+		run_file(dir, files[i]->d_name, &arena, &all);
 		free(files[i]);
 	}
+	run_file(HM_TEST_DIR "/conformance", "more.jsonl", &arena, &all);
 	free(files);
 	hm_arena_fini(&arena);
 	print_message("%-18s %4u of %4u (%u strictly)\n", "all", all.pass, all.rows, all.strict);

@@ -225,7 +225,7 @@ static void test_limits(void **state)
 		{"<#list 1..100000 as x>0123456789012345678901234567890123456789</#list>",
 		 "longer than allowed"},
 		{"<#attempt><#list 1.. as x></#list><#recover>caught</#attempt>", "steps"},
-		{"${(1..)?map(x -> x)?size}", ""},
+		{"${(1..)?filter(x -> true)?size}", ""},
 	};
 	struct bench *b = *state;
 
