@@ -56,39 +56,31 @@ int hm_tcheck_document(struct hm_str name, struct hm_str doc, const struct hm_te
 	return 0;
 }
 
-/* The book with `doc` as what the fragment's name stands for; pinned versions stay. NULL: no memory. */
-static struct hm_book *with_change(struct hm_str name, struct hm_str doc, const struct hm_template_opts *opts)
+int hm_tcheck_overlay(struct hm_book *b, const struct hm_template_set *set, struct hm_str name,
+		      struct hm_template *t)
 {
-	struct hm_template **v = calloc(HM_TSTORE_VERSIONS + 1, sizeof(struct hm_template *)), *t = NULL;
-	struct hm_template_set *set = hm_template_set_ref((struct hm_template_set *)(uintptr_t)opts->with);
-	struct hm_book *b = v ? hm_book_fork(set) : NULL;
-	struct first f = {.any = false};
-	struct hm_err e = {0};
+	struct hm_template **v = calloc(HM_TSTORE_VERSIONS + 1, sizeof(struct hm_template *));
 	char ref[HM_TSTORE_NAME_MAX + 16];
 	size_t n = 0;
+	int rc;
 
-	if (b && doc.len &&
-	    hm_template_compile(name, HM_TSTORE_VERSIONS + 1, doc, "", opts, keep_first, &f, &t)) {
-		hm_book_free(b); /* that has been told already */
-		b = NULL;
+	if (!v) {
+		hm_template_unref(t);
+		return HM_ENOMEM;
 	}
-	for (uint32_t i = 1; b && i <= HM_TSTORE_VERSIONS; i++) {
+	for (uint32_t i = 1; i <= HM_TSTORE_VERSIONS; i++) {
 		const struct hm_template *old;
 
 		(void)snprintf(ref, sizeof(ref), "%.*s@%u", HM_STRF(name), i);
-		old = hm_template_find(set, hm_str_c(ref), &e);
+		old = hm_template_find(set, hm_str_c(ref), NULL);
 		if (old)
 			v[n++] = hm_template_ref((struct hm_template *)(uintptr_t)old);
 	}
-	if (b && t)
+	if (t)
 		v[n++] = t;
-	if (b && hm_book_put(b, name, v, n, t ? HM_TSTORE_VERSIONS + 1 : 0)) {
-		hm_book_free(b);
-		b = NULL;
-	}
-	hm_template_set_unref(set);
+	rc = hm_book_put(b, name, v, n, t ? HM_TCHECK_VERSION : 0);
 	free(v);
-	return b;
+	return rc;
 }
 
 /* Compiling all of a large book for one fragment would be slow: those that include nothing are left out. */
@@ -99,49 +91,66 @@ static bool includes_something(const struct hm_template *t)
 	return hm_str_find(s, HM_STR("include")) >= 0 || hm_str_find(s, HM_STR("import")) >= 0;
 }
 
-size_t hm_tcheck_users(struct hm_str name, struct hm_str doc, const struct hm_template_opts *opts,
-		       hm_report_fn report, void *arg)
+size_t hm_tcheck_broken(const struct hm_template_set *before, const struct hm_template_set *after,
+			const struct hm_template_opts *opts, hm_report_fn report, void *arg)
 {
-	const struct hm_template_set *set = opts->with;
-	struct hm_template_opts o = *opts;
-	struct hm_template_set *changed;
-	struct hm_book *b;
+	struct hm_template_opts now = *opts, then = *opts;
 	size_t wrong = 0;
 
-	hm_assert(set);
-	b = with_change(name, doc, opts);
-	if (!b) {
-		out_of_memory(report, arg);
-		return 1;
-	}
-	changed = hm_book_take(b);
-	o.with = changed;
-	for (size_t i = 0; i < hm_template_set_count(set); i++) {
-		const struct hm_template *t = hm_template_set_at(set, i);
+	now.with = before;
+	then.with = after;
+	for (size_t i = 0; i < hm_template_set_count(before); i++) {
+		const struct hm_template *t = hm_template_set_at(before, i);
+		struct first f = {.any = false}, ignored = {.any = true};
 		struct hm_template *again = NULL;
-		struct first f = {.any = false};
+		struct hm_str name;
 
-		if (!t || hm_str_eq(hm_template_name(t), name) || !includes_something(t))
+		if (!t || !includes_something(t))
 			continue;
-		if (hm_template_compile(hm_template_name(t), 0, hm_template_source(t), "", &o, keep_first, &f,
-					&again) == 0) {
+		name = hm_template_name(t);
+		if (hm_template_find(after, name, NULL) != t)
+			continue; /* it changes itself, and is checked for that */
+		if (hm_template_compile(name, 0, hm_template_source(t), "", &then, keep_first, &f, &again) ==
+		    0) {
 			hm_template_unref(again);
 			continue;
 		}
 		/* one that is wrong anyhow is not this change's fault */
-		if (hm_template_compile(hm_template_name(t), 0, hm_template_source(t), "", opts, keep_first,
-					&(struct first){.any = true}, &again) == 0)
-			hm_template_unref(again);
-		else
+		if (hm_template_compile(name, 0, hm_template_source(t), "", &now, keep_first, &ignored,
+					&again))
 			continue;
+		hm_template_unref(again);
 		wrong++;
-		hm_err_wrap(&f.e, "\"%.*s\" uses this fragment and would be wrong",
-			    HM_STRF(hm_template_name(t)));
+		hm_err_wrap(&f.e, "\"%.*s\", which uses it, would be wrong", HM_STRF(name));
 		f.e.line = f.e.col = 0; /* of another document */
 		f.e.field[0] = '\0';
 		report(arg, &f.e);
 	}
-	hm_template_set_unref(changed);
+	return wrong;
+}
+
+size_t hm_tcheck_users(struct hm_str name, struct hm_str doc, const struct hm_template_opts *opts,
+		       hm_report_fn report, void *arg)
+{
+	struct hm_template_set *before = hm_template_set_ref((struct hm_template_set *)(uintptr_t)opts->with),
+			       *after;
+	struct hm_book *b = hm_book_fork(before);
+	struct first f = {.any = false};
+	struct hm_template *t = NULL;
+	size_t wrong = 0;
+
+	if (doc.len && hm_template_compile(name, HM_TCHECK_VERSION, doc, "", opts, keep_first, &f, &t)) {
+		wrong = 1;
+		report(arg, &f.e);
+	} else if (!b || hm_tcheck_overlay(b, before, name, t)) {
+		wrong = 1;
+		out_of_memory(report, arg);
+	} else {
+		after = hm_book_take(b);
+		wrong = hm_tcheck_broken(before, after, opts, report, arg);
+		hm_template_set_unref(after);
+	}
 	hm_book_free(b);
+	hm_template_set_unref(before);
 	return wrong;
 }

@@ -19,4 +19,13 @@ int hm_tcheck_document(struct hm_str name, struct hm_str doc, const struct hm_te
 size_t hm_tcheck_users(struct hm_str name, struct hm_str doc, const struct hm_template_opts *opts,
 		       hm_report_fn report, void *arg);
 
+/* The parts of it. In b, a fork of the book that `set` is of, `t` becomes what `name` stands for (NULL: nothing);
+ * pinned versions stay. Takes t over; its version must be HM_TCHECK_VERSION. */
+#define HM_TCHECK_VERSION 1000000
+int hm_tcheck_overlay(struct hm_book *b, const struct hm_template_set *set, struct hm_str name,
+		      struct hm_template *t) HM_MUSTCHECK;
+/* Reports a sentence for each template that is the same in both sets, right in `before` and wrong in `after`. */
+size_t hm_tcheck_broken(const struct hm_template_set *before, const struct hm_template_set *after,
+			const struct hm_template_opts *opts, hm_report_fn report, void *arg);
+
 #endif
