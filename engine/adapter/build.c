@@ -7,7 +7,7 @@
  */
 #include <stdio.h>
 
-#include "adapter/model.h"
+#include "adapter/texts.h"
 
 #define MAX_PATH (16u << 10)
 #define MAX_BODY HM_VAL_MAX_TEXT
@@ -74,8 +74,11 @@ static bool varies(const struct hm_eval *ev, const struct hm_expr *e)
 		case HM_VAR_NONCE:
 		case HM_VAR_TO:
 		case HM_VAR_USER:
+		case HM_VAR_MESSAGE_ID:
 		case HM_VAR_TITLE:
 		case HM_VAR_BODY:
+		case HM_VAR_SHORT:
+		case HM_VAR_TEXT:
 		case HM_VAR_EXPIRES:
 		case HM_VAR_TTL:
 		case HM_VAR_REQ_BODY:
@@ -526,55 +529,6 @@ static uint64_t fill_options(const struct hm_names *names, const msgpack_object 
 	return present;
 }
 
-static struct hm_str *content_field(struct hm_eval *ev, enum hm_var v)
-{
-	switch (v) {
-	case HM_VAR_TITLE: return &ev->title;
-	case HM_VAR_BODY: return &ev->body;
-	case HM_VAR_SHORT: return &ev->short_text;
-	case HM_VAR_URL: return &ev->url;
-	default: return &ev->image;
-	}
-}
-
-static int apply_limits(struct hm_eval *ev, const struct hm_variant *c)
-{
-	static const char *const units[] = {"bytes", "characters", "UTF-16 units"};
-
-	for (uint32_t i = 0; i < c->n_limits; i++) {
-		const struct hm_limit *lim = &c->limits[i];
-		struct hm_str *s = content_field(ev, lim->field);
-		struct hm_val v;
-		int64_t max;
-
-		if (s->len == 0)
-			continue;
-		if (lim->when) {
-			v = hm_eval(ev, lim->when);
-			if (!hm_val_true(&v))
-				continue;
-		}
-		v = hm_eval(ev, lim->max);
-		if (!hm_val_int_of(&v, &max) || max < 0)
-			continue;
-		if (s->len <= (size_t)max) /* bytes are never fewer than units */
-			continue;
-		if (!lim->refuse) {
-			*s = hm_cut(*s, (size_t)max, lim->unit, lim->mark, ev->a);
-		} else if (hm_units(*s, lim->unit) > (size_t)max) {
-			hm_err_set(ev->err, HM_EINVAL, "%s: %zu %s, at most %lld are allowed",
-				   hm_var_name(lim->field), hm_units(*s, lim->unit), units[lim->unit],
-				   (long long)max);
-			hm_err_field(ev->err, hm_var_name(lim->field));
-			return HM_EINVAL;
-		}
-		/* What was computed from the longer text must be computed again. */
-		if (ev->n_lets)
-			memset(ev->let_done, 0, ev->n_lets);
-	}
-	return ev->rc;
-}
-
 static int apply_checks(struct hm_eval *ev, const struct hm_variant *c, enum hm_outcome *outcome_r)
 {
 	for (uint32_t i = 0; i < c->n_checks; i++) {
@@ -646,6 +600,41 @@ static int url_recipient(struct hm_eval *ev, const struct hm_channel *c, struct 
 	return 0;
 }
 
+/* The request, with a payload the provider takes. A text that is too long for it gives way where the adapter says so. */
+static int build_within(struct hm_eval *ev, const struct hm_variant *form, struct hm_str base,
+			struct hm_call *call)
+{
+	size_t limit = 0;
+	struct hm_val v;
+	int64_t max;
+	int rc;
+
+	for (int round = 0;; round++) {
+		rc = hm_request_build(ev, &form->send, base, call);
+		if (rc != 0 || form->payload_bytes == NULL)
+			break;
+		v = hm_eval(ev, form->payload_bytes);
+		if (!hm_val_int_of(&v, &max) || max < 0)
+			break;
+		limit = (size_t)max;
+		if (hm_likely(call->body.len <= limit))
+			break;
+		/* Twice is enough where a byte of text costs what it seems to; JSON inside JSON may take more. */
+		if (ev->texts->c->ad->payload_cut && round < 5 &&
+		    hm_texts_shrink(ev, call->body.len - limit, form->send.body_kind))
+			continue;
+		if (ev->rc)
+			return ev->rc;
+		hm_err_set(ev->err, HM_EINVAL, "the payload has %zu bytes, at most %zu are allowed",
+			   call->body.len, limit);
+		hm_err_field(ev->err, "body");
+		return ev->rc = HM_EINVAL;
+	}
+	if (ev->in->report && rc == 0 && ev->rc == 0)
+		hm_texts_report(ev, call->body.len, limit);
+	return rc ? rc : ev->rc;
+}
+
 int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,
 		     struct hm_origin_opts *origin_r, enum hm_outcome *outcome_r, struct hm_err *e)
 {
@@ -655,8 +644,8 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 	struct hm_str base = c->base_path;
 	struct hm_err unused;
 	struct hm_eval ev;
-	struct hm_val opt[64], v;
-	int64_t max;
+	struct hm_texts texts;
+	struct hm_val opt[64];
 	int rc;
 
 	HM_CHECK(c, HM_CHANNEL_MAGIC);
@@ -675,11 +664,6 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 	ev.in = in;
 	ev.nonce = in->nonce;
 	ev.credential = in->credential;
-	ev.title = in->content->title;
-	ev.body = in->content->body;
-	ev.short_text = in->content->short_text;
-	ev.url = in->content->url;
-	ev.image = in->content->image;
 	if (options == NULL || options->type != MSGPACK_OBJECT_MAP || options->via.map.size == 0) {
 		form = &c->plain;
 	} else {
@@ -692,19 +676,12 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 	if (c->info.recipient_is_url && (rc = url_recipient(&ev, c, &base, origin_r, e)) != 0)
 		return rc;
 	*outcome_r = HM_OUT_BAD_REQUEST;
-	if ((rc = give_lets(&ev, form->let, form->n_lets)) != 0 || (rc = apply_limits(&ev, form)) != 0 ||
-	    (rc = apply_checks(&ev, form, outcome_r)) != 0 ||
-	    (rc = hm_request_build(&ev, &form->send, base, call)) != 0)
+	if ((rc = give_lets(&ev, form->let, form->n_lets)) != 0 ||
+	    (rc = hm_texts_begin(&ev, &texts, c, form)) != 0 ||
+	    (rc = apply_checks(&ev, form, outcome_r)) != 0 || (rc = build_within(&ev, form, base, call)) != 0)
 		goto failed;
-	if (form->payload_bytes) {
-		v = hm_eval(&ev, form->payload_bytes);
-		if (hm_val_int_of(&v, &max) && max >= 0 && call->body.len > (size_t)max) {
-			hm_err_set(e, HM_EINVAL, "the payload has %zu bytes, at most %lld are allowed",
-				   call->body.len, (long long)max);
-			hm_err_field(e, "body");
-			return HM_EINVAL;
-		}
-	}
+	if ((in->part || in->parts_r) && (rc = hm_texts_parts(&ev)) != 0)
+		goto failed;
 	if (ev.rc == 0)
 		return 0;
 	rc = ev.rc;

@@ -568,6 +568,53 @@ static void fold_origin(struct builder *b, struct hm_eval *ev)
 			HM_STRF(c->info.name));
 }
 
+/* Dialect and places, known now or when there is a message. */
+static int fold_text(struct hm_eval *ev, struct hm_arena *a, const struct hm_variant *from,
+		     struct hm_variant *form)
+{
+	struct hm_val v;
+	int place;
+
+	form->dialect = from->dialect;
+	form->dialect_tpl = NULL;
+	if (from->dialect_tpl != NULL) {
+		form->dialect_tpl = hm_tpl_fold(ev, a, from->dialect_tpl);
+		if (form->dialect_tpl == NULL)
+			return ev->rc;
+		if (hm_tpl_const(form->dialect_tpl, &v)) {
+			form->dialect = hm_dialect_find(hm_val_text(&v, a));
+			form->dialect_tpl = NULL;
+			if (form->dialect == NULL)
+				return hm_err_set(ev->err, HM_ECONFIG, "there is no dialect \"%.*s\"",
+						  HM_STRF(hm_val_text(&v, a)));
+		}
+	}
+	form->link_text = from->link_text ? hm_tpl_fold(ev, a, from->link_text) : NULL;
+	form->places = form->into_body = false;
+	for (int i = 0; i < HM_PLACED_COUNT; i++) {
+		form->place[i] = NULL;
+		form->place_of[i] = from->place_of[i];
+		form->into_body |= form->place_of[i] == HM_PLACE_BODY;
+		if (from->place[i] == NULL)
+			continue;
+		form->place[i] = hm_tpl_fold(ev, a, from->place[i]);
+		if (form->place[i] == NULL)
+			return ev->rc;
+		if (!hm_tpl_const(form->place[i], &v)) {
+			form->places = form->into_body = true;
+			continue;
+		}
+		form->place[i] = NULL;
+		place = hm_place_find(hm_val_text(&v, a));
+		if (place < 0)
+			return hm_err_set(ev->err, HM_ECONFIG, "text: \"%.*s\": expected %s",
+					  HM_STRF(hm_val_text(&v, a)), hm_place_words);
+		form->place_of[i] = (enum hm_place_of)place;
+		form->into_body |= place == HM_PLACE_BODY;
+	}
+	return ev->rc;
+}
+
 static bool never(const struct hm_expr *e)
 {
 	return e != NULL && e->op == HM_EX_CONST && !hm_val_true(&e->k);
@@ -589,6 +636,8 @@ static int fold_limits(struct hm_eval *ev, struct hm_arena *a, const struct hm_v
 		lim->max = hm_expr_fold(ev, a, from->limits[i].max);
 		if (from->limits[i].when)
 			lim->when = hm_expr_truth(hm_expr_fold(ev, a, from->limits[i].when));
+		if (from->limits[i].beside)
+			lim->beside = hm_expr_fold(ev, a, from->limits[i].beside);
 		form->n_limits += !never(lim->when);
 	}
 	for (uint32_t i = 0; i < from->n_checks && ev->rc == 0; i++) {
@@ -601,7 +650,7 @@ static int fold_limits(struct hm_eval *ev, struct hm_arena *a, const struct hm_v
 	}
 	if (from->payload_bytes && ev->rc == 0)
 		form->payload_bytes = hm_expr_fold(ev, a, from->payload_bytes);
-	return ev->rc;
+	return ev->rc ? ev->rc : fold_text(ev, a, from, form);
 }
 
 /* Folds a form further, for the options in ev. */
@@ -758,12 +807,16 @@ static void fold_full(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_adapter *ad = b->c->ad;
 	struct hm_variant *form = &b->c->full;
-	const struct hm_variant from = {.n_limits = ad->n_limits,
-					.n_checks = ad->n_checks,
-					.limits = ad->limits,
-					.checks = ad->checks,
-					.payload_bytes = ad->payload_bytes};
+	struct hm_variant from = {.n_limits = ad->n_limits,
+				  .n_checks = ad->n_checks,
+				  .limits = ad->limits,
+				  .checks = ad->checks,
+				  .payload_bytes = ad->payload_bytes,
+				  .dialect = hm_dialect_plain(),
+				  .dialect_tpl = ad->dialect,
+				  .link_text = ad->link_text};
 
+	memcpy(from.place, ad->place, sizeof(from.place));
 	ev->n_lets = 0;
 	form->let = fold_lets(b, ev, &ad->lets);
 	if (form->let == NULL)
@@ -788,7 +841,6 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_adapter *ad = b->c->ad;
 	struct hm_channel *c = b->c;
-	struct hm_tpl *t;
 	struct hm_val v;
 	int64_t n;
 
@@ -818,10 +870,7 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 	if (c->info.recipient_is_url)
 		c->info.batch_max = 1;
 	load_int(b, "batch", 1, c->info.batch_max, &c->info.batch_max);
-	/* When the message decides, its plain form is what a template should aim at. */
-	c->info.dialect = HM_STR("plain");
-	if (ad->dialect && (t = hm_tpl_fold(ev, b->a, ad->dialect)) != NULL && hm_tpl_const(t, &v))
-		c->info.dialect = hm_val_text(&v, b->a);
+	c->info.dialect = c->full.dialect_tpl ? HM_STR("") : hm_str_c(hm_dialect_name(c->full.dialect));
 }
 
 /* A document (service account) is secret as a file; its members mostly are not. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "adapter/jsonscan.h"
+#include "adapter/texts.h"
 #include "adapter/xmlscan.h"
 #include "base/json.h"
 
@@ -76,9 +77,25 @@ struct hm_val hm_eval_path(struct hm_eval *ev, struct hm_val v, const struct hm_
 	return v;
 }
 
-static struct hm_val ulid_text(struct hm_eval *ev, bool uuid)
+/* A provider drops what it has seen: each further part of a message has an id of its own, the same at every attempt. */
+static struct hm_ulid part_id(const struct hm_build_in *in)
+{
+	struct hm_ulid id = in->rcpts[0].id;
+	uint8_t seed[20];
+
+	if (in->part == 0)
+		return id;
+	memcpy(seed, id.b, 16);
+	for (size_t i = 0; i < 4; i++)
+		seed[16 + i] = (uint8_t)(in->part >> 8 * i);
+	hm_ulid_derive(&id, hm_ulid_ms(&id), seed, sizeof(seed));
+	return id;
+}
+
+static struct hm_val ulid_text(struct hm_eval *ev, bool uuid, bool part)
 {
 	static const char hex[] = "0123456789abcdef";
+	struct hm_ulid id;
 	char *p;
 
 	if (ev->in == NULL || ev->in->n_rcpts == 0)
@@ -86,12 +103,13 @@ static struct hm_val ulid_text(struct hm_eval *ev, bool uuid)
 	p = hm_arena_alloc(ev->a, 40);
 	if (p == NULL)
 		return hm_eval_fail(ev, HM_ENOMEM, "out of memory");
+	id = part ? part_id(ev->in) : ev->in->rcpts[0].id;
 	if (!uuid) {
-		hm_ulid_text(&ev->in->rcpts[0].id, p);
+		hm_ulid_text(&id, p);
 		return hm_val_str(hm_str_n(p, HM_ULID_TEXT));
 	}
 	for (int i = 0, o = 0; i < 16; i++) {
-		uint8_t b = ev->in->rcpts[0].id.b[i];
+		uint8_t b = id.b[i];
 
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			p[o++] = '-';
@@ -182,18 +200,26 @@ static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 
 	switch ((enum hm_var)e->id) {
 	case HM_VAR_TITLE: return hm_val_given(ev->title);
-	case HM_VAR_BODY: return hm_val_given(ev->body);
-	case HM_VAR_SHORT: return hm_val_given(ev->short_text);
 	case HM_VAR_URL: return hm_val_given(ev->url);
 	case HM_VAR_IMAGE: return hm_val_given(ev->image);
+	case HM_VAR_BODY:
+	case HM_VAR_SHORT:
+	case HM_VAR_TEXT:
+	case HM_VAR_HTML:
+	case HM_VAR_BUTTONS:
+	case HM_VAR_LINKS:
+	case HM_VAR_IMAGES:
+	case HM_VAR_PART:
+	case HM_VAR_PARTS: return hm_texts_var(ev, (enum hm_var)e->id);
 	case HM_VAR_DATA: return hm_val_of_object(content ? content->data : NULL);
 	case HM_VAR_OPTIONS: return hm_val_of_object(content ? content->options : NULL);
 	case HM_VAR_TO: return in && in->n_rcpts ? hm_val_given(in->rcpts[0].addr) : HM_NONE;
 	case HM_VAR_USER: return in && in->n_rcpts ? hm_val_given(in->rcpts[0].user) : HM_NONE;
 	case HM_VAR_RECIPIENTS: return recipients(ev);
 	case HM_VAR_COUNT: return hm_val_int(in ? (int64_t)in->n_rcpts : 0);
-	case HM_VAR_ID: return ulid_text(ev, false);
-	case HM_VAR_UUID: return ulid_text(ev, true);
+	case HM_VAR_ID: return ulid_text(ev, false, true);
+	case HM_VAR_UUID: return ulid_text(ev, true, true);
+	case HM_VAR_MESSAGE_ID: return ulid_text(ev, false, false);
 	case HM_VAR_CREATED:
 		return in && in->n_rcpts ? hm_val_int((int64_t)(hm_ulid_ms(&in->rcpts[0].id) / 1000))
 					 : HM_NONE;
@@ -380,7 +406,7 @@ struct hm_val hm_eval(struct hm_eval *ev, const struct hm_expr *e)
 			return e->id < ev->n_opt ? ev->opt[e->id] : HM_NONE;
 		if (e->op == HM_EX_LET && e->id < ev->n_lets && ev->let_done[e->id])
 			return ev->let_val[e->id];
-		if (e->op == HM_EX_VAR && e->id <= HM_VAR_IMAGE)
+		if (e->op == HM_EX_VAR && e->id < ev->n_ready)
 			return hm_val_given((&ev->title)[e->id]);
 	}
 	return eval_node(ev, e);
@@ -556,8 +582,9 @@ static struct hm_expr *fold_call(struct hm_eval *ev, struct hm_arena *a, struct 
 		return NULL;
 	if (is_hmac(e) && is_const(e->a[1]) && e->cache_id == 0)
 		e->cache_id = hm_hmac_cache_id();
-	/* require is about the message even when its operand is constant. */
-	if (all && !lambda && e->id != HM_FN_REQUIRE)
+	/* require is about the message even when its operand is constant, and so is the dialect. */
+	if (all && !lambda && e->id != HM_FN_REQUIRE && e->id != HM_FN_ESCAPE && e->id != HM_FN_BOLD &&
+	    e->id != HM_FN_LINK)
 		return compute(ev, a, e);
 	return e;
 }

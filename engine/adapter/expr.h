@@ -127,6 +127,7 @@ struct hm_names {
 	const struct hm_str *lets;
 	const struct hm_expr *const *let_expr;
 	uint32_t n_lets; /* those defined so far: a let sees only earlier ones */
+	uint64_t used;	 /* bit per hm_var some expression asks for */
 	struct hm_str options[64];
 	uint32_t n_options;
 };
@@ -145,6 +146,7 @@ int hm_tpl_parse(const struct hm_parse *p, const struct hm_yaml *node, struct hm
 int hm_expr_parse_text(const struct hm_parse *p, struct hm_str text, struct hm_expr **r,
 		       struct hm_err *e) HM_MUSTCHECK;
 
+struct hm_texts;
 struct hm_eval {
 	struct hm_arena *a;
 	const struct hm_val *settings; /* folding only */
@@ -152,8 +154,9 @@ struct hm_eval {
 	uint64_t wall_ms;
 	struct hm_str nonce;
 	struct hm_str credential, jwt;
-	struct hm_str title, body, short_text, url,
-		image;		  /* after limits; in the order of HM_VAR_TITLE ... IMAGE */
+	struct hm_str title, url, image, body, short_text, text; /* in the order of HM_VAR_TITLE ... TEXT */
+	uint32_t n_ready;	  /* of these; the others are made when asked for (texts.h) */
+	struct hm_texts *texts;	  /* NULL where there is no content */
 	const struct hm_val *opt; /* by slot */
 	uint32_t n_opt;
 	struct hm_expr *const *let; /* folded */

@@ -7,6 +7,7 @@
 
 #include "adapter/expr.h"
 #include "adapter/jsonscan.h"
+#include "adapter/texts.h"
 #include "base/json.h"
 
 static struct hm_val no_memory(struct hm_eval *ev)
@@ -140,7 +141,7 @@ static struct hm_val cut(struct hm_eval *ev, const struct hm_expr *e, struct hm_
 	int64_t n;
 
 	if (unit < 0 || !hm_val_int_of(&max, &n) || n < 0)
-		return hm_eval_fail(ev, HM_EINVAL, "cut(N, 'bytes'|'chars'|'utf16', mark)");
+		return hm_eval_fail(ev, HM_EINVAL, "cut(N, 'bytes'|'chars'|'utf16'|'segments', mark)");
 	return hm_val_str(hm_cut(s, (size_t)n, (enum hm_unit)unit, mark, ev->a));
 }
 
@@ -602,6 +603,9 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_FORM: return escaped(ev, s, hm_buf_form);
 	case HM_FN_XML: return escaped(ev, s, hm_buf_xml);
 	case HM_FN_HTML: return escaped(ev, s, hm_buf_html);
+	case HM_FN_ESCAPE: return hm_texts_write(ev, s, false, HM_STR(""));
+	case HM_FN_BOLD: return hm_texts_write(ev, s, true, HM_STR(""));
+	case HM_FN_LINK: return hm_texts_write(ev, s, false, arg_text(ev, e, 1));
 	case HM_FN_BASE64: return escaped(ev, s, put_base64);
 	case HM_FN_BASE64URL: return escaped(ev, s, put_base64url);
 	case HM_FN_HEX: return escaped(ev, s, put_hex);

@@ -383,7 +383,7 @@ static void load_endpoint(struct hm_loader *l, const struct hm_yaml *root)
 		hm_load_fail(l, y, "endpoint: url is missing (or recipient_is_url: true)");
 }
 
-/* -- address, let, batch, limits, checks, rates ------------------------------------------ */
+/* -- address, let, batch, checks, rates ------------------------------------------ */
 
 /* "0-9a-fA-F_" as a set of bytes; a dash at either end is itself. */
 static void load_chars(struct hm_str s, uint8_t set[32])
@@ -475,62 +475,6 @@ static void load_batch(struct hm_loader *l, const struct hm_yaml *root)
 		return;
 	l->ad->batch_max = hm_load_expr(l, y, "max", &p);
 	l->ad->batch_max_bytes = (uint32_t)hm_load_int(l, y, "max_bytes", 1, 1 << 24, 0);
-}
-
-static void load_limit(struct hm_loader *l, const struct hm_yaml *y, struct hm_limit *lim)
-{
-	static const char *const keys[] = {"field", "max", "unit", "over", "mark", "when", NULL};
-	static const char *const fields[] = {"title", "body", "short", "url", "image", NULL};
-	static const enum hm_var field_of[] = {HM_VAR_TITLE, HM_VAR_BODY, HM_VAR_SHORT, HM_VAR_URL,
-					       HM_VAR_IMAGE};
-	static const char *const units[] = {"bytes", "chars", "utf16", NULL};
-	static const char *const overs[] = {"cut", "refuse", NULL};
-	struct hm_parse p = scope(l, &l->ad->names, HM_AT_M, "limits.fields");
-	const struct hm_yaml *c;
-	int i;
-
-	if (!hm_load_known(l, y, "limits.fields", keys))
-		return;
-	c = hm_yaml_get(y, "field");
-	i = c ? hm_load_choice(l, c, "field", fields) : -1;
-	if (c == NULL)
-		hm_load_fail(l, y, "limits.fields: field is missing");
-	lim->field = field_of[i < 0 ? 0 : i];
-	lim->max = hm_load_expr(l, y, "max", &p);
-	if (lim->max == NULL)
-		hm_load_fail(l, y, "limits.fields: max is missing");
-	lim->when = hm_load_expr(l, y, "when", &p);
-	c = hm_yaml_get(y, "unit");
-	i = c ? hm_load_choice(l, c, "unit", units) : -1;
-	if (c == NULL)
-		hm_load_fail(l, y, "limits.fields: unit is missing (bytes, chars or utf16)");
-	lim->unit = (enum hm_unit)(i < 0 ? 0 : i);
-	c = hm_yaml_get(y, "over");
-	i = c ? hm_load_choice(l, c, "over", overs) : 0;
-	lim->refuse = i == 1;
-	lim->mark = hm_load_str(l, y, "mark", "\xe2\x80\xa6");
-}
-
-static void load_limits(struct hm_loader *l, const struct hm_yaml *root)
-{
-	static const char *const keys[] = {"payload_bytes", "fields", NULL};
-	const struct hm_yaml *y = hm_yaml_get(root, "limits"), *list;
-	struct hm_parse p = scope(l, &l->ad->names, HM_AT_M, "limits.payload_bytes");
-	struct hm_adapter *ad = l->ad;
-
-	if (y == NULL || !hm_load_known(l, y, "limits", keys))
-		return;
-	ad->payload_bytes = hm_load_expr(l, y, "payload_bytes", &p);
-	list = hm_yaml_get(y, "fields");
-	if (list == NULL)
-		return;
-	if (list->type != HM_YAML_SEQ) {
-		hm_load_fail(l, list, "limits.fields: expected a list");
-		return;
-	}
-	ad->limits = hm_load_alloc(l, list->len * sizeof(*ad->limits));
-	for (const struct hm_yaml *c = list->first; c && ad->limits; c = c->next)
-		load_limit(l, c, &ad->limits[ad->n_limits++]);
 }
 
 static void load_checks(struct hm_loader *l, const struct hm_yaml *root)
@@ -692,19 +636,12 @@ static void load_receipts(struct hm_loader *l, const struct hm_yaml *root)
 		l->ad->receipts = y;
 }
 
-static void load_dialect(struct hm_loader *l, const struct hm_yaml *root)
-{
-	struct hm_parse p = scope(l, &l->ad->names, HM_AT_M, "dialect");
-
-	l->ad->dialect = hm_load_tpl(l, root, "dialect", &p);
-}
-
 static void load_all(struct hm_loader *l, const struct hm_yaml *root)
 {
-	static const char *const keys[] = {"adapter", "settings", "endpoint", "address", "credential",
-					   "let",     "checks",	  "request",  "batch",	 "limits",
-					   "dialect", "answer",	  "outcomes", "partial", "retry_after",
-					   "rates",   "receipts", NULL};
+	static const char *const keys[] = {"adapter",	  "settings", "endpoint", "address",  "credential",
+					   "let",	  "checks",   "request",  "batch",    "limits",
+					   "dialect",	  "text",     "answer",	  "outcomes", "partial",
+					   "retry_after", "rates",    "receipts", NULL};
 	struct hm_scope_of in = {&l->ad->names, HM_AT_M, "request"};
 
 	hm_load_known(l, root, "adapter file", keys);
@@ -722,8 +659,8 @@ static void load_all(struct hm_loader *l, const struct hm_yaml *root)
 	else
 		hm_load_fail(l, root, "the section request is missing");
 	load_batch(l, root);
-	load_limits(l, root);
-	load_dialect(l, root);
+	hm_load_limits(l, root);
+	hm_load_text(l, root);
 	load_rates(l, root);
 	hm_load_answer(l, root, &l->ad->names, "adapter file", &l->ad->answer);
 	load_receipts(l, root);

@@ -100,12 +100,17 @@ struct hm_setting_decl {
 };
 
 struct hm_limit {
-	enum hm_var field; /* TITLE, BODY, SHORT, URL, IMAGE */
-	struct hm_expr *max, *when;
+	enum hm_var field; /* TITLE, BODY, TEXT, HTML, SHORT, URL, IMAGE */
+	struct hm_expr *max, *when, *beside;
 	enum hm_unit unit;
-	bool refuse; /* otherwise cut */
+	enum hm_over over;
 	struct hm_str mark;
+	uint32_t max_parts;
+	bool numbered;
 };
+/* Where a member of the content goes: a text in the file, so that it may depend on the message. */
+enum hm_place_of { HM_PLACE_SEPARATE, HM_PLACE_BODY, HM_PLACE_NONE };
+enum hm_placed { HM_PLACED_TITLE, HM_PLACED_URL, HM_PLACED_BUTTONS, HM_PLACED_COUNT };
 struct hm_check {
 	struct hm_expr *when;
 	struct hm_tpl *say;
@@ -240,6 +245,10 @@ struct hm_adapter {
 	struct hm_limit *limits;
 	uint32_t n_limits;
 	struct hm_expr *payload_bytes;
+	bool payload_cut; /* the text gives way when it is too large; otherwise it is refused */
+	struct hm_tpl *place[HM_PLACED_COUNT],
+		*link_text; /* link_text: of the url, where it goes into the body */
+	bool links, images, sms;
 	struct hm_expr *batch_max;
 	uint32_t batch_max_bytes;
 	struct hm_tpl *dialect;
@@ -274,6 +283,12 @@ struct hm_variant {
 	struct hm_limit *limits;
 	struct hm_check *checks;
 	struct hm_expr *payload_bytes;
+	const struct hm_dialect *dialect; /* NULL: dialect_tpl tells */
+	struct hm_tpl *dialect_tpl;
+	struct hm_tpl *place[HM_PLACED_COUNT]; /* NULL: place_of */
+	struct hm_tpl *link_text;	       /* or NULL */
+	enum hm_place_of place_of[HM_PLACED_COUNT];
+	bool places, into_body; /* some place is computed; some may be the body */
 	struct hm_request send;
 };
 struct hm_channel {
@@ -380,6 +395,13 @@ void hm_eval_channel(struct hm_eval *ev, const struct hm_channel *c, struct hm_a
 /* Evaluation for a token request, with the lets of the credential. */
 int hm_channel_token_eval(struct hm_eval *ev, const struct hm_channel *c, struct hm_arena *a,
 			  uint64_t wall_ms, struct hm_str nonce, struct hm_err *e);
+
+/* -- load_text.c ------------------------------------------------------------------- */
+
+void hm_load_limits(struct hm_loader *l, const struct hm_yaml *root);
+void hm_load_text(struct hm_loader *l, const struct hm_yaml *root); /* text, dialect */
+int hm_place_find(struct hm_str name);				    /* enum hm_place_of; -1: unknown */
+extern const char hm_place_words[];				    /* for sentences */
 
 /* -- classify.c -------------------------------------------------------------------- */
 

@@ -27,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ev.a = fold.a = &a;
 	ev.title = content.title;
 	ev.body = content.body;
+	ev.n_ready = HM_VAR_TEXT + 1;
 	ev.call = &call;
 	ev.answer = call.answer;
 	ev.answer_ok = true;

@@ -133,7 +133,7 @@ static inline struct hm_str kit_str(const msgpack_object *o, const char *name)
 	return s;
 }
 
-/* {"to": "a" | ["a","b"], "user", "title", "body", "short", "url", "image", "data", "options", "expires": s,
+/* {"to": "a" | ["a","b"], "user", "title", "body", "short", "url", "image", "format", "buttons", "data", "options", "expires": s,
  *  "credential", "nonce"}; ids count up from 018bcfe5-6800-7000-8000-000000000001 (WALL_MS). */
 static inline void kit_message(struct kit *k, const char *json)
 {
@@ -159,6 +159,11 @@ static inline void kit_message(struct kit *k, const char *json)
 	k->content.short_text = kit_str(o, "short");
 	k->content.url = kit_str(o, "url");
 	k->content.image = kit_str(o, "image");
+	if (hm_str_is(kit_str(o, "format"), "markdown"))
+		k->content.format = HM_TEXT_MARKDOWN;
+	else if (hm_str_is(kit_str(o, "format"), "html"))
+		k->content.format = HM_TEXT_HTML;
+	k->content.buttons = hm_mp_get(o, HM_STR("buttons"));
 	k->content.data = hm_mp_get(o, HM_STR("data"));
 	k->content.options = hm_mp_get(o, HM_STR("options"));
 	to = hm_mp_get(o, HM_STR("to"));

@@ -268,16 +268,34 @@ static void payload_limit(void **state)
 			snprintf(json, sizeof(json),
 				 "{\"to\":\"" TOKEN "\",\"body\":\"%s\",\"options\":{%s}}", body,
 				 voip ? "\"push_type\":\"voip\"" : "");
-			if (over) {
-				assert_int_equal(kit_build(&k, json), HM_EINVAL);
-				assert_string_equal(hm_outcome_name(k.outcome), "bad_request");
-				assert_string_equal(k.err.field, "body");
-			} else {
-				kit_need_build(&k, json);
-				assert_int_equal(k.call.body.len, max);
-			}
+			kit_need_build(&k, json);
+			assert_int_equal(k.call.body.len, max); /* the text gives way, to the byte */
+			assert_int_equal(hm_str_ends(k.call.body, HM_STR("x\xe2\x80\xa6\"}}")), over);
 		}
 	}
+	/* Escapes count as what they become, and characters stay whole. */
+	for (int n = 1800; n < 2300; n += 7) {
+		struct hm_buf b;
+
+		hm_buf_init(&b, sizeof(json));
+		for (int i = 0; i < n; i++)
+			hm_buf_puts(&b, i % 3 ? HM_STR("\\\"") : HM_STR("值"));
+		snprintf(json, sizeof(json), "{\"to\":\"" TOKEN "\",\"title\":\"t\",\"body\":\"%s\"}",
+			 hm_buf_cstr(&b));
+		hm_buf_fini(&b);
+		kit_need_build(&k, json);
+		assert_true(k.call.body.len <= 4096 && k.call.body.len > 4096 - 8);
+		assert_true(hm_utf8_valid(k.call.body));
+	}
+	/* What is not text is never cut; and a notification without a word of its text is none. */
+	memset(body, 'd', sizeof(body));
+	body[4090] = '\0';
+	snprintf(json, sizeof(json), "{\"to\":\"" TOKEN "\",\"body\":\"words\",\"data\":{\"k\":\"%s\"}}",
+		 body);
+	assert_int_equal(kit_build(&k, json), HM_EINVAL);
+	assert_string_equal(hm_outcome_name(k.outcome), "bad_request");
+	assert_string_equal(k.err.field, "body");
+	assert_non_null(strstr(k.err.text, "4096"));
 }
 
 static void hostile_text_stays_text(void **state)

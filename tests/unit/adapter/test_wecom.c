@@ -74,7 +74,12 @@ static void bodies(void **state)
 		{"{\"to\":\"a\",\"title\":\"磁盘告警\",\"body\":\"> 主机: "
 		 "db-3\",\"options\":{\"format\":\"markdown\"}}",
 		 "{\"touser\":\"a\",\"msgtype\":\"markdown\",\"agentid\":1000002,"
-		 "\"markdown\":{\"content\":\"**磁盘告警**\\n> 主机: db-3\"}}"},
+		 "\"markdown\":{\"content\":\"**磁盘告警**\\n\u200b> 主机: db-3\"}}"},
+		{"{\"to\":\"a\",\"title\":\"a**b\",\"body\":\"**x** "
+		 "[y](https://y.example)\",\"format\":\"markdown\","
+		 "\"url\":\"https://x.example/\",\"options\":{\"format\":\"markdown\",\"button\":\"open\"}}",
+		 "{\"touser\":\"a\",\"msgtype\":\"markdown\",\"agentid\":1000002,\"markdown\":{\"content\":"
+		 "\"**a*\u200b*b**\\n**x** [y](https://y.example)\\n[open](https://x.example/)\"}}"},
 		{"{\"to\":\"a\",\"title\":\"审批待办\",\"body\":\"金额 320 "
 		 "元\",\"url\":\"https://oa.example.com/t/9\","
 		 "\"options\":{\"button\":\"去处理吧现在\"}}",
