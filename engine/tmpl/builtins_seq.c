@@ -8,10 +8,29 @@ static int need_seq(struct hm_vm *vm, const struct hm_val *v)
 	return hm_v_is_seq(v[0]) ? 0 : hm_vm_wrong(vm, v[0], "a sequence");
 }
 
-static int unbounded(struct hm_vm *vm, struct hm_val v)
+/* A sequence that ends: a range without an end is none to those who need every item. */
+static int need_finite(struct hm_vm *vm, const struct hm_val *v)
 {
-	return v.kind == V_RANGE && v.u.range->unbounded ? hm_vm_fail(vm, HM_EINVAL, "the range has no end")
-							 : 0;
+	int rc = need_seq(vm, v);
+
+	if (rc == 0 && v[0].kind == V_RANGE && v[0].u.range->unbounded)
+		rc = hm_vm_fail(vm, HM_EINVAL, "the range has no end");
+	return rc;
+}
+
+/* The next item from *i on that is not missing, or a missing one at the end; a step for each item. */
+static int next_item(struct hm_vm *vm, struct hm_val seq, int64_t *i, struct hm_val *item)
+{
+	int64_t n = hm_v_seq_size(seq);
+	int rc = 0;
+
+	*item = HM_VNULL;
+	while (rc == 0 && item->kind == V_NULL && *i < n) {
+		rc = hm_vm_step(vm, 1);
+		if (rc == 0)
+			rc = hm_v_seq_get(vm, seq, (*i)++, item);
+	}
+	return rc;
 }
 
 int hm_bi_size(ARGS)
@@ -45,38 +64,25 @@ int hm_bi_join(ARGS)
 {
 	struct hm_text t = {.vm = vm};
 	struct hm_str sep, empty = HM_STR(""), after = HM_STR(""), s;
-	int64_t n, i;
+	struct hm_val item;
+	int64_t i = 0;
 	bool any = false;
-	int rc = need_seq(vm, v);
+	int rc = need_finite(vm, v);
 
-	if (rc == 0)
-		rc = unbounded(vm, v[0]);
 	if (rc == 0)
 		rc = hm_v_string_arg(vm, v[1], &sep);
 	if (rc == 0 && nargs > 1)
 		rc = hm_v_string_arg(vm, v[2], &empty);
 	if (rc == 0 && nargs > 2)
 		rc = hm_v_string_arg(vm, v[3], &after);
-	if (rc)
-		return rc;
-	n = hm_v_seq_size(v[0]);
-	for (i = 0; i < n; i++) {
-		struct hm_val item;
-
-		rc = hm_vm_step(vm, 1);
-		if (rc == 0)
-			rc = hm_v_seq_get(vm, v[0], i, &item);
-		if (rc)
-			return rc;
-		if (item.kind == V_NULL)
-			continue;
+	while (rc == 0 && (rc = next_item(vm, v[0], &i, &item)) == 0 && item.kind != V_NULL) {
 		rc = hm_v_text(vm, item, &s);
-		if (rc)
-			return rc;
-		if ((any && !hm_text_put(&t, sep)) || !hm_text_put(&t, s))
-			return vm->rc;
+		if (rc == 0 && ((any && !hm_text_put(&t, sep)) || !hm_text_put(&t, s)))
+			rc = vm->rc;
 		any = true;
 	}
+	if (rc)
+		return rc;
 	if (!hm_text_put(&t, any ? after : empty))
 		return vm->rc;
 	*r = hm_text_val(&t);
@@ -86,10 +92,8 @@ int hm_bi_join(ARGS)
 int hm_bi_reverse(ARGS)
 {
 	int64_t n, i;
-	int rc = need_seq(vm, v);
+	int rc = need_finite(vm, v);
 
-	if (rc == 0)
-		rc = unbounded(vm, v[0]);
 	if (rc)
 		return rc;
 	n = hm_v_seq_size(v[0]);
@@ -205,10 +209,8 @@ static int sorted(struct hm_vm *vm, const struct hm_val *v, const struct hm_str 
 {
 	struct sortable *s;
 	int64_t n, i;
-	int rc = need_seq(vm, v);
+	int rc = need_finite(vm, v);
 
-	if (rc == 0)
-		rc = unbounded(vm, v[0]);
 	if (rc)
 		return rc;
 	n = hm_v_seq_size(v[0]);
@@ -284,36 +286,18 @@ int hm_bi_sort_by(ARGS)
 
 static int extreme(struct hm_vm *vm, const struct hm_val *v, int sign, struct hm_val *r)
 {
-	int64_t n, i;
-	int rc = need_seq(vm, v), cmp;
+	struct hm_val item;
+	int64_t i = 0;
+	int rc = need_finite(vm, v), cmp = sign;
 
 	*r = HM_VNULL;
-	if (rc == 0)
-		rc = unbounded(vm, v[0]);
-	if (rc)
-		return rc;
-	n = hm_v_seq_size(v[0]);
-	for (i = 0; i < n; i++) {
-		struct hm_val item;
-
-		rc = hm_vm_step(vm, 1);
-		if (rc == 0)
-			rc = hm_v_seq_get(vm, v[0], i, &item);
-		if (rc)
-			return rc;
-		if (item.kind == V_NULL)
-			continue;
-		if (r->kind == V_NULL) {
-			*r = item;
-			continue;
-		}
-		rc = hm_v_compare(vm, item, *r, false, false, &cmp);
-		if (rc)
-			return rc;
+	while (rc == 0 && (rc = next_item(vm, v[0], &i, &item)) == 0 && item.kind != V_NULL) {
+		if (r->kind != V_NULL)
+			rc = hm_v_compare(vm, item, *r, false, false, &cmp);
 		if (cmp * sign > 0)
 			*r = item;
 	}
-	return 0;
+	return rc;
 }
 
 int hm_bi_min(ARGS)
@@ -415,12 +399,10 @@ int hm_bi_chunk(ARGS)
 {
 	struct hm_val row = HM_VNULL, item;
 	int64_t n, i, size;
-	int rc = need_seq(vm, v);
+	int rc = need_finite(vm, v);
 
 	if (nargs > 1 && v[2].kind == V_NULL)
 		nargs = 1;
-	if (rc == 0)
-		rc = unbounded(vm, v[0]);
 	if (rc == 0 && v[1].kind == V_NULL)
 		return hm_vm_fail(vm, HM_EINVAL, "argument 1 of ?chunk is missing");
 	if (rc == 0)

@@ -242,7 +242,8 @@ static struct hm_el *parse_if(struct hm_parser *p, struct hm_tag open)
 			has_else = true;
 			p->pos = t.end;
 		} else {
-			if (!params(p, &t, LEX_IF) || !(cond = hm_parse_expr(p)) || !tag_end(p, false))
+			if (!params(p, &t, LEX_IF) || !(cond = hm_parse_expr(p)) ||
+			    !tag_end(p, t.dir == DIR_ELSEIF))
 				return NULL;
 		}
 		b = branch(p, cond, t.pos);

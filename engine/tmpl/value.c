@@ -117,8 +117,8 @@ static int date_text(struct hm_vm *vm, struct hm_val v, struct hm_str *r)
 		f = hm_date_medium(v.aux, vm->zh);
 	hm_buf_init_arena(&b, vm->arena, 4096);
 	if (!f.p || hm_iso_name(f, &o))
-		hm_date_put_iso(&b, v.aux, v.u.i, vm->zone_min, o);
-	else if (!hm_date_put_pattern(&b, f, v.u.i, vm->zone_min, vm->zh))
+		hm_date_put_iso(&b, v.aux, v.u.i, vm->zone, o);
+	else if (!hm_date_put_pattern(&b, f, v.u.i, vm->zone, vm->zh))
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed", HM_STRF(f));
 	*r = b.len ? hm_buf_str(&b) : HM_STR("");
 	return b.err ? hm_vm_fail(vm, HM_ELIMIT, "the date pattern is too long") : 0;
@@ -722,29 +722,37 @@ static int join(struct hm_vm *vm, struct hm_str a, struct hm_str b, struct hm_va
 	return 0;
 }
 
+/* Not escaped yet: text, and markup made of text alone, which stays that. */
+static bool still_plain(struct hm_val v)
+{
+	return v.kind != V_MARKUP || v.u.markup->plain;
+}
+
+/* The result is of the left side's format; where the left side is still plain text, of the right side's. */
 static int add_markup(struct hm_vm *vm, struct hm_val a, struct hm_val b, struct hm_val *r)
 {
 	unsigned fmt = a.kind == V_MARKUP ? a.u.markup->fmt : b.u.markup->fmt;
+	bool plain = still_plain(a) && still_plain(b);
 	struct hm_str part[2];
 	struct hm_val text, side[2] = {a, b};
 	int rc = 0;
 
+	if (!still_plain(b) && b.u.markup->fmt != fmt) {
+		if (!still_plain(a))
+			return hm_vm_fail(vm, HM_EINVAL, "markup of two formats cannot be joined");
+		fmt = b.u.markup->fmt;
+	}
 	for (int i = 0; i < 2 && rc == 0; i++) {
-		if (side[i].kind != V_MARKUP) {
+		if (side[i].kind != V_MARKUP)
 			rc = hm_v_text(vm, side[i], &part[i]);
-			if (rc == 0)
-				rc = hm_escape_text(vm, fmt, part[i], &part[i]);
-		} else if (side[i].u.markup->fmt == fmt) {
-			rc = hm_markup_text(vm, side[i].u.markup, &part[i]);
-		} else if (side[i].u.markup->plain) {
-			rc = hm_escape_text(vm, fmt, side[i].u.markup->text, &part[i]);
-		} else {
-			rc = hm_vm_fail(vm, HM_EINVAL, "markup of two formats cannot be joined");
-		}
+		else
+			part[i] = side[i].u.markup->text;
+		if (rc == 0 && !plain && still_plain(side[i]))
+			rc = hm_escape_text(vm, fmt, part[i], &part[i]);
 	}
 	if (rc == 0)
 		rc = join(vm, part[0], part[1], &text);
-	return rc ? rc : hm_v_markup(vm, fmt, false, hm_vstr_of(text), r);
+	return rc ? rc : hm_v_markup(vm, fmt, plain, hm_vstr_of(text), r);
 }
 
 static bool coercible(const struct hm_vm *vm, struct hm_val v)
