@@ -15,6 +15,7 @@
 #include "cli/render.h"
 #include "cli/report.h"
 #include "cli/run.h"
+#include "cli/templates.h"
 
 static int version(int argc, char **argv)
 {
@@ -34,6 +35,7 @@ static const struct command {
 	{"report", "the balance: accepted = sent + failed + ... + pending", hm_cli_report},
 	{"ledger", "look messages up on disk: get, find, list, dump", hm_cli_ledger},
 	{"keys", "API keys: create, list, revoke", hm_cli_keys},
+	{"templates", "managed templates: list, push, pull, diff, publish, test ...", hm_cli_templates},
 	{"adapters", "list, check and dry-run adapters", hm_cli_adapters},
 	{"render", "render a template, or run a file of cases", hm_cli_render},
 	{"version", "print the version", version},

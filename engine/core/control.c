@@ -44,7 +44,7 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 	case HM_CTL_CANCEL_ID: ok = hm_cancel_add_id(en->cancels, &ev.id, ev.at_ms); break;
 	case HM_CTL_CANCEL_CAMPAIGN: ok = hm_cancel_add_campaign(en->cancels, ev.campaign, ev.at_ms); break;
 	case HM_CTL_KEYS: hm_http_keys_changed(en->http_shared); break;
-	case HM_CTL_TEMPLATE:
+	case HM_CTL_TEMPLATE: hm_templates_event(en->templates, ev.name, ev.etag); break;
 	case HM_CTL_OTHER: break;
 	}
 	if (!ok)
@@ -100,6 +100,7 @@ static void on_up(void *arg)
 	struct hm_control *c = arg;
 
 	HM_CHECK(c, CONTROL_MAGIC);
+	hm_templates_look(c->en->templates); /* the Redis that came back may be another one's backup */
 	follow(c);
 }
 

@@ -89,10 +89,27 @@ void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_ledger_opts *o
 	};
 }
 
+/* -- templates -------------------------------------------------------------------------------- */
+
+static bool fact_known(void *arg, struct hm_str name)
+{
+	return hm_config_fact(arg, name) != NULL;
+}
+
+void hm_engine_template_opts(const struct hm_config *cfg, struct hm_template_opts *o)
+{
+	*o = (struct hm_template_opts){
+		.settings = &cfg->settings,
+		.fact_known = fact_known,
+		.arg = (void *)(uintptr_t)cfg,
+	};
+}
+
 int hm_engine_load_templates(struct hm_book *b, const struct hm_config *cfg, hm_report_fn report, void *arg)
 {
-	const struct hm_template_opts o = {.settings = &cfg->settings};
+	struct hm_template_opts o;
 
+	hm_engine_template_opts(cfg, &o);
 	return hm_book_load_files(b, cfg->settings.templates.dir, &o, report, arg);
 }
 
@@ -243,6 +260,34 @@ static void describe_api(const struct hm_engine *en, char *out, size_t cap)
 	}
 }
 
+/* All that was managed when the process began is in the book: shards may take jobs. */
+static void on_templates_loaded(void *arg)
+{
+	struct hm_engine *en = arg;
+
+	HM_CHECK(en, HM_ENGINE_MAGIC);
+	for (uint32_t i = 0; i < en->started && !en->draining; i++)
+		hm_shard_templates_loaded(en->shards[i]);
+}
+
+static int prepare_templates(struct hm_engine *en, struct hm_err *e)
+{
+	struct hm_templates_deps d = {
+		.tick = &en->tick,
+		.redis = en->redis,
+		.mailbox = &en->mailbox,
+		.book = en->book,
+		.prefix = en->first_cfg->settings.queue.prefix,
+		.interval_ms = en->rt->cfg->settings.templates.sync_interval_ms,
+		.on_loaded = on_templates_loaded,
+		.arg = en,
+	};
+
+	hm_engine_template_opts(en->rt->cfg, &d.opts);
+	en->templates = hm_templates_new(&d);
+	return en->templates ? 0 : hm_err_set(e, HM_ENOMEM, "out of memory");
+}
+
 static uint32_t count_shards(const struct hm_settings *s)
 {
 	cpu_set_t cpus;
@@ -296,6 +341,8 @@ static int prepare(struct hm_engine *en, struct hm_err *e)
 	en->http_shared = hm_http_shared_new();
 	if (en->cancels == NULL || en->http_shared == NULL)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	if (prepare_templates(en, e) != 0)
+		return e->code;
 	if (hm_control_start(en, &en->control, e) != 0)
 		return e->code;
 	en->n_shards = count_shards(s);
@@ -326,6 +373,8 @@ static void take_apart(struct hm_engine *en)
 		uv_close((uv_handle_t *)&en->signals[i], NULL);
 	if (en->control != NULL)
 		hm_control_stop(en->control);
+	if (en->templates != NULL)
+		hm_templates_stop(en->templates);
 	if (en->creds != NULL)
 		hm_cred_service_close(en->creds);
 	if (en->wire != NULL) {
@@ -338,6 +387,7 @@ static void take_apart(struct hm_engine *en)
 		loop_until(en, &en->redis_closed);
 	}
 	hm_control_free(en->control);
+	hm_templates_free(en->templates);
 	if (en->ledger != NULL)
 		hm_ledger_close(en->ledger);
 	if (en->embedded != NULL) {
@@ -412,6 +462,8 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 	HM_CHECK(en, HM_ENGINE_MAGIC);
 	en->ready++;
 	hm_shard_opened(en->shards[index], failed == NULL);
+	if (hm_templates_loaded(en->templates)) /* perhaps while it was opening */
+		hm_shard_templates_loaded(en->shards[index]);
 	if (en->draining) /* the order came before it could take it */
 		hm_shard_drain(en->shards[index], en->rt->cfg->settings.node.drain_timeout_ms);
 	if (failed == NULL && index == 0 && en->n_shards > 1)
@@ -458,6 +510,7 @@ static void log_error(void *arg, const struct hm_err *e)
 
 void hm_engine_reload(struct hm_engine *en)
 {
+	struct hm_template_opts topts;
 	struct hm_config *cfg;
 	struct hm_runtime *rt;
 	struct hm_err e = {0};
@@ -489,6 +542,8 @@ void hm_engine_reload(struct hm_engine *en)
 	hm_config_diff(en->rt->cfg, rt->cfg, on_change, NULL);
 	if (prepare_log(&rt->cfg->settings, &e) != 0)
 		HM_ERROR(CORE, "the log stays as it is", HM_E(&e));
+	hm_engine_template_opts(rt->cfg, &topts); /* before the settings they were compiled with go */
+	hm_templates_configure(en->templates, &topts, rt->cfg->settings.templates.sync_interval_ms);
 	hm_runtime_unref(en->rt);
 	en->rt = rt;
 	for (uint32_t i = 0; i < en->started; i++)

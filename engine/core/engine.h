@@ -19,6 +19,7 @@
 #include "redis/embedded.h"
 #include "redis/redis.h"
 #include "store/ledger.h"
+#include "templates/templates.h"
 
 #define HM_ENGINE_MAGIC	  0x656e676eu
 #define HM_NODE_ID_MAX	  64
@@ -61,8 +62,9 @@ struct hm_engine {
 	bool redis_closed, wire_closed, embedded_stopped;
 	struct hm_http_shared *http_shared;
 	uint16_t http_ports
-		[HM_HTTP_PORTS_MAX]; /* what shard 0 got for port 0 entries; set before the others start */
-	struct hm_control *control;  /* control.c: follows the ctl stream */
+		[HM_HTTP_PORTS_MAX];	/* what shard 0 got for port 0 entries; set before the others start */
+	struct hm_control *control;	/* control.c: follows the ctl stream */
+	struct hm_templates *templates; /* managed ones, into the book */
 };
 
 /* Runs until a signal ends it. Returns the exit code: 0 clean, 1 failed, 2 bad configuration. */
@@ -74,6 +76,8 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 void hm_engine_shard_ended(struct hm_engine *en, uint32_t index);
 void hm_engine_reload(struct hm_engine *en);
 void hm_engine_clock(struct hm_engine *en); /* the test clock moved */
+/* What documents are compiled with under this configuration. */
+void hm_engine_template_opts(const struct hm_config *cfg, struct hm_template_opts *o);
 /* Template files into the book; every problem goes to report(), and then the old ones stay. */
 int hm_engine_load_templates(struct hm_book *b, const struct hm_config *cfg, hm_report_fn report,
 			     void *arg) HM_MUSTCHECK;

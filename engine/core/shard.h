@@ -22,7 +22,8 @@ int hm_shard_start(struct hm_engine *en, uint32_t index, struct hm_shard **s_r,
 /* Control thread; all of these are mail. */
 void hm_shard_reload(struct hm_shard *s, struct hm_runtime *rt);
 void hm_shard_drain(struct hm_shard *s, uint64_t limit_ms);
-void hm_shard_clock(struct hm_shard *s); /* the test clock moved */
+void hm_shard_clock(struct hm_shard *s);	    /* the test clock moved */
+void hm_shard_templates_loaded(struct hm_shard *s); /* jobs may be taken */
 /* Its `ready` mail has come. Only then does it take mail; one that failed closes by itself and never does. */
 void hm_shard_opened(struct hm_shard *s, bool ok);
 void hm_shard_join(struct hm_shard *s); /* after it ended; frees it */

@@ -447,6 +447,13 @@ static void on_state(void *arg, const struct hm_reply *reply, const struct hm_er
 
 /* -- the look at the index ----------------------------------------------------------------------- */
 
+/* Redis being away is told by its client; that it refuses is not. */
+static void complain(const struct hm_err *err)
+{
+	if (err && err->code == HM_EREDIS)
+		HM_ERROR(TMPL, "the index of managed templates cannot be read", HM_E(err));
+}
+
 static void look_over(struct hm_templates *t, bool ok)
 {
 	t->looking = false;
@@ -464,6 +471,7 @@ static void on_index(void *arg, const struct hm_reply *reply, const struct hm_er
 
 	HM_CHECK(t, TEMPLATES_MAGIC);
 	if (err || t->stopped || reply->type != HM_REPLY_ARRAY) {
+		complain(err);
 		look_over(t, false);
 		return;
 	}
@@ -509,6 +517,7 @@ static void on_token(void *arg, const struct hm_reply *reply, const struct hm_er
 
 	HM_CHECK(t, TEMPLATES_MAGIC);
 	if (err || t->stopped) {
+		complain(err);
 		look_over(t, false);
 		return;
 	}

@@ -1,0 +1,256 @@
+/*
+ * templates_store.c - `hermod templates` and Redis
+ */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/templates_int.h"
+
+void tcli_print_error(void *arg, const struct hm_err *e)
+{
+	size_t *n = arg;
+	char line[1024];
+
+	hm_err_format(e, line, sizeof(line));
+	fprintf(stderr, "hermod: %s\n", line);
+	if (n)
+		++*n;
+}
+
+int tcli_failed(const struct hm_err *e)
+{
+	tcli_print_error(NULL, e);
+	return 1;
+}
+
+static bool fact_known(void *arg, struct hm_str name)
+{
+	return hm_config_fact(arg, name) != NULL;
+}
+
+void tcli_opts(const struct hm_config *cfg, struct hm_template_opts *o)
+{
+	*o = (struct hm_template_opts){
+		.settings = &cfg->settings, .fact_known = fact_known, .arg = (void *)(uintptr_t)cfg};
+}
+
+/* cli:<user>@<host> */
+static struct hm_str who(struct hm_arena *a)
+{
+	const struct passwd *p = getpwuid(geteuid());
+	char host[65] = "";
+
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		host[0] = '\0';
+	if (p && p->pw_name && hm_utf8_valid(hm_str_c(p->pw_name)))
+		return hm_arena_printf(a, "cli:%.64s@%s", p->pw_name, host);
+	return hm_arena_printf(a, "cli:%u@%s", (unsigned)geteuid(), host);
+}
+
+int tcli_open(struct tcli *c, const struct tcli_args *a)
+{
+	memset(c, 0, sizeof(*c));
+	if (hm_queue_open(&c->q, &a->conf, a->redis))
+		return 1;
+	c->a = a;
+	hm_arena_init(&c->arena, NULL, 0);
+	c->prefix = c->q.cfg->settings.queue.prefix;
+	c->by = who(&c->arena);
+	tcli_opts(c->q.cfg, &c->opts);
+	return 0;
+}
+
+void tcli_close(struct tcli *c)
+{
+	if (c->sync)
+		hm_templates_stop(c->sync);
+	/* The configuration goes with the link; what was compiled under it does not look at it any more. */
+	hm_queue_close(&c->q);
+	hm_templates_free(c->sync);
+	hm_template_set_unref(c->set);
+	hm_book_free(c->book);
+	hm_arena_fini(&c->arena);
+}
+
+static void ignore(void *arg, const struct hm_err *e)
+{
+}
+
+int tcli_load(struct tcli *c)
+{
+	const struct hm_settings *s = &c->q.cfg->settings;
+	uint64_t until = hm_clock_mono_ns() + (s->redis.command_timeout_ms + 20000) * 1000000u;
+	struct hm_templates_deps d = {
+		.tick = &c->q.tick, .redis = c->q.redis, .prefix = c->prefix, .opts = c->opts};
+
+	c->book = hm_book_new();
+	d.book = c->book;
+	c->sync = c->book ? hm_templates_new(&d) : NULL;
+	if (!c->sync) {
+		fprintf(stderr, "hermod: out of memory\n");
+		return 1;
+	}
+	/* Files are there for jobs as well. When they are wrong the engine says so; here they are just not there. */
+	if (hm_book_load_files(c->book, s->templates.dir, &c->opts, ignore, NULL) != 0)
+		fprintf(stderr,
+			"hermod: the files in templates.dir are left out, something is wrong with them "
+			"(hermod check)\n");
+	while (!hm_templates_loaded(c->sync)) {
+		if (hm_clock_mono_ns() > until) {
+			fprintf(stderr, "hermod: the templates could not be read from Redis in time\n");
+			return 1;
+		}
+		hm_queue_turn(&c->q);
+	}
+	c->set = hm_book_take(c->book);
+	c->opts.with = c->set;
+	return 0;
+}
+
+/* -- one question ---------------------------------------------------------------------------------- */
+
+struct question {
+	struct hm_arena *arena;
+	struct hm_reply *out;
+	struct hm_err *err;
+	bool done;
+};
+
+static bool copy(struct hm_arena *a, const struct hm_reply *from, struct hm_reply *to)
+{
+	*to = *from;
+	if (from->s.p) {
+		to->s = hm_arena_str(a, from->s);
+		if (!to->s.p)
+			return false;
+	}
+	if (from->n == 0)
+		return true;
+	to->v = hm_arena_alloc(a, from->n * sizeof(*to->v));
+	for (size_t i = 0; i < from->n; i++)
+		if (!to->v || !copy(a, &from->v[i], &to->v[i]))
+			return false;
+	return true;
+}
+
+static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct question *q = arg;
+
+	q->done = true;
+	if (err)
+		*q->err = *err;
+	else if (!copy(q->arena, reply, q->out))
+		hm_err_set(q->err, HM_ENOMEM, "out of memory");
+}
+
+int tcli_ask(struct tcli *c, tcli_send_fn send, void *what, struct hm_reply *r, struct hm_err *e)
+{
+	struct question q = {.arena = &c->arena, .out = r, .err = e};
+
+	hm_err_clear(e);
+	memset(r, 0, sizeof(*r));
+	send(c, what, on_reply, &q);
+	while (!q.done)
+		hm_queue_turn(&c->q);
+	return e->code;
+}
+
+struct get {
+	struct hm_str name, fields[3];
+	size_t n;
+};
+
+static void send_get(struct tcli *c, void *what, hm_reply_fn fn, void *arg)
+{
+	const struct get *g = what;
+
+	hm_tstore_get(c->q.redis, c->prefix, g->name, g->fields, g->n, fn, arg);
+}
+
+static struct hm_str text_at(const struct hm_reply *r, size_t i)
+{
+	const struct hm_reply *x = hm_reply_at(r, i);
+
+	if (!x || x->type != HM_REPLY_STR)
+		return HM_STR_NULL;
+	return x->s.p ? x->s : HM_STR("");
+}
+
+int tcli_get(struct tcli *c, struct hm_str name, struct hm_str field, struct tcli_state *s, struct hm_err *e)
+{
+	struct get g = {
+		.name = name, .fields = {HM_STR("draft"), HM_STR("current"), field}, .n = field.len ? 3 : 2};
+
+	memset(s, 0, sizeof(*s));
+	if (tcli_ask(c, send_get, &g, &s->reply, e))
+		return e->code;
+	if (s->reply.type != HM_REPLY_ARRAY || s->reply.n == 0)
+		return 0;
+	if (hm_tstore_read_info(s->reply.v[0].s, &c->arena, &s->info, e))
+		return e->code;
+	s->there = true;
+	s->draft = text_at(&s->reply, 2 + s->info.latest);
+	s->current = text_at(&s->reply, 3 + s->info.latest);
+	s->field = text_at(&s->reply, 4 + s->info.latest);
+	return 0;
+}
+
+/* -- changes ----------------------------------------------------------------------------------------- */
+
+struct changing {
+	struct hm_tstore_change *x;
+	uint32_t version, current;
+	bool done, same;
+	struct hm_err *err;
+};
+
+static void on_changed(void *arg, const struct hm_tstore_answer *a, const struct hm_err *err)
+{
+	struct changing *w = arg;
+
+	w->done = true;
+	if (err) {
+		*w->err = *err;
+		if (err->code == HM_ELOST || err->code == HM_ETIMEDOUT)
+			hm_err_wrap(w->err, "\"%.*s\" may have been changed or not", HM_STRF(w->x->name));
+		return;
+	}
+	w->version = a->version;
+	w->current = a->current;
+	w->same = a->result == HM_TSTORE_SAME;
+	if (a->result != HM_TSTORE_OK && a->result != HM_TSTORE_SAME)
+		hm_tstore_explain(w->x, a, w->err);
+}
+
+int tcli_change(struct tcli *c, struct hm_tstore_change *x, uint32_t *version_r, uint32_t *current_r,
+		bool *same, struct hm_err *e)
+{
+	struct changing w = {.x = x, .err = e};
+
+	hm_err_clear(e);
+	x->by = c->by;
+	x->at_ms = hm_clock_wall_ms();
+	x->max_templates = (uint32_t)c->q.cfg->settings.templates.max_templates;
+	if (c->a->note)
+		x->note = hm_str_c(c->a->note);
+	hm_tstore_change(c->q.redis, c->prefix, x, on_changed, &w);
+	while (!w.done)
+		hm_queue_turn(&c->q);
+	if (version_r)
+		*version_r = w.version;
+	if (current_r)
+		*current_r = w.current;
+	if (same)
+		*same = w.same;
+	return e->code;
+}
+
+void tcli_describe(struct hm_tstore_change *x, const struct hm_template *t, struct hm_arena *a)
+{
+	x->kind = hm_template_is_fragment(t) ? HM_STR("fragment") : HM_STR("message");
+	x->about = hm_arena_str(a, hm_template_description(t));
+}
