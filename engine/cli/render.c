@@ -49,7 +49,7 @@ static int usage(void)
 	       "  --data FILE         its variables, a JSON object; none when left out\n"
 	       "  --format FORMAT     plain (default), html, xml or json; html and xml escape automatically\n"
 	       "  --locale LOCALE     en_US (default), zh_CN, ...\n"
-	       "  --timezone ZONE     UTC (default), Asia/Shanghai, GMT+08:00, ...\n"
+	       "  --timezone ZONE     UTC (default), America/New_York, GMT+08:00, ...\n"
 	       "  --single-brace      {name} is a placeholder, too\n"
 	       "  --fields            print the fields the template asks for instead\n"
 	       "  --code              print its compiled code instead\n"
@@ -320,7 +320,7 @@ static int take_option(struct render *r, const char *name, const char *value)
 		if (!hm_tmpl_format_by_name(hm_str_c(value), &r->opts.format))
 			return wrong_use("--format is plain, html, xml or json, not", value);
 	} else if (strcmp(name, "--timezone") == 0) {
-		if (!hm_tmpl_zone(hm_str_c(value), &r->ctx.utc_offset_min))
+		if (!hm_tmpl_ctx_zone(&r->ctx, hm_str_c(value)))
 			return wrong_use("the time zone is not known:", value);
 	} else {
 		return 1;

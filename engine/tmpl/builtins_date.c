@@ -46,9 +46,9 @@ static int to_date(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, uns
 	if (pattern.p && pattern.len == 0)
 		pattern = hm_date_medium(kind, vm->zh);
 	if (!pattern.p || hm_iso_name(pattern, &o))
-		ok = hm_date_parse_iso(s, kind, o, vm->zone_min, &ms);
+		ok = hm_date_parse_iso(s, kind, o, vm->zone, &ms);
 	else
-		ok = hm_date_parse_pattern(s, pattern, vm->zone_min, vm->zh, &ms, &bad);
+		ok = hm_date_parse_pattern(s, pattern, vm->zone, vm->zh, &ms, &bad);
 	if (bad)
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed", HM_STRF(pattern));
 	if (!ok)
@@ -112,7 +112,7 @@ static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool lo
 {
 	struct hm_buf out;
 	struct hm_str name;
-	int32_t zone = local ? vm->zone_min : 0;
+	struct hm_zone zone = local ? vm->zone : (struct hm_zone){0};
 	int rc;
 
 	if (v[0].kind != V_DATE)
@@ -121,7 +121,7 @@ static int iso(struct hm_vm *vm, const struct hm_val *v, unsigned nargs, bool lo
 		rc = hm_v_string_arg(vm, v[1], &name);
 		if (rc)
 			return rc;
-		if (!hm_tmpl_zone(name, &zone))
+		if (!hm_zone_find(name, &zone))
 			return hm_vm_fail(vm, HM_EINVAL, "the time zone \"%.*s\" is not known",
 					  HM_STRF(hm_str_n(name.p, hm_utf8_cut(name, 60))));
 	}

@@ -201,8 +201,8 @@ static int date_string(struct hm_vm *vm, struct hm_val d, struct hm_str pattern,
 		pattern = hm_date_medium(d.aux, vm->zh);
 	hm_buf_init_arena(&out, vm->arena, 4096);
 	if (hm_iso_name(pattern, &o))
-		hm_date_put_iso(&out, d.aux, d.u.i, vm->zone_min, o);
-	else if (!hm_date_put_pattern(&out, pattern, d.u.i, vm->zone_min, vm->zh))
+		hm_date_put_iso(&out, d.aux, d.u.i, vm->zone, o);
+	else if (!hm_date_put_pattern(&out, pattern, d.u.i, vm->zone, vm->zh))
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed",
 				  HM_STRF(hm_str_n(pattern.p, hm_utf8_cut(pattern, 60))));
 	if (out.err)

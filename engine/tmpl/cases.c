@@ -82,7 +82,7 @@ static int render(struct row *r, struct hm_arena *arena, struct hm_buf *text, st
 	if (rc)
 		return rc;
 	hm_mp_str(hm_mp_get(r->obj, HM_STR("locale")), &ctx.locale);
-	if (hm_mp_str(hm_mp_get(r->obj, HM_STR("timezone")), &s) && !hm_tmpl_zone(s, &ctx.utc_offset_min))
+	if (hm_mp_str(hm_mp_get(r->obj, HM_STR("timezone")), &s) && !hm_tmpl_ctx_zone(&ctx, s))
 		rc = hm_err_set(e, HM_EINVAL, "the time zone \"%.*s\" is not known", HM_STRF(s));
 	if (rc == 0)
 		rc = hm_tmpl_render(t, &ctx, text, e);

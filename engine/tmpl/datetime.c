@@ -29,9 +29,14 @@ static int64_t days_of(int64_t y, int m, int d)
 	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
-static struct parts split(int64_t ms, int32_t zone_min)
+int32_t hm_zone_at(struct hm_zone z, int64_t ms)
 {
-	int64_t local = ms + (int64_t)zone_min * 60000, days = floor_div(local, DAY_MS),
+	return z.tz ? hm_tz_offset(z.tz, floor_div(ms, 1000), NULL) : z.offset_s;
+}
+
+static struct parts split(int64_t ms, int32_t offset_s)
+{
+	int64_t local = ms + (int64_t)offset_s * 1000, days = floor_div(local, DAY_MS),
 		t = local - days * DAY_MS;
 	int64_t z = days + 719468, era = floor_div(z, 146097), doe = z - era * 146097;
 	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
@@ -62,10 +67,24 @@ static int month_days(int64_t y, int m)
 	return m == 2 && leap(y) ? 29 : n[m - 1];
 }
 
-static int64_t join(const struct parts *p, int32_t zone_min)
+/*
+ * The moment at which clocks of the zone read that. What they read twice is the later one, in standard time, and *gap_r
+ * (may be NULL) tells that they never read it: both as in java.util.GregorianCalendar.
+ */
+static int64_t join(const struct parts *p, struct hm_zone z, bool *gap_r)
 {
-	return days_of(p->year, p->month, p->day) * DAY_MS + p->hour * 3600000ll + p->minute * 60000ll +
-	       p->second * 1000ll + p->ms - (int64_t)zone_min * 60000;
+	int64_t local = days_of(p->year, p->month, p->day) * DAY_MS + p->hour * 3600000ll +
+			p->minute * 60000ll + p->second * 1000ll + p->ms;
+	int64_t s = floor_div(local, 1000);
+	enum hm_tz_fit fit = HM_TZ_ONCE;
+
+	if (z.tz)
+		local = hm_tz_seconds_to_utc(z.tz, s, HM_TZ_SECOND, &fit) * 1000 + (local - s * 1000);
+	else
+		local -= (int64_t)z.offset_s * 1000;
+	if (gap_r)
+		*gap_r = fit == HM_TZ_GAP;
+	return local;
 }
 
 /* -- ISO 8601 ------------------------------------------------------------------------ */
@@ -127,25 +146,25 @@ static void put_n(struct hm_buf *out, int64_t v, int width)
 		hm_buf_putc(out, d[--n]);
 }
 
-static void put_zone(struct hm_buf *out, int32_t zone_min, bool colon)
+static void put_zone(struct hm_buf *out, int32_t offset_s, bool colon)
 {
-	int32_t z = zone_min < 0 ? -zone_min : zone_min;
+	int32_t z = (offset_s < 0 ? -offset_s : offset_s) / 60;
 
-	hm_buf_putc(out, zone_min < 0 ? '-' : '+');
+	hm_buf_putc(out, offset_s < 0 ? '-' : '+');
 	put_n(out, z / 60, 2);
 	if (colon)
 		hm_buf_putc(out, ':');
 	put_n(out, z % 60, 2);
 }
 
-void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int32_t zone_min,
+void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, struct hm_zone z,
 		     struct hm_iso_opts o)
 {
+	int32_t offset;
 	struct parts p;
 
-	if (o.utc)
-		zone_min = 0;
-	p = split(ms, zone_min);
+	offset = o.utc ? 0 : hm_zone_at(z, ms);
+	p = split(ms, offset);
 	if (kind != DATE_TIME) {
 		if (o.xs && p.year <= 0) /* which has no year 0 */
 			p.year--;
@@ -184,10 +203,10 @@ void hm_date_put_iso(struct hm_buf *out, enum hm_date_kind kind, int64_t ms, int
 	if (o.no_zone)
 		return;
 zone:
-	if (zone_min == 0)
+	if (offset == 0)
 		hm_buf_putc(out, 'Z');
 	else
-		put_zone(out, zone_min, true);
+		put_zone(out, offset, true);
 }
 
 struct reader {
@@ -230,7 +249,7 @@ static bool read_fixed(struct reader *r, int width, int lo, int hi, int *v)
 enum form { EXTENDED, BASIC, SCHEMA };
 
 /* Z, +hh:mm, +hhmm, +hh, or nothing */
-static bool read_zone(struct reader *r, enum form form, int32_t *zone_min)
+static bool read_zone(struct reader *r, enum form form, struct hm_zone *zone)
 {
 	int h, m = 0;
 	bool neg;
@@ -238,7 +257,7 @@ static bool read_zone(struct reader *r, enum form form, int32_t *zone_min)
 	if (r->i == r->s.len)
 		return true;
 	if (read_char(r, 'Z')) {
-		*zone_min = 0;
+		*zone = (struct hm_zone){0};
 		return true;
 	}
 	neg = read_char(r, '-');
@@ -249,7 +268,7 @@ static bool read_zone(struct reader *r, enum form form, int32_t *zone_min)
 	if (r->i < r->s.len || form == SCHEMA)
 		if ((form != BASIC && !read_char(r, ':')) || !read_fixed(r, 2, 0, 59, &m))
 			return false;
-	*zone_min = (neg ? -1 : 1) * (h * 60 + m);
+	*zone = (struct hm_zone){.offset_s = (neg ? -60 : 60) * (h * 60 + m)};
 	return true;
 }
 
@@ -306,11 +325,12 @@ static bool read_time(struct reader *r, enum form form, struct parts *p)
 	return p->hour < 24 || (p->minute == 0 && p->second == 0 && p->ms == 0);
 }
 
-static bool parse_form(struct hm_str text, enum hm_date_kind kind, enum form form, int32_t zone_min,
+static bool parse_form(struct hm_str text, enum hm_date_kind kind, enum form form, struct hm_zone zone,
 		       int64_t *ms_r)
 {
 	struct reader r = {text, 0};
 	struct parts p = {.year = 1970, .month = 1, .day = 1};
+	bool gap;
 
 	if (kind != DATE_TIME && !read_date(&r, form, &p))
 		return false;
@@ -318,23 +338,22 @@ static bool parse_form(struct hm_str text, enum hm_date_kind kind, enum form for
 		return false;
 	if (kind != DATE_DATE && !read_time(&r, form, &p))
 		return false;
-	if ((kind != DATE_DATE || form == SCHEMA) && !read_zone(&r, form, &zone_min))
+	if ((kind != DATE_DATE || form == SCHEMA) && !read_zone(&r, form, &zone))
 		return false;
 	if (r.i != text.len)
 		return false;
-	*ms_r = join(&p, zone_min);
-	return true;
+	*ms_r = join(&p, zone, &gap);
+	return !gap || kind != DATE_DATETIME; /* a day whose midnight was skipped is a day */
 }
 
-bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, struct hm_iso_opts o, int32_t zone_min,
+bool hm_date_parse_iso(struct hm_str text, enum hm_date_kind kind, struct hm_iso_opts o, struct hm_zone zone,
 		       int64_t *ms_r)
 {
 	if (o.utc)
-		zone_min = 0;
+		zone = (struct hm_zone){0};
 	if (o.xs)
-		return parse_form(text, kind, SCHEMA, zone_min, ms_r);
-	return parse_form(text, kind, EXTENDED, zone_min, ms_r) ||
-	       parse_form(text, kind, BASIC, zone_min, ms_r);
+		return parse_form(text, kind, SCHEMA, zone, ms_r);
+	return parse_form(text, kind, EXTENDED, zone, ms_r) || parse_form(text, kind, BASIC, zone, ms_r);
 }
 
 /* -- patterns --------------------------------------------------------------------------------- */
@@ -384,7 +403,7 @@ struct hm_str hm_date_medium(enum hm_date_kind kind, bool zh)
 	return zh ? HM_STR("y年M月d日 ah:mm:ss") : HM_STR("MMM d, y, h:mm:ss a");
 }
 
-static bool put_field(struct hm_buf *out, char c, int w, const struct parts *p, int32_t zone_min, bool zh)
+static bool put_field(struct hm_buf *out, char c, int w, const struct parts *p, int32_t offset, bool zh)
 {
 	int64_t year = p->year > 0 ? p->year : 1 - p->year; /* of its era */
 
@@ -407,17 +426,17 @@ static bool put_field(struct hm_buf *out, char c, int w, const struct parts *p, 
 		hm_buf_puts(out, zh ? (p->hour < 12 ? HM_STR("上午") : HM_STR("下午"))
 				    : (p->hour < 12 ? HM_STR("AM") : HM_STR("PM")));
 		return true;
-	case 'Z': put_zone(out, zone_min, false); return true;
+	case 'Z': put_zone(out, offset, false); return true;
 	case 'X':
 		if (w > 3)
 			return false;
-		if (zone_min == 0) {
+		if (offset == 0) {
 			hm_buf_putc(out, 'Z');
 		} else if (w == 1) {
-			hm_buf_putc(out, zone_min < 0 ? '-' : '+');
-			put_n(out, (zone_min < 0 ? -zone_min : zone_min) / 60, 2);
+			hm_buf_putc(out, offset < 0 ? '-' : '+');
+			put_n(out, (offset < 0 ? -offset : offset) / 3600, 2);
 		} else {
-			put_zone(out, zone_min, w == 3);
+			put_zone(out, offset, w == 3);
 		}
 		return true;
 	default: return false;
@@ -463,9 +482,10 @@ static bool quoted(struct hm_str p, size_t *i, struct hm_buf *out, struct reader
 	return false;
 }
 
-bool hm_date_put_pattern(struct hm_buf *out, struct hm_str pattern, int64_t ms, int32_t zone_min, bool zh)
+bool hm_date_put_pattern(struct hm_buf *out, struct hm_str pattern, int64_t ms, struct hm_zone zone, bool zh)
 {
-	struct parts p = split(ms, zone_min);
+	int32_t offset = hm_zone_at(zone, ms);
+	struct parts p = split(ms, offset);
 	size_t i = 0;
 
 	while (i < pattern.len) {
@@ -486,7 +506,7 @@ bool hm_date_put_pattern(struct hm_buf *out, struct hm_str pattern, int64_t ms, 
 			i++;
 			w++;
 		}
-		if (!put_field(out, c, w, &p, zone_min, zh))
+		if (!put_field(out, c, w, &p, offset, zh))
 			return false;
 	}
 	return true;
@@ -563,7 +583,7 @@ static bool read_number(struct reader *r, int w, bool adjacent, int *v)
 
 /* *bad: the letter is unknown. adjacent: a number follows without anything in between. */
 static bool read_field(struct reader *r, char c, int w, bool adjacent, struct parts *p, struct half_day *half,
-		       int32_t *zone_min, bool zh, bool *bad)
+		       struct hm_zone *zone_r, bool zh, bool *bad)
 {
 	int n = 0;
 	size_t at = r->i;
@@ -609,7 +629,7 @@ static bool read_field(struct reader *r, char c, int w, bool adjacent, struct pa
 	case 'Z':
 	case 'X': {
 		struct reader z = *r;
-		int32_t zone;
+		struct hm_zone zone;
 		size_t end = r->i;
 
 		while (end < r->s.len && r->s.p[end] != ' ')
@@ -620,14 +640,14 @@ static bool read_field(struct reader *r, char c, int w, bool adjacent, struct pa
 									   : !read_zone(&z, EXTENDED, &zone)))
 			return false;
 		r->i = z.i;
-		*zone_min = zone;
+		*zone_r = zone;
 		return true;
 	}
 	default: *bad = true; return false;
 	}
 }
 
-bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zone_min, bool zh,
+bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, struct hm_zone zone, bool zh,
 			   int64_t *ms_r, bool *bad_pattern)
 {
 	struct reader r = {text, 0};
@@ -655,8 +675,8 @@ bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zo
 			i++;
 			w++;
 		}
-		if (!read_field(&r, c, w, i < pattern.len && is_letter(pattern.p[i]), &p, &half, &zone_min,
-				zh, bad_pattern))
+		if (!read_field(&r, c, w, i < pattern.len && is_letter(pattern.p[i]), &p, &half, &zone, zh,
+				bad_pattern))
 			return false;
 	}
 	/* lenient, as SimpleDateFormat: what is left of the text is ignored, and 30 February is 2 March */
@@ -666,8 +686,8 @@ bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, int32_t zo
 	p.month = (int)(p.month - 1 - floor_div(p.month - 1, 12) * 12) + 1;
 	if (p.year > 290000)
 		return false;
-	*ms_r = join(&p, zone_min);
 	if (p.yearday)
-		*ms_r += (p.yearday - 1) * DAY_MS;
+		p.day += p.yearday - 1;
+	*ms_r = join(&p, zone, NULL);
 	return true;
 }

@@ -101,10 +101,12 @@ static inline const msgpack_object *hm_mp_find(const msgpack_object *map, struct
 {
 	const msgpack_object_kv *first = map->via.map.ptr, *kv = first + map->via.map.size;
 
-	while (kv-- > first)
+	while (kv != first) {
+		kv--;
 		if (kv->key.via.str.size == key.len && kv->key.type == MSGPACK_OBJECT_STR &&
 		    hm_same(kv->key.via.str.ptr, key.p, key.len))
 			return &kv->val;
+	}
 	return NULL;
 }
 
@@ -207,14 +209,13 @@ static inline size_t hm_decimal_shown(struct hm_str s)
 	for (i = start; i < n; i++) {
 		if ((unsigned char)(s.p[i] - '0') <= 9)
 			continue;
-		if (s.p[i] != '.' || point)
+		if (s.p[i] != '.' || point || i == start)
 			return 0;
 		point = i;
 	}
 	if (point == 0) /* an integer that is not one of msgpack's: no leading zero */
 		return n > start && s.p[start] != '0' ? n : 0;
-	if (point == start || point + 1 == n || n - point > 17 ||
-	    (s.p[start] == '0' && (point != start + 1 || start)))
+	if (point + 1 == n || n - point > 17 || (s.p[start] == '0' && (point != start + 1 || start)))
 		return 0;
 	while (s.p[n - 1] == '0')
 		n--;

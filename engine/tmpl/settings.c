@@ -63,7 +63,7 @@ int hm_vm_setting(struct hm_vm *vm, unsigned setting, struct hm_val v)
 	case SETTING_TIME_FORMAT: vm->date_format[DATE_TIME - 1] = s; return 0;
 	case SETTING_DATETIME_FORMAT: vm->date_format[DATE_DATETIME - 1] = s; return 0;
 	case SETTING_TIME_ZONE:
-		if (!hm_tmpl_zone(s, &vm->zone_min))
+		if (!hm_zone_find(s, &vm->zone))
 			return hm_vm_fail(vm, HM_EINVAL, "the time zone \"%.*s\" is not known",
 					  HM_STRF(hm_str_n(s.p, hm_utf8_cut(s, 60))));
 		return 0;

@@ -27,6 +27,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "base/tz.h"
 
 enum hm_tmpl_format { HM_TMPL_PLAIN, HM_TMPL_HTML, HM_TMPL_XML, HM_TMPL_JSON };
 /* "plain" "html" "xml" "json"; false when it is none of them. */
@@ -66,8 +67,9 @@ struct hm_tmpl_ctx {
 	size_t nroots;
 	struct hm_arena *arena;
 	struct hm_str locale;	/* "en_US" when empty; zh_* has its own names and currency sign */
-	int32_t utc_offset_min; /* time zone: a fixed offset */
-	int64_t now_ms;		/* .now */
+	const struct hm_tz *tz; /* time zone; NULL: utc_offset_min */
+	int32_t utc_offset_min;
+	int64_t now_ms; /* .now */
 	struct hm_tmpl_limits limits;
 	/* <#include>: the fragment of this (absolute, normalised) name. HM_ENOENT when there is none; a fragment
 	 * that does not compile gives HM_EPARSE. The fragment must live until the render ends. May be NULL. */
@@ -77,7 +79,9 @@ struct hm_tmpl_ctx {
 int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struct hm_buf *out,
 		   struct hm_err *e) HM_MUSTCHECK;
 
-/* "UTC", "GMT+08:00", "Asia/Shanghai" and the other zones without daylight saving; false when unknown. */
+/* Sets ctx->tz and ctx->utc_offset_min to a zone: "America/New_York", "UTC", "GMT+08:00"; false when it is unknown. */
+bool hm_tmpl_ctx_zone(struct hm_tmpl_ctx *ctx, struct hm_str name) HM_MUSTCHECK;
+/* The fixed offset of "UTC", "GMT+08:00", "Asia/Shanghai" and the other zones without daylight saving; false when unknown. */
 bool hm_tmpl_zone(struct hm_str name, int32_t *utc_offset_min_r) HM_MUSTCHECK;
 
 /*

@@ -117,8 +117,8 @@ static int date_text(struct hm_vm *vm, struct hm_val v, struct hm_str *r)
 		f = hm_date_medium(v.aux, vm->zh);
 	hm_buf_init_arena(&b, vm->arena, 4096);
 	if (!f.p || hm_iso_name(f, &o))
-		hm_date_put_iso(&b, v.aux, v.u.i, vm->zone_min, o);
-	else if (!hm_date_put_pattern(&b, f, v.u.i, vm->zone_min, vm->zh))
+		hm_date_put_iso(&b, v.aux, v.u.i, vm->zone, o);
+	else if (!hm_date_put_pattern(&b, f, v.u.i, vm->zone, vm->zh))
 		return hm_vm_fail(vm, HM_EINVAL, "the date pattern \"%.*s\" is malformed", HM_STRF(f));
 	*r = b.len ? hm_buf_str(&b) : HM_STR("");
 	return b.err ? hm_vm_fail(vm, HM_ELIMIT, "the date pattern is too long") : 0;

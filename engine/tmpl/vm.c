@@ -1747,7 +1747,7 @@ static APART int render_on(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ct
 		.max_depth = lim->depth ? lim->depth : HM_TMPL_DEFAULT_DEPTH,
 		.max_memory = lim->memory ? lim->memory : HM_TMPL_DEFAULT_MEMORY,
 		.locale = ctx->locale.len ? ctx->locale : HM_STR("en_US"),
-		.zone_min = ctx->utc_offset_min,
+		.zone = {.tz = ctx->tz, .offset_s = ctx->utc_offset_min * 60},
 		.link = &dummy,
 	};
 	int rc;

@@ -8,6 +8,7 @@
 #define HM_TMPL_VM_H
 
 #include "tmpl/code.h"
+#include "tmpl/datetime.h"
 
 struct hm_gvar { /* a name outside of local scopes: what <#assign>, <#global> and the data know of it */
 	struct hm_str name;
@@ -96,7 +97,7 @@ struct hm_vm {
 	/* settings */
 	struct hm_str locale;
 	bool zh;
-	int32_t zone_min;
+	struct hm_zone zone;
 	struct hm_str number_format;	/* p == NULL: computer */
 	const struct hm_numfmt *number; /* parsed, or NULL */
 	bool has_boolean;

@@ -1,4 +1,9 @@
-/* zone.c - names of time zones to offsets; zones with daylight saving are not known here */
+/*
+ * zone.c - names of time zones
+ *
+ * The system's database knows them all (base/tz.h); where it is not installed, a table here knows those of one offset.
+ */
+#include "tmpl/datetime.h"
 #include "tmpl/tmpl.h"
 
 static bool digits(struct hm_str s, size_t *i, int max, int *v)
@@ -52,4 +57,33 @@ bool hm_tmpl_zone(struct hm_str name, int32_t *r)
 	if (hm_str_starts(name, HM_STR("GMT")) || hm_str_starts(name, HM_STR("UTC")))
 		name = hm_str_n(name.p + 3, name.len - 3);
 	return offset(name, r);
+}
+
+bool hm_zone_find(struct hm_str name, struct hm_zone *z_r)
+{
+	const struct hm_tz *tz = hm_tz_find(name);
+	struct hm_zone z = {.tz = tz};
+	int32_t min;
+
+	if (tz) {
+		if (hm_tz_is_fixed(tz, &z.offset_s))
+			z.tz = NULL;
+	} else if (hm_tmpl_zone(name, &min)) {
+		z.offset_s = min * 60;
+	} else {
+		return false;
+	}
+	*z_r = z;
+	return true;
+}
+
+bool hm_tmpl_ctx_zone(struct hm_tmpl_ctx *ctx, struct hm_str name)
+{
+	struct hm_zone z;
+
+	if (!hm_zone_find(name, &z))
+		return false;
+	ctx->tz = z.tz;
+	ctx->utc_offset_min = z.offset_s / 60;
+	return true;
 }
