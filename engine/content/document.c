@@ -423,11 +423,13 @@ static void read_format(struct reading *r, const struct hm_yaml *root, struct fo
 	if (n == NULL)
 		return;
 	if (n->type != HM_YAML_SCALAR || !hm_tmpl_format_by_name(n->text, &f->text.format)) {
-		hm_doc_fail(r, n, false, "", "format must be plain, html, xml or json");
+		hm_doc_fail(r, n, false, "", "format must be plain, markdown, html, json or xml");
 		return;
 	}
 	if (f->text.format == HM_TMPL_HTML)
 		r->t->format = HM_TEXT_HTML;
+	else if (f->text.format == HM_TMPL_MARKDOWN)
+		r->t->format = HM_TEXT_MARKDOWN;
 }
 
 static void read_description(struct reading *r, const struct hm_yaml *root)

@@ -512,10 +512,21 @@ static int missing(const struct hm_template_field *f, struct hm_err *e)
 	return HM_EUNDEF;
 }
 
+static const char *called(const msgpack_object *o)
+{
+	switch (o->type) {
+	case MSGPACK_OBJECT_STR: return "a string";
+	case MSGPACK_OBJECT_BOOLEAN: return "true or false";
+	case MSGPACK_OBJECT_ARRAY: return "a list";
+	case MSGPACK_OBJECT_MAP: return "a map";
+	default: return is_number(o) ? "a number" : "none of what templates know";
+	}
+}
+
 static int wrong_type(struct hm_str name, unsigned type, const msgpack_object *o, struct hm_err *e)
 {
-	hm_err_set(e, HM_ETYPE, "the field \"%.*s\" must be %s; it is a %s", HM_STRF(name), types[type].text,
-		   hm_mp_type_name(o));
+	hm_err_set(e, HM_ETYPE, "the field \"%.*s\" must be %s; it is %s", HM_STRF(name), types[type].text,
+		   called(o));
 	hm_err_field(e, name.p);
 	return HM_ETYPE;
 }

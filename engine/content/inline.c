@@ -16,6 +16,8 @@ static enum hm_tmpl_format read_format(const msgpack_object *content, enum hm_te
 		return HM_TMPL_PLAIN;
 	if (f == HM_TMPL_HTML)
 		*f_r = HM_TEXT_HTML;
+	else if (f == HM_TMPL_MARKDOWN)
+		*f_r = HM_TEXT_MARKDOWN;
 	return f;
 }
 

@@ -126,6 +126,7 @@ static const char *format_name(enum hm_tmpl_format f)
 	case HM_TMPL_HTML: return "html";
 	case HM_TMPL_XML: return "xml";
 	case HM_TMPL_JSON: return "json";
+	case HM_TMPL_MARKDOWN: return "markdown";
 	}
 	return "?";
 }

@@ -22,6 +22,8 @@ static size_t braced(struct hm_str s)
 		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
 			      (unsigned char)c >= 0x80;
 
+		if (c == '\\' && i + 1 < s.len && s.p[i + 1] == '_') /* escaped for markdown */
+			continue;
 		if (letter || (i > start && c >= '0' && c <= '9'))
 			continue;
 		if (i == start || (start == 1 && hm_gt_is_reserved(hm_str_n(s.p + 1, i - 1))))

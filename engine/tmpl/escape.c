@@ -1,4 +1,5 @@
-/* escape.c - text into markup, as FreeMarker's HTML, XHTML and XML output formats do it */
+/* escape.c - text into markup, as FreeMarker's HTML, XHTML and XML output formats do it; and markdown */
+#include "adapt/rich.h"
 #include "tmpl/put.h"
 #include "tmpl/vm.h"
 
@@ -18,6 +19,11 @@ const uint8_t hm_markup_special[256] = {['&'] = 1, ['<'] = 1, ['>'] = 1, ['"'] =
 
 void hm_escape_markup(struct hm_buf *out, unsigned fmt, struct hm_str s)
 {
+	if (fmt == FMT_MARKDOWN) {
+		if (hm_rich_escape(s, out) != 0)
+			hm_assert(out->err != 0); /* which whoever renders looks at */
+		return;
+	}
 	for (;;) {
 		size_t n = hm_markup_find(s);
 
@@ -29,11 +35,28 @@ void hm_escape_markup(struct hm_buf *out, unsigned fmt, struct hm_str s)
 	}
 }
 
+/* At most one backslash in front of each byte. */
+static int escape_markdown(struct hm_vm *vm, struct hm_str s, struct hm_str *r)
+{
+	struct hm_buf b = {.cap = 2 * s.len + 2, .max = 2 * s.len + 2};
+
+	b.p = hm_vm_alloc(vm, b.cap);
+	if (!b.p)
+		return vm->rc;
+	if (hm_rich_escape(s, &b) != 0)
+		return hm_vm_fail(vm, b.err, "the text is too long to be escaped");
+	*r = hm_str_n(b.p, b.len);
+	return 0;
+}
+
 int hm_escape_text(struct hm_vm *vm, unsigned fmt, struct hm_str s, struct hm_str *r)
 {
 	struct hm_text t = {.vm = vm};
-	size_t n = hm_markup_find(s);
+	size_t n;
 
+	if (fmt == FMT_MARKDOWN)
+		return escape_markdown(vm, s, r);
+	n = hm_markup_find(s);
 	if (n == s.len) {
 		*r = s;
 		return 0;

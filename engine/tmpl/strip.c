@@ -175,7 +175,8 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 			hm_copy_padded(at, lit->p, lit->len);
 			at += lit->len;
 			steps += s.len >> 6;
-			if (!(i->a & EMIT_ESC) || hm_likely(hm_markup_find(s) == s.len)) {
+			if (!(i->a & EMIT_ESC) ||
+			    hm_likely((i->a & EMIT_FMT) != FMT_MARKDOWN && hm_markup_find(s) == s.len)) {
 				hm_copy(at, s.p, s.len);
 				at += s.len;
 				continue;

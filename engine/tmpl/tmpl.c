@@ -11,6 +11,7 @@ static const struct hm_str format_names[] = {
 	[HM_TMPL_HTML] = HM_STR_INIT("html"),
 	[HM_TMPL_XML] = HM_STR_INIT("xml"),
 	[HM_TMPL_JSON] = HM_STR_INIT("json"),
+	[HM_TMPL_MARKDOWN] = HM_STR_INIT("markdown"),
 };
 
 bool hm_tmpl_format_by_name(struct hm_str name, enum hm_tmpl_format *f_r)
@@ -29,6 +30,7 @@ static enum hm_fmt fmt_of(enum hm_tmpl_format f)
 	case HM_TMPL_HTML: return FMT_HTML;
 	case HM_TMPL_XML: return FMT_XML;
 	case HM_TMPL_JSON: return FMT_JSON;
+	case HM_TMPL_MARKDOWN: return FMT_MARKDOWN;
 	case HM_TMPL_PLAIN: break;
 	}
 	return FMT_PLAIN;

@@ -29,12 +29,12 @@
 #include "base/str.h"
 #include "base/tz.h"
 
-enum hm_tmpl_format { HM_TMPL_PLAIN, HM_TMPL_HTML, HM_TMPL_XML, HM_TMPL_JSON };
-/* "plain" "html" "xml" "json"; false when it is none of them. */
+enum hm_tmpl_format { HM_TMPL_PLAIN, HM_TMPL_HTML, HM_TMPL_XML, HM_TMPL_JSON, HM_TMPL_MARKDOWN };
+/* "plain" "html" "xml" "json" "markdown"; false when it is none of them. */
 bool hm_tmpl_format_by_name(struct hm_str name, enum hm_tmpl_format *f_r) HM_MUSTCHECK;
 
 struct hm_tmpl_opts {
-	enum hm_tmpl_format format; /* html and xml escape automatically */
+	enum hm_tmpl_format format; /* html, xml and markdown (adapt/rich.h) escape automatically */
 	bool single_brace;	    /* {user.name} in text is a placeholder */
 	struct hm_str name; /* for messages, and the base of relative <#include> names; may be empty */
 };

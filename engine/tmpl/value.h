@@ -37,10 +37,21 @@ enum { STR_CALLABLE = 1, STR_KEYED = 2 };
 enum hm_date_kind { DATE_DATE = 1, DATE_TIME, DATE_DATETIME };
 
 /* Output formats, also the escape argument of emitting instructions. */
-enum hm_fmt { FMT_PLAIN, FMT_HTML, FMT_XHTML, FMT_XML, FMT_JSON, FMT_JS, FMT_CSS, FMT_UNDEFINED, FMT_COUNT };
+enum hm_fmt {
+	FMT_PLAIN,
+	FMT_HTML,
+	FMT_XHTML,
+	FMT_XML,
+	FMT_JSON,
+	FMT_JS,
+	FMT_CSS,
+	FMT_MARKDOWN,
+	FMT_UNDEFINED,
+	FMT_COUNT
+};
 static inline bool hm_fmt_is_markup(unsigned f)
 {
-	return f == FMT_HTML || f == FMT_XHTML || f == FMT_XML;
+	return f == FMT_HTML || f == FMT_XHTML || f == FMT_XML || f == FMT_MARKDOWN;
 }
 
 struct hm_val;

@@ -571,7 +571,7 @@ static inline void put_lit(struct hm_vm *vm, const struct hm_str *s)
 static inline void emit_text(struct hm_vm *vm, const char *p, uint32_t n, unsigned fmt, bool esc)
 {
 	vm->steps += n >> 6;
-	if (esc && hm_markup_find(hm_str_n(p, n)) < n)
+	if (esc && (fmt == FMT_MARKDOWN || hm_markup_find(hm_str_n(p, n)) < n))
 		hm_escape_markup(vm->out, fmt, hm_str_n(p, n));
 	else
 		hm_put(vm->out, p, n);
