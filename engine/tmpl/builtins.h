@@ -98,7 +98,7 @@ HM_BI(keys, "keys", 0, 0, 0)
 HM_BI(values, "values", 0, 0, 0)
 /* missing values, choice */
 HM_BI(has_content, "has_content", 0, 0, BI_NULL)
-HM_BI(default, "default", 1, 255, BI_METHOD | BI_NULL | BI_ARGNULL)
+HM_BI(default, "default", 0, 255, BI_METHOD | BI_NULL | BI_ARGNULL)
 HM_BI_X(then, "then", 2, 2, BI_PARSE)
 HM_BI_X(switch, "switch", 2, 255, BI_PARSE)
 /* kinds */

@@ -371,7 +371,7 @@ static struct hm_el *strip(struct space *sp, struct hm_el *el)
 static void note_trims(struct space *sp, const struct hm_el *el)
 {
 	if (el->kind == EL_TRIM)
-		sp->trims[el->line] = 1;
+		sp->trims[el->line] = sp->trims[el->end_line] = 1; /* a tag may hold a line break */
 	for (uint32_t i = 0; i < el->nchild; i++)
 		note_trims(sp, el->child[i]);
 }
