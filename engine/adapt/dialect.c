@@ -104,9 +104,17 @@ static bool outside_ok(uint32_t c)
 static bool inside_doubtful(uint32_t c)
 {
 	return (c < 0x80 && !hm_is_alnum((unsigned char)c)) || (c >= 0x80 && c < 0xc0) ||
-	       (c >= 0x2000 && c < 0x3041 && c != 0x200b) || (c >= 0xfe10 && c < 0xff10) ||
-	       (c >= 0xff1a && c < 0xff21) || (c >= 0xff3b && c < 0xff41) || (c >= 0xff5b && c < 0xff66) ||
-	       c >= 0x1f000 || c == 0xfffd;
+	       (c >= 0x2b0 && c < 0x300) || (c >= 0x2000 && c < 0x3041 && c != 0x200b) ||
+	       (c >= 0xfe10 && c < 0xff10) || (c >= 0xff1a && c < 0xff21) || (c >= 0xff3b && c < 0xff41) ||
+	       (c >= 0xff5b && c < 0xff66) || c >= 0x1f000 || c == 0xfffd;
+}
+
+/* Would a marker between these two not count? A blank of any kind inside never lets it; punctuation inside only
+ * when a letter is outside. */
+static bool bad_edge(const struct hm_dialect *d, uint32_t inside, uint32_t outside)
+{
+	return space_sign(inside) ||
+	       (d->flank == FLANK_MARKS && !outside_ok(outside) && inside_doubtful(inside));
 }
 
 static void close_one(struct hm_writer *w)
@@ -167,8 +175,7 @@ static void close_to(struct hm_writer *w, uint32_t keep, uint32_t next)
 	while (w->nhave > keep) {
 		const struct hm_open *o = &w->have[w->nhave - 1];
 
-		if (w->d->flank == FLANK_MARKS && is_mark(o) && !marks && !outside_ok(next) &&
-		    inside_doubtful(last_sign(w)))
+		if (w->d->flank != FLANK_FREE && is_mark(o) && !marks && bad_edge(w->d, last_sign(w), next))
 			hm_buf_lit(w->out, HM_ZWSP);
 		marks = is_mark(o);
 		close_one(w);
@@ -189,18 +196,25 @@ static uint32_t wanted(const struct hm_writer *w)
 
 static void flush_held(struct hm_writer *w)
 {
-	struct hm_str s = w->held;
+	uint32_t n = w->nheld;
 
-	w->held = HM_STR("");
-	if (s.len)
-		hm_write_text(w, s, true);
+	w->nheld = 0;
+	for (uint32_t i = 0; i < n; i++)
+		hm_write_text(w, w->held[i], true);
+}
+
+static void hold(struct hm_writer *w, struct hm_str blanks)
+{
+	if (w->nheld == hm_countof(w->held))
+		flush_held(w); /* spread over so many nodes: let them be where they are */
+	w->held[w->nheld++] = blanks;
 }
 
 /* Closes what should not be open, and with `next` opens what should, for a text that starts with that sign. */
 static void sync(struct hm_writer *w, struct hm_str lead, uint32_t next)
 {
 	uint32_t keep = wanted(w);
-	bool closed = w->nhave > keep, blanks = w->held.len || lead.len;
+	bool closed = w->nhave > keep, blanks = w->nheld || lead.len;
 
 	if (closed)
 		close_to(w, keep, blanks ? ' ' : w->nwant > keep ? 'a' : next);
@@ -215,17 +229,11 @@ static void sync(struct hm_writer *w, struct hm_str lead, uint32_t next)
 
 		if (w->nwant - w->nhave > 1)
 			inner = is_mark(o + 1) ? '*' : '[';
-		if (!is_mark(o) || w->d->flank == FLANK_FREE) {
-			open_one(w, o);
-		} else if (w->d->flank == FLANK_EDGES) {
-			if (!outside_ok(prev))
-				hm_buf_lit(w->out, HM_ZWSP);
-			open_one(w, o);
-		} else {
-			open_one(w, o);
-			if (!outside_ok(prev) && inside_doubtful(inner))
-				hm_buf_lit(w->out, HM_ZWSP);
-		}
+		if (is_mark(o) && w->d->flank == FLANK_EDGES && !outside_ok(prev))
+			hm_buf_lit(w->out, HM_ZWSP);
+		open_one(w, o);
+		if (is_mark(o) && w->d->flank != FLANK_FREE && bad_edge(w->d, inner, prev))
+			hm_buf_lit(w->out, HM_ZWSP);
 		w->fresh = false;
 	}
 }
@@ -265,26 +273,26 @@ static void words(struct hm_writer *w, struct hm_str s, bool more)
 	if (a == b) {
 		if (w->nhave > w->nwant)
 			sync(w, HM_STR(""), ' ');
-		flush_held(w);
-		w->held = s;
+		hold(w, s);
 		return;
 	}
 	while (hm_is_blank((unsigned char)s.p[b - 1]))
 		b--;
-	if (w->nhave == w->nwant && w->held.len == 0 && wanted(w) == w->nhave)
+	if (w->nhave == w->nwant && w->nheld == 0 && wanted(w) == w->nhave)
 		a = 0; /* nothing to open or close: blanks in front are text */
 	else
 		sync(w, hm_str_n(s.p, a), hm_utf8_decode(hm_str_n(s.p + a, b - a), &used));
-	hm_write_text(w, hm_str_n(s.p + a, b - a), more || b < s.len);
+	/* a marker that closes at the line's end follows too */
+	more |= b < s.len || (w->nhave && w->d->layout == LAYOUT_LINES);
+	hm_write_text(w, hm_str_n(s.p + a, b - a), more);
 	if (b < s.len)
-		w->held = hm_str_n(s.p + b, s.len - b);
+		hold(w, hm_str_n(s.p + b, s.len - b));
 }
 
 static void line_break(struct hm_writer *w, struct hm_str how)
 {
 	close_to(w, w->d->flags & SPANS_LINE ? 0 : wanted(w), 0);
-	if (w->held.len)
-		flush_held(w);
+	flush_held(w);
 	if (w->fresh && how.len > 1 && how.p[0] == ' ')
 		how = HM_STR("\n"); /* an empty line already */
 	if (w->d->layout == LAYOUT_BLOCKS || how.len)
@@ -329,7 +337,7 @@ static void begin_block(struct lines *l, bool item, bool numbered)
 		line_break(w, HM_STR("\n"));
 	} else if (l->sep) {
 		begin(l);
-	} else if (!w->fresh || w->nhave || w->held.len) {
+	} else if (!w->fresh || w->nhave || w->nheld) {
 		close_to(w, 0, 0);
 		line_break(w, numbered && w->d->list == LIST_SIGN ? HM_STR("\n\n")
 			      : w->d->brk.len > 1		  ? HM_STR("\n\n")
@@ -520,21 +528,31 @@ static void link_node(struct hm_writer *w)
 static void code_node(struct hm_writer *w, const struct hm_rich_node *n)
 {
 	const struct hm_dialect *d = w->d;
+	struct hm_str s = n->text, lead = HM_STR(""), tail = HM_STR("");
 
-	if (d->code.open.len == 0 || w->label || (d->flags & FLAT && w->nwant)) {
+	if (d->layout ==
+	    LAYOUT_LINES) { /* some readers take blanks at the edges off, some see no code then */
+		s = hm_str_trim(n->text);
+		lead = hm_str_n(n->text.p, s.len ? (size_t)(s.p - n->text.p) : n->text.len);
+		tail = s.len ? hm_str_n(s.p + s.len, n->text.len - s.len - lead.len) : HM_STR("");
+	}
+	if (s.len == 0 || d->code.open.len == 0 || w->label || (d->flags & FLAT && w->nwant)) {
 		words(w, n->text, more_follows(w));
 		return;
 	}
-	sync(w, HM_STR(""), '`');
+	sync(w, lead, '`');
 	if (d->flank == FLANK_EDGES && !outside_ok(last_sign(w)))
 		hm_buf_lit(w->out, HM_ZWSP);
 	hm_buf_puts(w->out, d->code.open);
-	w->fresh = w->space = false;
+	if (d->layout == LAYOUT_LINES)
+		w->fresh = false;
 	w->code = true;
-	hm_write_text(w, n->text, true);
+	hm_write_text(w, s, true);
 	w->code = false;
 	hm_buf_puts(w->out, d->code.close);
-	if (d->flank == FLANK_EDGES && more_follows(w))
+	if (tail.len)
+		hold(w, tail);
+	else if (d->flank == FLANK_EDGES && more_follows(w))
 		hm_buf_lit(w->out, HM_ZWSP);
 }
 
@@ -573,13 +591,10 @@ static void image_node(struct hm_writer *w, const struct hm_rich_node *n)
 	}
 }
 
-/* Is there a link's text that has begun and goes on? */
 static bool in_label(const struct hm_writer *w)
 {
-	uint32_t keep = wanted(w);
-
-	while (keep-- > 0)
-		if (w->have[keep].kind == HM_RICH_LINK)
+	for (uint32_t i = 0; i < w->nwant; i++)
+		if (w->want[i].kind == HM_RICH_LINK)
 			return true;
 	return false;
 }
@@ -653,7 +668,6 @@ int hm_dialect_write(const struct hm_dialect *d, const struct hm_rich *r, struct
 {
 	struct hm_writer w = {.d = d, .r = r, .out = out, .line = out->len, .fresh = true};
 
-	w.held = HM_STR("");
 	if (d->layout == LAYOUT_BLOCKS)
 		hm_write_blocks(&w);
 	else
@@ -667,7 +681,6 @@ int hm_dialect_escape(const struct hm_dialect *d, struct hm_str text, struct hm_
 	struct hm_writer w = {.d = d, .r = &none, .out = out, .line = out->len, .fresh = true};
 	const char *p = text.p, *e = p + text.len;
 
-	w.held = HM_STR("");
 	while (p < e) {
 		const char *q = p;
 		size_t ctl = 0;

@@ -62,7 +62,7 @@ extern const uint8_t hm_text_plain[256], hm_text_plain_chat[256], hm_text_html[2
 	hm_text_ding_md[256], hm_text_feishu_md[256], hm_text_slack[256], hm_text_gchat[256],
 	hm_text_discord[256], hm_text_adaptive[256], hm_text_commonmark[256], hm_text_wa[256],
 	hm_text_signal[256];
-extern const uint8_t hm_code_tg_mdv2[256], hm_code_slack[256], hm_code_twin[256];
+extern const uint8_t hm_code_html[256], hm_code_tg_mdv2[256], hm_code_slack[256], hm_code_twin[256];
 
 #define HM_ZWSP "\xe2\x80\x8b"
 
@@ -83,7 +83,8 @@ struct hm_writer {
 	bool bold_line; /* a heading that is a bold line */
 	bool one_line;	/* a heading or link: breaks are blanks */
 	bool code;
-	struct hm_str held; /* blanks at the end of the last text: written when it is known what follows */
+	struct hm_str held[4]; /* blanks at the end of what was written: out when it is known what follows */
+	uint32_t nheld;
 	/* spans asked for, and those written; the written ones are at the outside */
 	struct hm_open want[HM_RICH_MAX_DEPTH], have[HM_RICH_MAX_DEPTH];
 	uint32_t nwant, nhave;

@@ -18,6 +18,7 @@ const uint8_t hm_text_matrix[256] = {CONTROLS, ['&'] = CARE_ENTITY, ['<'] = CARE
 	[' '] = CARE_SPACE, ['\t'] = CARE_SPACE, ['@'] = CARE_AT};
 const uint8_t hm_text_tg_html[256] = {CONTROLS, ['&'] = CARE_ENTITY, ['<'] = CARE_ENTITY, ['>'] = CARE_ENTITY,
 	['@'] = CARE_AT};
+const uint8_t hm_code_html[256] = {CONTROLS, ['&'] = CARE_ENTITY, ['<'] = CARE_ENTITY, ['>'] = CARE_ENTITY};
 const uint8_t hm_text_tg_mdv2[256] = {CONTROLS, ['_'] = CARE_SLASH, ['*'] = CARE_SLASH, ['['] = CARE_SLASH,
 	[']'] = CARE_SLASH, ['('] = CARE_SLASH, [')'] = CARE_SLASH, ['~'] = CARE_SLASH, ['`'] = CARE_SLASH,
 	['>'] = CARE_SLASH, ['#'] = CARE_SLASH, ['+'] = CARE_SLASH, ['-'] = CARE_SLASH, ['='] = CARE_SLASH,
@@ -44,7 +45,7 @@ const uint8_t hm_text_gchat[256] = {CONTROLS, ['&'] = CARE_ENTITY, ['<'] = CARE_
 	['*'] = CARE_EDGE, ['_'] = CARE_EDGE, ['~'] = CARE_EDGE, ['`'] = CARE_TWIN};
 const uint8_t hm_text_discord[256] = {CONTROLS, ['\\'] = CARE_SLASH, ['*'] = CARE_SLASH, ['_'] = CARE_SLASH,
 	['~'] = CARE_SLASH, ['`'] = CARE_SLASH, ['>'] = CARE_SLASH, ['|'] = CARE_SLASH, ['['] = CARE_SLASH,
-	[']'] = CARE_SLASH, ['<'] = CARE_TAG, ['@'] = CARE_AT, [':'] = CARE_EMOJI};
+	[']'] = CARE_SLASH, ['<'] = CARE_TAG, ['@'] = CARE_AT, ['!'] = CARE_BANG, [':'] = CARE_EMOJI};
 const uint8_t hm_text_adaptive[256] = {CONTROLS, ['*'] = CARE_MARK, ['_'] = CARE_EDGE, ['~'] = CARE_PAIR,
 	['`'] = CARE_TWIN, ['<'] = CARE_TAG, ['&'] = CARE_AMP, ['['] = CARE_LEFT, [']'] = CARE_RIGHT,
 	['!'] = CARE_BANG, ['\\'] = CARE_ESCAPE};

@@ -76,9 +76,7 @@ static bool blank_before(const struct md *m, const char *p)
 {
 	if (p == m->block)
 		return true;
-	if (p[-1] == '\n' || p[-1] == '\r')
-		return true;
-	return hm_is_blank((unsigned char)p[-1]) && p > m->solid;
+	return p > m->solid && (hm_is_blank((unsigned char)p[-1]) || p[-1] == '\n' || p[-1] == '\r');
 }
 static bool blank_after(const struct md *m, const char *p)
 {

@@ -40,14 +40,14 @@ HM_DIALECT(MATRIX_HTML, "matrix-html", BLOCKS, MARK("<strong>", "</strong>"), MA
 	"Matrix formatted_body")
 /* links to anything but http(s) and tg: are not made by the server [use]; names after @ become mentions in every mode */
 HM_DIALECT(TG_HTML, "tg-html", LINES, MARK("<b>", "</b>"), MARK("<i>", "</i>"), MARK("<code>", "</code>"), TAG, RAW, WEB, BOLD, 0, 0, DOT, LINK, "\n", FREE, 0,
-	hm_text_tg_html, hm_text_html, NULL, NULL, 0,
+	hm_text_tg_html, hm_code_html, NULL, NULL, 0,
 	"Telegram parse_mode HTML")
 HM_DIALECT(TG_MDV2, "tg-mdv2", LINES, MARK("*", "*"), MARK("_", "_"), MARK("`", "`"), MARKDOWN, RAW, WEB, BOLD, 0, 0, DOT, LINK, "\n", FREE, 0,
 	hm_text_tg_mdv2, hm_code_tg_mdv2, NULL, NULL, 0,
 	"Telegram parse_mode MarkdownV2")
 /* no way to escape is documented */
 HM_DIALECT(WECOM_MD, "wecom-md", LINES, MARK("**", "**"), NONE, MARK("`", "`"), MARKDOWN, MARKED, ANY, HASH, 1, 6, DOT, LINK, "\n", FREE, SPANS_LINE,
-	hm_text_wecom_md, hm_code_twin, NULL, "#>", 0,
+	hm_text_wecom_md, hm_text_wecom_md, NULL, "#>", 0,
 	"WeCom app and robot markdown")
 /* the whole row [use]: markdown_v2 is documented by its announcement only */
 HM_DIALECT(WECOM_MD2, "wecom-md2", LINES, MARK("**", "**"), MARK("*", "*"), MARK("`", "`"), MARKDOWN, MARKED, ANY, HASH, 1, 6, SIGN, SIGN, "\n", MARKS, SPANS_LINE,
@@ -59,7 +59,7 @@ HM_DIALECT(DING_MD, "ding-md", LINES, MARK("**", "**"), MARK("*", "*"), NONE, MA
 	"DingTalk robot, work notice, bot")
 /* headings look right from level 4 down; images go by key, not by URL */
 HM_DIALECT(FEISHU_MD, "feishu-md", LINES, MARK("**", "**"), MARK("*", "*"), NONE, MARKDOWN, MARKED, ANY, HASH, 4, 6, SIGN, LINK, "\n", MARKS, SPANS_LINE,
-	hm_text_feishu_md, hm_text_feishu_md, NULL, "#>+-=|1*", 0,
+	hm_text_feishu_md, hm_text_feishu_md, NULL, "#>+-=|:1*", 0,
 	"Feishu and Lark cards: markdown, lark_md, post md")
 HM_DIALECT(SLACK, "slack-mrkdwn", LINES, MARK("*", "*"), MARK("_", "_"), MARK("`", "`"), ANGLE, MARKED, ANY, BOLD, 0, 0, DOT, LINK, "\n", EDGES, SPANS_LINE,
 	hm_text_slack, hm_code_slack, everyone, ">", 0,
@@ -85,6 +85,6 @@ HM_DIALECT(WA_TEXT, "wa-text", LINES, MARK("*", "*"), MARK("_", "_"), MARK("```"
 	"WhatsApp text")
 /* releases of the gateway escape with none, two, or one backslash: look-alikes instead. Styles do not nest */
 HM_DIALECT(SIGNAL, "signal-styled", LINES, MARK("**", "**"), MARK("*", "*"), MARK("`", "`"), WORDS, RAW, ANY, BOLD, 0, 0, DOT, LINK, "\n", FREE, SPANS_LINE | FLAT,
-	hm_text_signal, hm_code_twin, NULL, NULL, 0,
+	hm_text_signal, hm_text_signal, NULL, NULL, 0,
 	"signal-cli REST gateway, text_mode styled")
 /* clang-format on */
