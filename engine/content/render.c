@@ -144,7 +144,7 @@ static int start(struct run *r, const struct hm_template *t, const struct locale
 		r->ctx.locale = hm_locale_java(env->locale, r->locale);
 	else if (l != NULL && l->tag.len > 0)
 		r->ctx.locale = hm_locale_java(l->tag, r->locale);
-	if (env->tz.len > 0 && !hm_tmpl_zone(env->tz, &r->ctx.utc_offset_min))
+	if (env->tz.len > 0 && !hm_tmpl_ctx_zone(&r->ctx, env->tz))
 		return hm_err_set(e, HM_EINVAL, "the recipient's time zone \"%.*s\" is not known",
 				  HM_STRF(env->tz));
 	return 0;

@@ -209,17 +209,80 @@ static int read_dedupe(struct reading *r, const msgpack_object *o)
 	return read_text(r, NULL, o, HM_JOB_MAX_DEDUPE, &r->spec->dedupe);
 }
 
+/* Buttons: a list of {text, url | action, style}. */
+static int check_button(struct reading *r, uint32_t at, const msgpack_object *o)
+{
+	static const char *const known[] = {"text", "url", "action", "style", NULL};
+	char sub[48];
+	bool have[hm_countof(known)] = {false};
+
+	snprintf(sub, sizeof(sub), "buttons[%u]", at);
+	if (o->type != MSGPACK_OBJECT_MAP)
+		return bad_type(r, sub, "a map with text and url or action", o);
+	for (uint32_t i = 0; i < o->via.map.size; i++) {
+		const msgpack_object_kv *kv = &o->via.map.ptr[i];
+		struct hm_str key;
+		size_t k = 0;
+
+		if (!hm_mp_str(&kv->key, &key))
+			return bad(r, HM_ETYPE, sub, "its keys must be texts");
+		while (known[k] && !hm_str_is(key, known[k]))
+			k++;
+		if (!known[k])
+			return bad(r, HM_EINVAL, sub,
+				   "has an unknown key; a button has text, url or action, and style");
+		if (kv->val.type == MSGPACK_OBJECT_NIL)
+			continue;
+		snprintf(sub, sizeof(sub), "buttons[%u].%s", at, known[k]);
+		if (kv->val.type != MSGPACK_OBJECT_STR)
+			return bad_type(r, sub, "a string", &kv->val);
+		if (kv->val.via.str.size == 0)
+			return bad(r, HM_EINVAL, sub, "is empty");
+		have[k] = true;
+		snprintf(sub, sizeof(sub), "buttons[%u]", at);
+	}
+	if (!have[0])
+		return bad(r, HM_EINVAL, sub, "text is missing");
+	if (have[1] == have[2])
+		return bad(r, HM_EINVAL, sub, "needs exactly one of url and action");
+	return 0;
+}
+
+_Static_assert(HM_JOB_MAX_BUTTONS == 12, "the sentence below");
+static int check_buttons(struct reading *r, const msgpack_object *o)
+{
+	int rc = 0;
+
+	if (o->type != MSGPACK_OBJECT_ARRAY)
+		return bad_type(r, "buttons", "a list of {text, url} or {text, action}", o);
+	if (o->via.array.size > HM_JOB_MAX_BUTTONS)
+		return bad(r, HM_ELIMIT, "buttons", "has more than 12 members");
+	for (uint32_t i = 0; i < o->via.array.size && rc == 0; i++)
+		rc = check_button(r, i, &o->via.array.ptr[i]);
+	return rc;
+}
+
+static int check_format(struct reading *r, const msgpack_object *o)
+{
+	struct hm_str s;
+	int rc = read_text(r, "format", o, HM_JOB_MAX_LABEL, &s);
+
+	if (rc || hm_str_is(s, "plain") || hm_str_is(s, "markdown") || hm_str_is(s, "html"))
+		return rc;
+	return bad(r, HM_EINVAL, "format", "must be plain, markdown or html");
+}
+
 static int read_content(struct reading *r, const msgpack_object *o)
 {
-	static const char *const known[] = {"title", "body",	"url",	  "image", "short",
-					    "data",  "options", "format", NULL};
+	static const char *const known[] = {"title", "body",	"url",	   "image",  "short",
+					    "data",  "options", "buttons", "format", NULL};
 	bool something = false;
 
 	if (o->type != MSGPACK_OBJECT_MAP)
 		return bad_type(r, NULL, "a map", o);
 	for (uint32_t i = 0; i < o->via.map.size; i++) {
 		const msgpack_object_kv *kv = &o->via.map.ptr[i];
-		struct hm_str key, format;
+		struct hm_str key;
 		size_t k = 0;
 		int rc;
 
@@ -237,10 +300,10 @@ static int read_content(struct reading *r, const msgpack_object *o)
 		else if (k < 7)
 			rc = check_map(r, known[k], &kv->val);
 		else
-			rc = read_text(r, known[k], &kv->val, HM_JOB_MAX_LABEL, &format);
+			rc = k == 7 ? check_buttons(r, &kv->val) : check_format(r, &kv->val);
 		if (rc)
 			return rc;
-		something |= k < 6; /* options and format alone say nothing */
+		something |= k < 6; /* options, buttons and format alone say nothing */
 	}
 	if (!something)
 		return bad(r, HM_EINVAL, NULL,

@@ -15,8 +15,10 @@
  *   channel    str           send through this channel; exactly one of channel, route
  *   route      str           or plan over several channels
  *   template   str           "name" or "name@version"; exactly one of template, content
- *   content    map           {title, body, url, image, short, options{...}, data{...}, format}: inline
- *                            content; its strings are templates when `render` is true
+ *   content    map           {title, body, url, image, short, options{...}, data{...}, buttons[...], format}: inline
+ *                            content; its strings are templates when `render` is true. format is plain
+ *                            (default), markdown (adapt/rich.h) or html and concerns body and short; a button is
+ *                            {text, url | action, style}
  *   render     bool          content strings are templates (default false: literal text)
  *   data       map           template data shared by all recipients
  *   campaign category tenant str     labels, at most 64 bytes each
@@ -63,6 +65,7 @@
 #define HM_JOB_MAX_NAME	      128 /* channel, route, template */
 #define HM_JOB_MAX_DEDUPE     128
 #define HM_JOB_MAX_TAGS	      16
+#define HM_JOB_MAX_BUTTONS    12
 #define HM_JOB_MAX_BYTES      (16u << 20) /* of one entry */
 
 struct hm_job_spec {

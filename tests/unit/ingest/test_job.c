@@ -203,6 +203,26 @@ static void test_errors_name_the_key(void **state)
 		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{}}", "content", "nothing to send"},
 		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"format\":\"html\"}}", "content",
 		 "nothing to send"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"format\":\"pdf\"}}",
+		 "content.format", "must be plain, markdown or html"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":{}}}",
+		 "content.buttons", "must be a list"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":[1]}}",
+		 "content.buttons[0]", "must be a map"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":[{\"text\":\"a\"}]}"
+		 "}",
+		 "content.buttons[0]", "exactly one of url and action"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":[{\"url\":\"a\"}]}"
+		 "}",
+		 "content.buttons[0]", "text is missing"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":[{\"text\":1}]}}",
+		 "content.buttons[0].text", "must be a string"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":[{\"text\":\"\"}]}"
+		 "}",
+		 "content.buttons[0].text", "is empty"},
+		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":\"x\",\"buttons\":[{\"txt\":\"a\"}]}"
+		 "}",
+		 "content.buttons[0]", "unknown key"},
 		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"bdy\":\"x\"}}", "content.bdy",
 		 "did you mean \"body\""},
 		{"{\"to\":\"a\",\"channel\":\"c\",\"content\":{\"body\":1}}", "content.body",
