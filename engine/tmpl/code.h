@@ -98,12 +98,14 @@ struct hm_tmpl {
 	enum hm_tmpl_format format;
 	bool single_brace;
 	bool pure; /* by the verifier: assigns nothing, includes nothing, lists no variables: a name is what the data says */
-	bool reads;	   /* by the verifier: has names that are used for more than printing them */
 	struct hm_src src; /* text and lines, for messages */
 	uint32_t ncode;
 	struct hm_insn *code;
 	struct hm_span *span;
 	uint32_t nlits, nconsts, nnames, npaths, nnamerefs, nscopes, nloops, ncalls, nunits;
+	/* names by hm_name_hash() & name_mask: number + 1, 0 ends; NULL: too many names */
+	uint16_t *name_first, *name_next;
+	uint32_t name_mask;
 	struct hm_str *lit, *name; /* behind each literal stand HM_LIT_PAD bytes more */
 	struct hm_val *constant;
 	struct hm_path *path;

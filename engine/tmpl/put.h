@@ -55,14 +55,8 @@ static inline void hm_copy_padded(char *d, const char *s, size_t n)
 {
 	memcpy(d, s, 16);
 	memcpy(d + 16, s + 16, 16);
-	if (n > 512) {
+	if (n > 32)
 		memcpy(d + 32, s + 32, n - 32);
-		return;
-	}
-	for (size_t i = 32; i < n; i += 32) {
-		memcpy(d + i, s + i, 16);
-		memcpy(d + i + 16, s + i + 16, 16);
-	}
 }
 
 static inline bool hm_differ64(const char *a, const char *b)
@@ -94,6 +88,12 @@ static inline bool hm_same(const char *a, const char *b, size_t n)
 	if (n >= 4)
 		return !hm_differ32(a, b) && !hm_differ32(a + n - 4, b + n - 4);
 	return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
+/* Spreads short names; n > 0 */
+static inline uint32_t hm_name_hash(const char *p, uint32_t n)
+{
+	return n * 5u + (unsigned char)p[0] * 3u + (unsigned char)p[n - 1];
 }
 
 /* The value under a key of a msgpack map, or NULL; of two with one name the last counts. */

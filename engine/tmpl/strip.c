@@ -17,24 +17,22 @@
 enum found { FOUND, MISSING, OTHER };
 
 /* Follows a path through maps of the data. OTHER: its beginning is no such map, or something on the way. */
-static inline __attribute__((always_inline)) enum found follow(const struct hm_strip *st,
-							       const msgpack_object *map,
-							       const struct hm_path *p,
-							       const msgpack_object **r)
+static inline __attribute__((always_inline)) enum found
+follow(const struct hm_strip *st, const struct hm_path *p, const msgpack_object **r)
 {
-	struct hm_val *v = p->local ? &st->slot[p->root] : &st->data[p->root];
 	const struct hm_str *key = p->key, *end = key + p->nkeys;
 	const msgpack_object *o;
 
-	if (hm_unlikely(v->kind != V_MPMAP)) {
-		if (p->local)
+	if (p->local) {
+		if (hm_unlikely(st->slot[p->root].kind != V_MPMAP))
 			return OTHER;
-		o = hm_mp_find(map, st->t->name[p->root]);
-		if (!o || o->type != MSGPACK_OBJECT_MAP)
+		o = st->slot[p->root].u.mp;
+	} else {
+		o = st->value[p->root];
+		if (hm_unlikely(!o))
 			return OTHER;
-		*v = (struct hm_val){.kind = V_MPMAP, .u.mp = o};
 	}
-	for (o = v->u.mp; key < end; key++) {
+	for (; key < end; key++) {
 		if (o->type != MSGPACK_OBJECT_MAP)
 			return o->type == MSGPACK_OBJECT_NIL && p->soft ? MISSING : OTHER;
 		o = hm_mp_find(o, *key);
@@ -57,35 +55,81 @@ static inline bool holds(int64_t a, int64_t b, enum hm_cmp op)
 	}
 }
 
-/* Puts v in front of end, which has room for 20 digits. */
-static inline char *small_digits(char *at, uint64_t v)
-{
-	char text[20], *end = text + sizeof(text), *p;
+#define ROOM 64 /* at least, beyond what is said to be copied */
 
-	if (hm_likely(v < 10)) {
-		*at = (char)('0' + v);
-		return at + 1;
-	}
-	p = hm_digits_before(end, v);
+/* Writes v, at most 20 digits; returns its end. */
+static __attribute__((noinline)) char *digits(char *at, uint64_t v)
+{
+	char text[20], *end = text + sizeof(text), *p = hm_digits_before(end, v);
+
 	hm_copy(at, p, (size_t)(end - p));
 	return at + (end - p);
 }
 
-#define ROOM 64 /* at least, beyond what is said to be copied */
+static inline char *small_digits(char *at, uint64_t v)
+{
+	if (hm_unlikely(v >= 10))
+		return digits(at, v);
+	*at = (char)('0' + v);
+	return at + 1;
+}
 
-uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
+static __attribute__((noinline)) size_t decimal_shown(const msgpack_object *o)
+{
+	return hm_decimal_shown(hm_str_n(o->via.ext.ptr, o->via.ext.size));
+}
+
+/* Puts the text at `at`, escaped; returns its end, with *end moved along, or NULL when that failed. */
+static __attribute__((noinline)) char *escaped(struct hm_buf *out, char *at, unsigned fmt, struct hm_str s,
+					       char **end)
+{
+	out->len = (size_t)(at - out->p);
+	hm_escape_markup(out, fmt, s);
+	*end = out->p + out->cap;
+	return out->err ? NULL : out->p + out->len;
+}
+
+/* One pass over the data, whatever the text asks for. Of two keys with one name the last counts. */
+void hm_strip_begin(struct hm_strip *st)
 {
 	const struct hm_tmpl *t = st->t;
+	const msgpack_object_kv *kv = st->map->via.map.ptr;
+
+	for (uint32_t i = 0; i < t->nnames; i++)
+		st->value[i] = NULL;
+	for (uint32_t left = st->map->via.map.size; left > 0; left--, kv++) {
+		const char *p = kv->key.via.str.ptr;
+		uint32_t n = kv->key.via.str.size, k;
+
+		if (hm_unlikely(kv->key.type != MSGPACK_OBJECT_STR || n == 0))
+			continue;
+		for (k = t->name_first[hm_name_hash(p, n) & t->name_mask]; k > 0; k = t->name_next[k - 1])
+			if (t->name[k - 1].len == n && hm_same(p, t->name[k - 1].p, n)) {
+				st->value[k - 1] = &kv->val;
+				break;
+			}
+	}
+}
+
+/* Few variables live through the loop, so that they find room in registers: st, t, i, at, end. */
+uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
+	static const void *const where[256] = {
+		[0 ... 255] = &&out,	     [OP_LIT] = &&do_lit,	    [OP_EMITG] = &&do_emitg,
+		[OP_LOADG] = &&do_loadg,     [OP_EMITPATH] = &&do_emitpath, [OP_PATH] = &&do_path,
+		[OP_LOOPVAR] = &&do_loopvar, [OP_JMP] = &&do_jmp,	    [OP_JNONE] = &&do_jnone,
+		[OP_NEXT] = &&do_next,	     [OP_JLAST] = &&do_jlast,	    [OP_ENDITER] = &&do_enditer};
+#pragma GCC diagnostic pop
+	const struct hm_tmpl *const t = st->t;
 	const struct hm_insn *i = t->code + pc;
-	const msgpack_object *const map = st->map;
-	struct hm_buf *out = st->out;
-	uint64_t steps = st->steps;
 	char *at, *end;
 
-	if (out->err || !out->p)
+	if (st->out->err || !st->out->p)
 		return pc;
-	at = out->p + out->len;
-	end = out->p + out->cap;
+	at = st->out->p + st->out->len;
+	end = st->out->p + st->out->cap;
 	for (;; i++) {
 		const struct hm_str *lit;
 		const msgpack_object *o = NULL;
@@ -93,78 +137,82 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 		enum found found;
 		struct hm_str s;
 
-		switch (i->op) {
-		case OP_LIT:
-			lit = &t->lit[i->c];
-			if (hm_unlikely((size_t)(end - at) < lit->len + ROOM))
-				goto out;
-			hm_copy_padded(at, lit->p, lit->len);
-			at += lit->len;
-			continue;
-		case OP_EMITG: o = hm_mp_find(map, t->name[i->c]); break;
-		case OP_LOADG:
-			o = hm_mp_find(map, t->name[i->c]);
-			found = o && o->type != MSGPACK_OBJECT_NIL ? FOUND : MISSING;
+		goto *where[i->op];
+
+	do_lit:
+		lit = &t->lit[i->c];
+		if (hm_unlikely((size_t)(end - at) < lit->len + ROOM))
+			goto out;
+		hm_copy_padded(at, lit->p, lit->len);
+		at += lit->len;
+		continue;
+	do_emitg:
+		o = st->value[i->c];
+		goto value;
+	do_loadg:
+		o = st->value[i->c];
+		found = o && o->type != MSGPACK_OBJECT_NIL ? FOUND : MISSING;
+		goto test;
+	do_emitpath:
+	do_path:
+		found = follow(st, &t->path[i->c], &o);
+		if (i->op == OP_PATH)
 			goto test;
-		case OP_EMITPATH:
-		case OP_PATH:
-			found = follow(st, map, &t->path[i->c], &o);
-			if (i->op == OP_PATH)
-				goto test;
-			break;
-		case OP_LOOPVAR:
-			l = &st->loop[t->loop[i->c].state];
-			if (i[1].op != OP_EMIT || i->a > BI_ID_counter - BI_ID_index || l->index < 0 ||
-			    end - at < ROOM)
+		goto value;
+	do_loopvar:
+		l = &st->loop[t->loop[i->c].state];
+		if (i[1].op != OP_EMIT || i->a > BI_ID_counter - BI_ID_index || l->index < 0 ||
+		    end - at < ROOM)
+			goto out;
+		at = small_digits(at, (uint64_t)l->index + i->a);
+		i++;
+		continue;
+	do_jmp:
+		if (t->code + i->c <= i) {
+			if (st->steps >= st->max_steps)
 				goto out;
-			at = small_digits(at, (uint64_t)l->index + i->a);
-			i++;
-			continue;
-		case OP_JMP:
-			if (t->code + i->c <= i && ++steps > st->max_steps) {
-				steps--;
-				goto out;
-			}
+			st->steps++;
+		}
+		i = t->code + i->c - 1;
+		continue;
+	do_jnone:
+		if (st->loop[t->loop[i->b].state].size == 0)
+			i = t->code + i->c - 1;
+		continue;
+	do_next : {
+		const struct hm_loop_info *info = &t->loop[i->b];
+
+		l = &st->loop[info->state];
+		if (l->src.kind != V_MPSEQ || info->has2 || st->steps >= st->max_steps)
+			goto out;
+		if (l->index + 1 >= l->size) {
+			st->steps++;
+			l->index++;
+			l->active = false;
 			i = t->code + i->c - 1;
 			continue;
-		case OP_JNONE:
-			if (st->loop[t->loop[i->b].state].size == 0)
-				i = t->code + i->c - 1;
-			continue;
-		case OP_NEXT: {
-			const struct hm_loop_info *info = &t->loop[i->b];
-
-			l = &st->loop[info->state];
-			if (l->src.kind != V_MPSEQ || info->has2 || steps >= st->max_steps)
-				goto out;
-			if (l->index + 1 >= l->size) {
-				steps++;
-				l->index++;
-				l->active = false;
-				i = t->code + i->c - 1;
-				continue;
-			}
-			o = &l->src.u.mp->via.array.ptr[l->index + 1];
-			if (o->type != MSGPACK_OBJECT_MAP && o->type != MSGPACK_OBJECT_STR)
-				goto out;
-			steps++;
-			l->index++;
-			l->active = true;
-			st->slot[info->slot] = o->type == MSGPACK_OBJECT_MAP
-						       ? (struct hm_val){.kind = V_MPMAP, .u.mp = o}
-						       : hm_vstr(hm_str_n(o->via.str.ptr, o->via.str.size));
-			continue;
 		}
-		case OP_JLAST:
-			l = &st->loop[t->loop[i->b].state];
-			if (!l->active || l->index + 1 >= l->size)
-				i = t->code + i->c - 1;
-			continue;
-		case OP_ENDITER: st->loop[t->loop[i->c].state].active = false; continue;
-		default: goto out;
-		}
+		o = &l->src.u.mp->via.array.ptr[l->index + 1];
+		if (o->type != MSGPACK_OBJECT_MAP && o->type != MSGPACK_OBJECT_STR)
+			goto out;
+		st->steps++;
+		l->index++;
+		l->active = true;
+		st->slot[info->slot] = o->type == MSGPACK_OBJECT_MAP
+					       ? (struct hm_val){.kind = V_MPMAP, .u.mp = o}
+					       : hm_vstr(hm_str_n(o->via.str.ptr, o->via.str.size));
+		continue;
+	}
+	do_jlast:
+		l = &st->loop[t->loop[i->b].state];
+		if (!l->active || l->index + 1 >= l->size)
+			i = t->code + i->c - 1;
+		continue;
+	do_enditer:
+		st->loop[t->loop[i->c].state].active = false;
+		continue;
 
-		/* a literal, then the value o */
+	value: /* a literal, then o */
 		if (hm_unlikely(!o))
 			goto out;
 		lit = &t->lit[i->b];
@@ -174,21 +222,18 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 				goto out;
 			hm_copy_padded(at, lit->p, lit->len);
 			at += lit->len;
-			steps += s.len >> 6;
+			if (hm_unlikely(s.len >= 64))
+				st->steps += s.len >> 6;
 			if (!(i->a & EMIT_ESC) ||
 			    hm_likely((i->a & EMIT_FMT) != FMT_MARKDOWN && hm_markup_find(s) == s.len)) {
 				hm_copy(at, s.p, s.len);
 				at += s.len;
 				continue;
 			}
-			out->len = (size_t)(at - out->p);
-			hm_escape_markup(out, i->a & EMIT_FMT, s);
-			at = out->p + out->len;
-			end = out->p + out->cap;
-			if (hm_likely(!out->err))
+			at = escaped(st->out, at, i->a & EMIT_FMT, s, &end);
+			if (hm_likely(at != NULL))
 				continue;
-			i++;
-			goto out;
+			return (uint32_t)(i + 1 - t->code);
 		}
 		if ((size_t)(end - at) < lit->len + ROOM)
 			goto out;
@@ -198,7 +243,7 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 			continue;
 		}
 		if (o->type == MSGPACK_OBJECT_EXT && o->via.ext.type == HM_MP_DECIMAL) {
-			size_t n = hm_decimal_shown(hm_str_n(o->via.ext.ptr, o->via.ext.size));
+			size_t n = decimal_shown(o);
 
 			if (n == 0)
 				goto out;
@@ -245,7 +290,6 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 		}
 	}
 out:
-	out->len = (size_t)(at - out->p);
-	st->steps = steps;
+	st->out->len = (size_t)(at - st->out->p);
 	return (uint32_t)(i - t->code);
 }

@@ -6,7 +6,8 @@
  * the end or below the stack, and two paths that meet agree on the height. The machine
  * relies on this and checks nothing of it. Only a fault of the compiler can fail here.
  */
-#include "tmpl/code.h"
+#include "tmpl/put.h"
+#include "tmpl/vm.h"
 
 enum operand {
 	C_NONE,
@@ -243,6 +244,31 @@ static bool pure(const struct hm_tmpl *t)
 	return true;
 }
 
+/* For finding the name a key of the data has. */
+static int index_names(struct hm_tmpl *t, struct hm_err *e)
+{
+	uint32_t size = 8;
+
+	while (size < t->nnames * 2)
+		size *= 2;
+	t->name_first = hm_arena_zalloc(&t->mem, size * sizeof(*t->name_first));
+	t->name_next = hm_arena_zalloc(&t->mem, (t->nnames + 1) * sizeof(*t->name_next));
+	if (!t->name_first || !t->name_next)
+		return hm_err_set(e, HM_ENOMEM, "out of memory while compiling the template");
+	t->name_mask = size - 1;
+	for (uint32_t i = 0; i < t->nnames; i++) {
+		struct hm_str n = t->name[i];
+		uint16_t *place;
+
+		if (n.len == 0)
+			continue;
+		place = &t->name_first[hm_name_hash(n.p, (uint32_t)n.len) & t->name_mask];
+		t->name_next[i] = *place;
+		*place = (uint16_t)(i + 1);
+	}
+	return 0;
+}
+
 int hm_code_verify(struct hm_tmpl *t, struct hm_err *e)
 {
 	struct hm_arena tmp;
@@ -264,9 +290,8 @@ int hm_code_verify(struct hm_tmpl *t, struct hm_err *e)
 	while (rc == 0 && v.ntodo > 0)
 		rc = step(&v, v.todo[--v.ntodo]);
 	t->pure = pure(t);
-	t->reads = t->npaths > 0 || t->nnamerefs > 0;
-	for (i = 0; i < t->ncode; i++)
-		t->reads = t->reads || t->code[i].op == OP_LOADG;
+	if (rc == 0 && t->nnames <= HM_STRIP_NAMES)
+		rc = index_names(t, e);
 	hm_arena_fini(&tmp);
 	return rc;
 }

@@ -1684,11 +1684,8 @@ static inline void clear_vars(const struct hm_tmpl *t, struct hm_val *val, struc
 
 	st->slot = val;
 	st->loop = (struct hm_loopstate *)(void *)(val + u->nslots);
-	st->data = val + n;
 	if (n)
 		memset(val, 0, n * sizeof(*val));
-	for (size_t i = 0; t->reads && i < t->nnames; i++)
-		st->data[i].kind = V_UNREAD;
 }
 
 static size_t vars_of(const struct hm_tmpl *t)
@@ -1713,10 +1710,13 @@ static int prepare(struct hm_vm *vm, const struct hm_tmpl *t, struct start *s, s
 			return vm->rc;
 		clear_vars(t, val, st);
 	}
-	if (t->pure)
-		s->link.data = st->data;
-	else if (make_gvars(vm, &s->link, t))
+	if (t->pure) {
+		s->link.data = st->slot + vars - t->nnames;
+		for (size_t i = 0; i < t->nnames; i++)
+			s->link.data[i].kind = V_UNREAD;
+	} else if (make_gvars(vm, &s->link, t)) {
 		return vm->rc;
+	}
 	s->frame = (struct hm_frame){
 		.link = &s->link, .unit = &t->unit[0], .slot = st->slot, .loop = st->loop};
 	if (st->slot == s->val && vars + stack <= hm_countof(s->val)) {
@@ -1783,10 +1783,11 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	st.slot = NULL;
 	st.steps = 0;
 	st.max_steps = ctx->limits.steps ? ctx->limits.steps : HM_TMPL_DEFAULT_STEPS;
-	if (t->pure && ctx->nroots == 1 && ctx->roots[0] && ctx->roots[0]->type == MSGPACK_OBJECT_MAP &&
-	    vars_of(t) <= hm_countof(s.val)) {
+	if (t->pure && t->name_first && ctx->nroots == 1 && ctx->roots[0] &&
+	    ctx->roots[0]->type == MSGPACK_OBJECT_MAP && vars_of(t) <= hm_countof(s.val)) {
 		st.map = ctx->roots[0];
 		clear_vars(t, s.val, &st);
+		hm_strip_begin(&st);
 		pc = hm_strip(&st, pc);
 	}
 	if (t->code[pc].op != OP_RET || out->err || st.map == NULL)

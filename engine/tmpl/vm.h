@@ -152,15 +152,18 @@ static inline struct hm_val hm_text_val(const struct hm_text *t)
 	return hm_vstr(hm_str_n(t->p ? t->p : "", t->len));
 }
 
+#define HM_STRIP_NAMES 128 /* a text with more names goes the long way */
 /* strip.c: runs what is simple, from pc on; returns the first instruction that is not. */
 struct hm_strip {
 	const struct hm_tmpl *t;   /* pure */
 	const msgpack_object *map; /* the only root */
 	struct hm_buf *out;
-	struct hm_val *slot, *data;
+	struct hm_val *slot;
 	struct hm_loopstate *loop;
 	uint64_t steps, max_steps;
+	const msgpack_object *value[HM_STRIP_NAMES]; /* of the names, in the data */
 };
+void hm_strip_begin(struct hm_strip *s); /* looks the names up */
 uint32_t hm_strip(struct hm_strip *s, uint32_t pc);
 
 /* value.c */
