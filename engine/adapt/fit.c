@@ -42,6 +42,7 @@ struct fit {
 	struct hm_rich_node *made;
 	struct hm_buf text;
 	size_t units;
+	bool lost; /* a link's target, an image */
 };
 
 int hm_over_find(struct hm_str name)
@@ -87,6 +88,13 @@ static struct hm_str flat_of(const struct fit *f, const struct hm_rich_node *n)
 	}
 }
 
+static const struct hm_rich *tail_of(const struct fit *f)
+{
+	static const struct hm_rich none;
+
+	return f->l->tail ? f->l->tail : &none;
+}
+
 static int lay_flat(struct fit *f)
 {
 	size_t cap = 1;
@@ -95,7 +103,7 @@ static int lay_flat(struct fit *f)
 		cap += f->v[i].text.len + 3;
 	f->flat = hm_arena_alloc(f->a, cap);
 	f->start = hm_arena_alloc(f->a, (f->n + 1) * sizeof(*f->start));
-	f->made = hm_arena_alloc(f->a, (f->n + 3 * MAX_OPEN + 8) * sizeof(*f->made));
+	f->made = hm_arena_alloc(f->a, (f->n + tail_of(f)->n + 3 * MAX_OPEN + 8) * sizeof(*f->made));
 	if (f->flat == NULL || f->start == NULL || f->made == NULL)
 		return no_memory(f);
 	f->len = 0;
@@ -267,9 +275,9 @@ static void trim(struct fit *f, struct maker *m, size_t least)
 
 static void put_tail(struct fit *f, struct maker *m)
 {
-	const struct hm_rich *t = f->l->tail;
+	const struct hm_rich *t = tail_of(f);
 
-	if (m->n && !is_block(&m->v[m->n - 1]) && t->n && !is_block(&t->v[0]))
+	if (m->n && t->n && !is_block(&m->v[m->n - 1]) && !is_block(&t->v[0]))
 		put(m, &(struct hm_rich_node){.kind = HM_RICH_BREAK});
 	for (size_t i = 0; i < t->n; i++)
 		put(m, &t->v[i]);
@@ -318,38 +326,22 @@ static void make(struct fit *f, const struct piece *p, struct maker *m, struct h
 		put_text(m, p->mark);
 	while (m->n_open)
 		close_span(f, m);
-	if (p->tail && f->l->tail)
+	if (p->tail)
 		put_tail(f, m);
 }
 
-/* Writes the piece into f->text; true when it is within the limit. */
-static bool try(struct fit *f, const struct piece *p)
+/* Writes the nodes into f->text; true when they are within the limit. */
+static bool written(struct fit *f, const struct hm_rich *r)
 {
-	struct maker m = {.v = f->made};
-	struct hm_rich r;
 	struct hm_meter meter;
-	char number[32];
-	int n = 0;
 
-	if (f->rc)
-		return false;
-	if (p->total)
-		n = snprintf(number, sizeof(number), "(%u/%u) ", p->number, p->total);
-	if (p->tail && f->l->tail && f->l->tail->n > f->n + 2 * MAX_OPEN) {
-		/* made has room for the text and a few more; a longer tail gets its own */
-		m.v = hm_arena_alloc(f->a, (f->n + f->l->tail->n + 3 * MAX_OPEN + 8) * sizeof(*m.v));
-		if (m.v == NULL)
-			return no_memory(f) == 0;
-	}
-	make(f, p, &m, hm_str_n(number, (size_t)n));
-	r = (struct hm_rich){.v = m.v, .n = m.n, .kinds = m.kinds};
 	hm_buf_reset(&f->text);
-	if (m.n || p->to == f->len)
-		f->rc = hm_dialect_write(f->d, &r, &f->text);
+	f->rc = hm_dialect_write(f->d, r, &f->text);
 	if (f->rc == 0)
 		f->rc = f->text.err;
 	if (f->rc) {
-		hm_err_set(f->e, f->rc, "the text is too long to be written");
+		hm_err_set(f->e, f->rc, "the text cannot be written (%s)",
+			   f->rc == HM_ENOMEM ? "out of memory" : "it is too long");
 		return false;
 	}
 	hm_meter_init(&meter, f->l->unit);
@@ -357,6 +349,27 @@ static bool try(struct fit *f, const struct piece *p)
 	hm_meter_add(&meter, hm_buf_str(&f->text));
 	f->units = hm_meter_units(&meter);
 	return f->l->max == 0 || f->units <= f->l->max;
+}
+
+/* Nothing at all: what is sent when not even an empty text fits. */
+static void write_nothing(struct fit *f)
+{
+	hm_buf_reset(&f->text);
+	f->units = 0;
+}
+
+static bool try(struct fit *f, const struct piece *p)
+{
+	struct maker m = {.v = f->made};
+	char number[32];
+	int n = 0;
+
+	if (f->rc)
+		return false;
+	if (p->total)
+		n = snprintf(number, sizeof(number), "(%u/%u) ", p->number, p->total);
+	make(f, p, &m, hm_str_n(number, (size_t)n));
+	return written(f, &(struct hm_rich){.v = m.v, .n = m.n, .kinds = m.kinds});
 }
 
 /* What is farther away than this is surely too long: nothing is written shorter than it is. */
@@ -412,23 +425,19 @@ static size_t last_of(const struct fit *f, size_t least, size_t end, uint8_t lev
 
 /* -- cut --------------------------------------------------------------------------------------- */
 
-/* Cuts the rest from `from` and leaves it in f->text: word's end, mark, tail, as far as the room goes. */
+/* Cuts the rest from `from` and leaves it in f->text: up to a word's end, mark, tail, as far as the room goes. */
 static void cut_rest(struct fit *f, struct piece *p)
 {
+	static const struct {
+		bool tail, mark;
+	} wish[] = {{true, true}, {false, true}, {false, false}};
 	size_t from = offset_of(f, p->from), hard, word;
 
-	for (int round = 0; round < 4 && f->rc == 0; round++) {
-		/* 0 all of it, 1 no tail, 2 no mark either, 3 nothing */
-		p->tail = round == 0 && f->l->tail;
-		p->mark = round < 2 ? f->l->mark : HM_STR("");
-		if ((round == 1 && f->l->tail == NULL) || (round == 2 && f->l->mark.len == 0))
+	for (size_t i = 0; i < hm_countof(wish) && f->rc == 0; i++) {
+		if ((i == 1 && tail_of(f)->n == 0) || (i == 2 && f->l->mark.len == 0))
 			continue;
-		if (round == 3) {
-			hm_buf_reset(&f->text);
-			hm_meter_add(&(struct hm_meter){0}, HM_STR(""));
-			f->units = 0;
-			return;
-		}
+		p->tail = wish[i].tail;
+		p->mark = wish[i].mark ? f->l->mark : HM_STR("");
 		hard = longest(f, p);
 		if (hard == 0)
 			continue;
@@ -440,6 +449,7 @@ static void cut_rest(struct fit *f, struct piece *p)
 		if (try(f, p))
 			return;
 	}
+	write_nothing(f);
 }
 
 /* -- split -------------------------------------------------------------------------------------- */
@@ -471,7 +481,7 @@ static size_t choose(const struct fit *f, size_t from, size_t hard, bool tight)
 static bool give_up_link(struct fit *f, struct place *at)
 {
 	uint32_t k = at->n_open;
-	size_t i = at->node, depth = 1;
+	size_t i = at->node;
 	bool bare;
 
 	while (k && f->v[at->open[k - 1]].kind != HM_RICH_LINK)
@@ -495,7 +505,7 @@ static bool give_up_link(struct fit *f, struct place *at)
 	for (i++; i < f->n; i++) {
 		struct hm_rich_node *n = &f->v[i];
 
-		if (n->kind == HM_RICH_LINK && n->close && --depth == 0) {
+		if (n->kind == HM_RICH_LINK && n->close) {
 			*n = (struct hm_rich_node){.kind = HM_RICH_TEXT};
 			return true;
 		}
@@ -528,15 +538,17 @@ static void plan(struct fit *f, struct split *s, uint32_t max_parts, uint32_t to
 		p.tail = false;
 		hard = longest(f, &p);
 		if (hard == 0) {
-			s->cut = true;
-			if (!give_up_link(f, &at))
+			if (!give_up_link(f, &at)) {
+				s->cut = true;
 				return;
+			}
+			f->lost = true;
 			s->n--;
 			continue;
 		}
 		s->to[s->n - 1] = choose(f, from, hard, tight);
 		advance(f, &at, s->to[s->n - 1]);
-		if (at.node == f->n && f->l->tail == NULL)
+		if (at.node == f->n && tail_of(f)->n == 0)
 			return;
 	}
 }
@@ -588,7 +600,7 @@ static void split(struct fit *f, struct hm_fit *out)
 		out->part[i] = keep(f, out);
 	}
 	out->n = s->n;
-	out->cut = out->cut || s->cut;
+	out->cut = out->cut || s->cut || f->lost;
 	out->action = s->n > 1 ? HM_FIT_SPLIT : HM_FIT_CUT;
 }
 
@@ -611,34 +623,20 @@ static int begin(struct fit *f, const struct hm_rich *r, bool own)
 /* The whole, written without laying it out: most texts fit. */
 static bool whole_fits(struct fit *f, const struct hm_rich *r)
 {
-	struct hm_rich all = *r;
-	struct hm_meter meter;
+	const struct hm_rich *tail = tail_of(f);
+	struct maker m = {0};
 
-	if (f->l->tail && f->l->tail->n) {
-		struct maker m = {.v = hm_arena_alloc(f->a, (r->n + f->l->tail->n + 1) * sizeof(*m.v))};
-
-		if (m.v == NULL)
-			return no_memory(f) == 0;
-		if (r->n)
-			memcpy(m.v, r->v, r->n * sizeof(*m.v));
-		m.n = r->n;
-		m.kinds = r->kinds;
-		put_tail(f, &m);
-		all = (struct hm_rich){.v = m.v, .n = m.n, .kinds = m.kinds};
-	}
-	hm_buf_reset(&f->text);
-	f->rc = hm_dialect_write(f->d, &all, &f->text);
-	if (f->rc == 0)
-		f->rc = f->text.err;
-	if (f->rc) {
-		hm_err_set(f->e, f->rc, "the text is too long to be written");
-		return false;
-	}
-	hm_meter_init(&meter, f->l->unit);
-	hm_meter_add(&meter, f->l->beside);
-	hm_meter_add(&meter, hm_buf_str(&f->text));
-	f->units = hm_meter_units(&meter);
-	return f->l->max == 0 || f->units <= f->l->max;
+	if (tail->n == 0)
+		return written(f, r);
+	m.v = hm_arena_alloc(f->a, (r->n + tail->n + 1) * sizeof(*m.v));
+	if (m.v == NULL)
+		return no_memory(f) == 0;
+	if (r->n)
+		memcpy(m.v, r->v, r->n * sizeof(*m.v));
+	m.n = r->n;
+	m.kinds = r->kinds;
+	put_tail(f, &m);
+	return written(f, &(struct hm_rich){.v = m.v, .n = m.n, .kinds = m.kinds});
 }
 
 static void cut(struct fit *f, struct hm_fit *out)

@@ -39,7 +39,7 @@ static void replace_all(struct hm_buf *b, struct hm_str from)
 }
 
 /* A secret may stand there as it is, or in the clothes of a URL, a form or JSON. */
-static void mask(const struct hm_channel *c, struct hm_buf *text)
+void hm_dryrun_mask(const struct hm_channel *c, struct hm_buf *text)
 {
 	static const hm_escape_fn forms[] = {hm_buf_percent, hm_buf_form, hm_buf_json};
 	struct hm_buf b;
@@ -101,7 +101,7 @@ static void put_request(const struct hm_dryrun *d, const struct hm_call *call, c
 		hm_buf_putc(&text, '\n');
 	}
 	if (!d->show_secrets)
-		mask(d->channel, &text);
+		hm_dryrun_mask(d->channel, &text);
 	hm_buf_puts(out, hm_buf_str(&text));
 	hm_buf_fini(&text);
 }
@@ -118,8 +118,9 @@ static struct hm_str member(const msgpack_object *o, const char *name)
 
 static int check_members(const msgpack_object *m, struct hm_err *e)
 {
-	static const char *const keys[] = {"to",   "user",    "title",	 "body", "short", "url", "image",
-					   "data", "options", "expires", "id",	 "lane",  NULL};
+	static const char *const keys[] = {"to",      "user",	 "title", "body",    "short",
+					   "format",  "url",	 "image", "buttons", "data",
+					   "options", "expires", "id",	  "lane",    NULL};
 
 	if (m->type != MSGPACK_OBJECT_MAP)
 		return hm_err_set(e, HM_EINVAL,
@@ -206,6 +207,80 @@ static int credential(const struct hm_dryrun *d, struct hm_arena *a, struct hm_s
 	return 0;
 }
 
+/* What happened to the texts on their way. */
+static void put_report(const struct hm_build_report *r, struct hm_buf *out)
+{
+	static const char *const actions[] = {"", ", cut to ", ", split into parts of at most ",
+					      ", replaced by the short text of "};
+
+	hm_buf_printf(out, "\n# texts, as %.*s\n", HM_STRF(r->dialect));
+	for (size_t i = 0; i < r->n_fields; i++) {
+		const struct hm_build_field *f = &r->field[i];
+
+		hm_buf_printf(out, "#   %-8.*s %zu %s", HM_STRF(f->name), f->before, hm_unit_name(f->unit));
+		if (f->max)
+			hm_buf_printf(out, " (at most %zu)", f->max);
+		if (f->action != HM_FIT_WHOLE)
+			hm_buf_printf(out, "%s%zu", actions[f->action], f->after);
+		hm_buf_putc(out, '\n');
+	}
+	if (r->sms)
+		hm_buf_printf(out, "#   %-8s %s, %u %s, %u segment%s, room for %u more\n", "sms",
+			      r->sms_size.ucs2 ? "UCS-2" : "GSM 7-bit", r->sms_size.units,
+			      r->sms_size.ucs2 ? "units" : "septets", r->sms_size.segments,
+			      r->sms_size.segments == 1 ? "" : "s", r->sms_size.room);
+	hm_buf_printf(out, "#   %-8s %zu bytes", "payload", r->payload);
+	if (r->payload_max)
+		hm_buf_printf(out, " (at most %zu)", r->payload_max);
+	hm_buf_putc(out, '\n');
+	for (size_t i = 0; i < r->n_warnings; i++)
+		hm_buf_printf(out, "# warning: %.*s\n", HM_STRF(r->warning[i]));
+}
+
+/* One call's worth of recipients: as many requests as the text has parts. */
+static int put_parts(const struct hm_dryrun *d, struct hm_build_in *in, struct hm_arena *a,
+		     struct hm_str token, bool first, struct hm_buf *out, struct hm_err *e)
+{
+	const struct hm_channel_info *info = hm_channel_info(d->channel);
+	struct hm_build_report *report = hm_arena_alloc(a, sizeof(*report));
+	uint32_t parts = 1;
+
+	if (report == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	in->parts_r = &parts;
+	in->report = report;
+	for (in->part = 0; in->part < parts; in->part++) {
+		struct hm_call call = {0};
+		struct hm_origin_opts origin = info->origin;
+		enum hm_outcome o;
+
+		memset(report, 0, sizeof(*report));
+		if (hm_channel_build(in, a, &call, &origin, &o, e) != 0)
+			return hm_err_wrap(e, "not sent (%s)", hm_outcome_name(o));
+		hm_buf_printf(out, "%s# message: %zu recipient%s", first && in->part == 0 ? "" : "\n",
+			      in->n_rcpts, in->n_rcpts == 1 ? "" : "s");
+		if (parts > 1)
+			hm_buf_printf(out, ", part %u of %u", in->part + 1, parts);
+		hm_buf_putc(out, '\n');
+		put_request(d, &call, info->recipient_is_url ? &origin : &info->origin, token, out);
+	}
+	put_report(report, out);
+	return 0;
+}
+
+static int read_format(const struct hm_dryrun *d, struct hm_content *c, struct hm_err *e)
+{
+	static const char *const formats[] = {"plain", "markdown", "html"};
+	struct hm_str s = member(d->message, "format");
+
+	for (size_t i = 0; i < hm_countof(formats); i++)
+		if (hm_str_is(s, formats[i]) || (s.len == 0 && i == HM_TEXT_PLAIN)) {
+			c->format = (enum hm_text_format)i;
+			return 0;
+		}
+	return hm_err_set(e, HM_EINVAL, "format: expected plain, markdown or html");
+}
+
 static int requests(const struct hm_dryrun *d, struct hm_arena *a, struct hm_buf *out, struct hm_err *e)
 {
 	const struct hm_channel_info *info = hm_channel_info(d->channel);
@@ -221,6 +296,8 @@ static int requests(const struct hm_dryrun *d, struct hm_arena *a, struct hm_buf
 	if (rc == 0)
 		rc = read_recipients(d, a, &rcpts, &n, e);
 	if (rc == 0)
+		rc = read_format(d, &content, e);
+	if (rc == 0)
 		rc = credential(d, a, &token, out, e);
 	if (rc != 0)
 		return rc;
@@ -229,25 +306,20 @@ static int requests(const struct hm_dryrun *d, struct hm_arena *a, struct hm_buf
 	content.short_text = member(d->message, "short");
 	content.url = member(d->message, "url");
 	content.image = member(d->message, "image");
+	content.buttons = hm_mp_get(d->message, HM_STR("buttons"));
 	content.data = hm_mp_get(d->message, HM_STR("data"));
 	content.options = hm_mp_get(d->message, HM_STR("options"));
 	if (hm_mp_u64(hm_mp_get(d->message, HM_STR("expires")), &expires))
 		in.expires_ms = expires * 1000;
 	in.lane = lane.len && hm_lane_find(lane) >= 0 ? (enum hm_lane)hm_lane_find(lane) : HM_LANE_NORMAL;
 	in.credential = token;
-	for (size_t i = 0; i < n; i += in.n_rcpts) {
-		struct hm_call call = {0};
-		struct hm_origin_opts origin = info->origin;
-		enum hm_outcome o;
-
+	for (size_t i = 0; i < n && rc == 0; i += in.n_rcpts) {
 		in.rcpts = rcpts + i;
 		in.n_rcpts = hm_min(n - i, (size_t)info->batch_max);
-		if (hm_channel_build(&in, a, &call, &origin, &o, e) != 0)
-			return hm_err_wrap(e, "not sent (%s)", hm_outcome_name(o));
-		hm_buf_printf(out, "%s# message: %zu recipient%s\n", i ? "\n" : "", in.n_rcpts,
-			      in.n_rcpts == 1 ? "" : "s");
-		put_request(d, &call, info->recipient_is_url ? &origin : &info->origin, token, out);
+		rc = put_parts(d, &in, a, token, i == 0, out, e);
 	}
+	if (rc != 0)
+		return rc;
 	return out->err ? hm_err_set(e, out->err, "the requests are too long to show") : 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * dryrun.h - the exact requests a message would cause, as text
  *
+ * Behind them stands what was measured, cut and noticed, in lines that begin with #.
  * For `hermod adapters dry-run`: no connection is made. Secrets of the channel show
  * as *** unless asked for; a token signed here is shown, since its whole point is to
  * be compared; a token that would have to be fetched is a placeholder or the one given.
@@ -14,7 +15,7 @@
 struct hm_dryrun {
 	const struct hm_channel *channel;
 	const msgpack_object *
-		message; /* map: to, title, body, short, url, image, data, options, expires, id, user, lane */
+		message; /* map: to, title, body, short, format, url, image, buttons, data, options, expires, id, user, lane */
 	uint64_t wall_ms;
 	struct hm_str nonce; /* empty = random */
 	struct hm_str token; /* stands for the fetched one; empty = a placeholder */
@@ -22,6 +23,8 @@ struct hm_dryrun {
 };
 /* Appends the requests. HM_EINVAL with a sentence when the message cannot be sent there. */
 int hm_dryrun(const struct hm_dryrun *d, struct hm_buf *out, struct hm_err *e) HM_MUSTCHECK;
+/* Replaces the channel's secrets, also in the clothes of a URL, a form or JSON, by ***. The buffer is of the heap or an arena. */
+void hm_dryrun_mask(const struct hm_channel *c, struct hm_buf *text);
 /* The channel of a map that stands alone in a file; `adapter` in it may be missing. References are resolved. */
 struct hm_channel_set *hm_dryrun_channel(struct hm_adapter_set *set, struct hm_str adapter, const char *file,
 					 hm_report_fn report, void *arg);
