@@ -421,9 +421,9 @@ static void lone_branch(struct hm_compiler *c, const struct hm_el *b)
 	hm_patch_list(c, &no);
 }
 
-/* The rounds of a list: NEXT, body, back. */
+/* The rounds of a list: NEXT, body, back. maps: what makes the item, see compile.h; or NULL */
 static void rounds(struct hm_compiler *c, const struct hm_el *el, uint32_t loop, struct hm_str var,
-		   struct hm_str var2)
+		   struct hm_str var2, const struct hm_ex *maps)
 {
 	struct hm_cjump j;
 	struct hm_cscope sc = {.kind = CS_LOOP, .outer = c->scope, .loop = loop, .var = var, .var2 = var2};
@@ -434,8 +434,10 @@ static void rounds(struct hm_compiler *c, const struct hm_el *el, uint32_t loop,
 		sc.slot2 = c->t->loop[loop].slot2;
 	}
 	enter(c, &j, J_LOOP);
-	c->scope = &sc;
 	next = hm_emit(c, OP_NEXT, 0, loop, 0);
+	if (maps)
+		hm_compile_mapped(c, maps, sc.slot);
+	c->scope = &sc;
 	j.next_pc = next;
 	elements(c, el);
 	hm_emit(c, OP_JMP, 0, 0, next);
@@ -452,8 +454,12 @@ static void list(struct hm_compiler *c, const struct hm_el *el, const struct hm_
 	struct hm_loop_info info = {0};
 	struct hm_cscope sc = {.kind = CS_LOOP, .outer = c->scope};
 	bool hash = el->var2.p != NULL;
+	const struct hm_ex *maps = el->bit || hash ? NULL : hm_compile_maps(el->ex);
 
-	hm_compile_expr(c, el->ex);
+	if (maps)
+		hm_compile_map_source(c, maps);
+	else
+		hm_compile_expr(c, el->ex);
 	info.has2 = true;
 	info.slot = hm_slot(c);
 	info.slot2 = hm_slot(c);
@@ -463,7 +469,7 @@ static void list(struct hm_compiler *c, const struct hm_el *el, const struct hm_
 			c->t->loop[loop].has2 = hash;
 		hm_emit(c, OP_ITER, hash, 0, loop);
 		none = hm_emit(c, OP_JNONE, 0, loop, 0);
-		rounds(c, el, loop, el->var, el->var2);
+		rounds(c, el, loop, el->var, el->var2, maps);
 	} else { /* <#list xs> ... <#items as x>: a hash or a sequence; the items decide */
 		hm_emit(c, OP_ITER, 2, 0, loop);
 		none = hm_emit(c, OP_JNONE, 0, loop, 0);
@@ -502,7 +508,7 @@ static void items(struct hm_compiler *c, const struct hm_el *el)
 	if (!c->failed)
 		c->t->loop[s->loop].has2 = el->var2.p != NULL;
 	hm_emit(c, OP_ITEMS, el->var2.p != NULL, 0, s->loop);
-	rounds(c, el, s->loop, el->var, el->var2);
+	rounds(c, el, s->loop, el->var, el->var2, NULL);
 }
 
 static void sep(struct hm_compiler *c, const struct hm_el *el)

@@ -73,6 +73,14 @@ void hm_field(struct hm_compiler *c, const struct hm_ex *x);
 
 /* compile_expr.c */
 enum hm_want { WANT_ANY, WANT_TEXT, WANT_SEQ, WANT_DATE, WANT_MACRO }; /* b of OP_METHOD and OP_NEEDV */
+/*
+ * x?map(...)?map(...) keeps the size of x, so that ?size needs no round, and <#list> makes each item when its
+ * turn comes. hm_compile_maps: x without parentheses if it is such a chain, or NULL. The others leave x on the
+ * stack, and turn the item of x in a slot into that of the chain.
+ */
+const struct hm_ex *hm_compile_maps(const struct hm_ex *x);
+void hm_compile_map_source(struct hm_compiler *c, const struct hm_ex *maps);
+void hm_compile_mapped(struct hm_compiler *c, const struct hm_ex *maps, uint32_t slot);
 bool hm_compile_is_plain(const struct hm_ex *x);
 void hm_compile_expr(struct hm_compiler *c, const struct hm_ex *x); /* leaves one value */
 void hm_compile_guarded(struct hm_compiler *c,

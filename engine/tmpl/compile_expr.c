@@ -256,15 +256,24 @@ static const struct hm_ex *bare(const struct hm_ex *x)
 	return x;
 }
 
-/* Only x?map(...), of which the size is known without a round. */
-static bool only_maps(const struct hm_ex *x)
+const struct hm_ex *hm_compile_maps(const struct hm_ex *x)
 {
+	const struct hm_ex *s = x = bare(x);
+
 	if (!is_stage(x))
-		return false;
-	for (; is_stage(x); x = x->a)
-		if (x->bi != BI_ID_map)
-			return false;
-	return true;
+		return NULL;
+	for (; is_stage(s); s = s->a)
+		if (s->bi != BI_ID_map)
+			return NULL;
+	return x;
+}
+
+void hm_compile_map_source(struct hm_compiler *c, const struct hm_ex *x)
+{
+	while (is_stage(x))
+		x = x->a;
+	expr(c, x, false);
+	hm_emit(c, OP_NEEDV, 1, WANT_SEQ, 0);
 }
 
 static void note(struct hm_compiler *c, struct hm_plist *l, uint32_t pc)
@@ -312,21 +321,45 @@ static void stage(struct hm_compiler *c, const struct hm_ex *x, uint32_t *cur, u
 	c->span = span;
 }
 
-/* first: only the first item is wanted, and the loop ends there */
-static void chain(struct hm_compiler *c, const struct hm_ex *x, bool first)
+static void mapped(struct hm_compiler *c, const struct hm_ex *x, uint32_t *cur)
+{
+	if (!is_stage(x))
+		return;
+	mapped(c, x->a, cur);
+	stage(c, x, cur, 0, 0, NULL);
+}
+
+void hm_compile_mapped(struct hm_compiler *c, const struct hm_ex *x, uint32_t slot)
+{
+	uint32_t cur = slot;
+
+	mapped(c, x, &cur);
+	hm_emit(c, OP_LOADL, 0, 0, cur);
+	hm_emit(c, OP_SETL, 0, 0, slot);
+}
+
+#define EVERY (-1)
+
+/* nth: only that item is wanted, and the loop ends there; or EVERY */
+static void chain(struct hm_compiler *c, const struct hm_ex *x, int32_t nth)
 {
 	const struct hm_ex *st[64], *src = x;
 	struct hm_loop_info info = {0};
 	struct hm_plist end = {0};
-	uint32_t n = 0, i, loop, next, done, cur, flags, slots = c->slots, loops = c->loops;
+	uint32_t n = 0, i, loop, next, done, cur, flags, left = 0, slots = c->slots, loops = c->loops;
 
 	while (is_stage(src) && n < hm_countof(st)) {
 		st[n++] = src;
 		src = src->a;
 	}
-	if (!first)
+	if (nth == EVERY)
 		hm_emit(c, OP_MKSEQ, 0, 0, 0);
 	expr(c, src, false);
+	if (nth > 0) { /* items to pass over */
+		left = hm_slot(c);
+		hm_emit(c, OP_INT, 0, 0, (uint32_t)nth);
+		hm_emit(c, OP_SETL, 0, 0, left);
+	}
 	info.slot = hm_slot(c);
 	cur = info.slot;
 	flags = c->slots;
@@ -342,8 +375,19 @@ static void chain(struct hm_compiler *c, const struct hm_ex *x, bool first)
 		if (st[i - 1]->bi == BI_ID_drop_while)
 			flags++;
 	}
+	if (nth > 0) {
+		hm_emit(c, OP_LOADL, 0, 0, left);
+		hm_emit(c, OP_INT, 0, 0, 0);
+		done = hm_emit(c, OP_JCMP, CMP_EQ, 1, 0);
+		hm_emit(c, OP_LOADL, 0, 0, left);
+		hm_emit(c, OP_INT, 0, 0, 1);
+		hm_emit(c, OP_SUB, 0, 0, 0);
+		hm_emit(c, OP_SETL, 0, 0, left);
+		hm_emit(c, OP_JMP, 0, 0, next);
+		hm_patch(c, done);
+	}
 	hm_emit(c, OP_LOADL, 0, 0, cur);
-	if (first) {
+	if (nth != EVERY) {
 		hm_emit(c, OP_ENDITER, 0, 0, loop);
 		done = hm_emit(c, OP_JMP, 0, 0, 0);
 		hm_patch_list(c, &end);
@@ -454,7 +498,7 @@ static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 		return;
 	}
 	if (is_stage(x)) {
-		chain(c, x, false);
+		chain(c, x, EVERY);
 		return;
 	}
 	if (d->flags & BI_LAMBDA) { /* the argument is no x -> ..., and there are no functions */
@@ -466,16 +510,11 @@ static void built_in(struct hm_compiler *c, const struct hm_ex *x)
 		return;
 	}
 	if (x->bi == BI_ID_first && is_stage(bare(x->a))) {
-		chain(c, bare(x->a), true);
+		chain(c, bare(x->a), 0);
 		return;
 	}
-	if (x->bi == BI_ID_size && only_maps(bare(x->a))) {
-		const struct hm_ex *src = bare(x->a);
-
-		while (is_stage(src))
-			src = src->a;
-		expr(c, src, false);
-		hm_emit(c, OP_NEEDV, 1, WANT_SEQ, 0);
+	if (x->bi == BI_ID_size && hm_compile_maps(x->a)) {
+		hm_compile_map_source(c, hm_compile_maps(x->a));
 		hm_emit(c, OP_BI, 0, 0, x->bi);
 		return;
 	}
@@ -636,6 +675,10 @@ static void one(struct hm_compiler *c, const struct hm_ex *x, bool soft)
 		hm_emit(c, OP_GET, soft, 0, hm_const_str(c, x->str));
 		break;
 	case EX_KEY:
+		if (is_stage(bare(x->a)) && x->b->kind == EX_NUM && hm_dec_to_i32(x->b->num) >= 0) {
+			chain(c, bare(x->a), hm_dec_to_i32(x->b->num));
+			break;
+		}
 		expr(c, x->a, soft);
 		if (!soft && !hm_compile_is_plain(x->b))
 			hm_emit(c, OP_NEEDV, 1, WANT_ANY, 0);
