@@ -544,6 +544,7 @@ static void plan(struct fit *f, struct split *s, uint32_t max_parts, uint32_t to
 			}
 			f->lost = true;
 			s->n--;
+			advance(f, &at, from);
 			continue;
 		}
 		s->to[s->n - 1] = choose(f, from, hard, tight);
