@@ -99,7 +99,10 @@ static inline uint32_t hm_name_hash(const char *p, uint32_t n)
 /* The value under a key of a msgpack map, or NULL; of two with one name the last counts. */
 static inline const msgpack_object *hm_mp_find(const msgpack_object *map, struct hm_str key)
 {
-	const msgpack_object_kv *first = map->via.map.ptr, *kv = first + map->via.map.size;
+	const msgpack_object_kv *first = map->via.map.ptr;
+	/* not first + size: an empty map may have no memory, and NULL + 0 is undefined */
+	const msgpack_object_kv *kv = (const msgpack_object_kv *)((uintptr_t)first +
+								  map->via.map.size * sizeof(*kv));
 
 	while (kv != first) {
 		kv--;
