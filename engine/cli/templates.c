@@ -141,7 +141,7 @@ static void print_row(struct hm_buf *b, struct hm_str name, const struct hm_tsto
 		hm_buf_printf(b, "%-32.*s  %-9s  %-9s  %-5s  %.19s  %.*s\n", HM_STRF(name), state,
 			      t->latest ? versions : "-", t->draft ? "draft" : "-", at, HM_STRF(t->by));
 	}
-	fwrite(b->p, 1, b->len, stdout);
+	tcli_write(hm_buf_str(b));
 }
 
 static int list(const struct tcli_args *a)
@@ -213,7 +213,7 @@ static void describe(const struct tcli_state *s, struct hm_str name, uint32_t v,
 		fprintf(stderr, ": %s%s, %.19s by %.*s%s%.*s\n", state,
 			!draft && v == s->info.current ? ", current" : "", at, HM_STRF(m.by),
 			m.note.len ? ": " : "", HM_STRF(m.note));
-		fwrite(source.p, 1, source.len, stdout);
+		tcli_write(source);
 		return;
 	}
 	hm_buf_init(&b, 8u << 20);
@@ -230,7 +230,7 @@ static void describe(const struct tcli_state *s, struct hm_str name, uint32_t v,
 	put_json(&b, "note", m.note);
 	put_json(&b, "source", source);
 	hm_buf_lit(&b, "}\n");
-	fwrite(b.p, 1, b.len, stdout);
+	tcli_write(hm_buf_str(&b));
 	hm_buf_fini(&b);
 }
 

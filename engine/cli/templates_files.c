@@ -402,7 +402,7 @@ static bool diff_one(struct tcli *c, struct hm_str name, const struct hm_tfile *
 		differ = true;
 		hm_buf_printf(&out, "--- %s\n+++ %s\n", a, b);
 	}
-	fwrite(out.p, 1, out.len, stdout);
+	tcli_write(hm_buf_str(&out));
 	hm_buf_fini(&out);
 	return differ;
 }

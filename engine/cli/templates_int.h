@@ -54,6 +54,7 @@ int tcli_change(struct tcli *c, struct hm_tstore_change *x, uint32_t *version_r,
 		bool *same, struct hm_err *e) HM_MUSTCHECK;
 void tcli_print_error(void *arg,
 		      const struct hm_err *e); /* a hm_report_fn; arg: size_t that counts, or NULL */
+void tcli_write(struct hm_str s);	       /* to stdout */
 int tcli_failed(const struct hm_err *e);       /* prints, returns 1 */
 /* kind and description of a document, as the index keeps them. */
 void tcli_describe(struct hm_tstore_change *x, const struct hm_template *t, struct hm_arena *a);

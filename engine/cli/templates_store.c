@@ -20,6 +20,12 @@ void tcli_print_error(void *arg, const struct hm_err *e)
 		++*n;
 }
 
+void tcli_write(struct hm_str s)
+{
+	if (s.len)
+		fwrite(s.p, 1, s.len, stdout);
+}
+
 int tcli_failed(const struct hm_err *e)
 {
 	tcli_print_error(NULL, e);

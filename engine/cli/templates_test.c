@@ -55,7 +55,7 @@ static int run_all(const struct tcli_args *a, const struct hm_fixture_opts *o, c
 		if (r.failed == 0)
 			printf("%s %s (%zu)\n", r.updated ? "new " : "ok  ", f->v[i].path,
 			       r.passed + r.updated);
-		fwrite(out.p, 1, out.len, stdout);
+		tcli_write(hm_buf_str(&out));
 		tested[i] = r.tmpl;
 		sum.passed += r.passed;
 		sum.failed += r.failed;

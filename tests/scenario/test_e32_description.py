@@ -90,10 +90,14 @@ def test_structure_of_openapi_3_1(doc):
 def served():
     """The routes of the program, from its tables."""
     found = set()
-    for file in ("engine/ingest/routes.c", "engine/core/admin.c"):
+    for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/templates/routes.c"):
         text = (ROOT / file).read_text()
-        for row in re.findall(r"\{\s*\.method = HTTP_(\w+),(.*?)\}", text.replace('"/v1/messages/{id}', '"/v1/messages/<id>'), re.S):
-            found.add((row[0].lower(), re.search(r'\.pattern = "([^"]+)"', row[1])[1].replace("<id>", "{id}")))
+        for name, value in reversed(re.findall(r"^#define (\w+)\s+(.+)$", text, re.M)):
+            text = re.sub(rf"\b{name}\b", value.replace("\\", ""), text)
+        text = re.sub(r'"\s+"', "", text)  # strings side by side are one
+        text = re.sub(r"\{(id|name|version)\}", r"<\1>", text)
+        for method, row in re.findall(r"\{\s*\.method = HTTP_(\w+),(.*?)\}", text, re.S):
+            found.add((method.lower(), re.sub(r"<(\w+)>", r"{\1}", re.search(r'\.pattern = "([^"]+)"', row)[1])))
     return found
 
 
@@ -105,8 +109,13 @@ def test_every_described_route_answers_and_no_other_method(stage, doc):
     e = stage.engine
     id = e.send(**GOOD)
     e.wait_state(id, "sent")
+    made = e.post("/v1/templates", {"name": "described/once", "document": {"body": "x"}, "publish": True})
+    assert made.status == 201, made.body
     for path, item in doc["paths"].items():
-        url = e.url(path.replace("{id}", id))
+        if path.startswith("/v1/templates/{name}"):  # whatever the path before left
+            draft = http("PUT", e.url("/v1/templates/described%2Fonce/draft"), {"body": path}, {"If-Match": "*"})
+            assert draft.status == 200, draft.body
+        url = e.url(path.replace("{id}", id).replace("{name}", "described%2Fonce").replace("{version}", "1"))
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             a = http(method, url, b"" if method == "POST" else None)
             if method.lower() in item:
@@ -151,6 +160,31 @@ def test_answers_fit_their_schemas(stage, doc):
     check(doc, e.post("/v1/admin/clock", {"advance_ms": 0}), "/v1/admin/clock", "post")
     check(doc, e.post("/v1/admin/clock", {"advance": 0}), "/v1/admin/clock", "post")
     check(doc, e.post("/v1/admin/reload"), "/v1/admin/reload", "post")
+
+
+def test_answers_about_templates_fit_their_schemas(stage, doc):
+    e = stage.engine
+    one, name = "/v1/templates/fits%2Fwell", "/v1/templates/{name}"
+    call = lambda method, path, body=None, **h: http(method, e.url(path), body, h)
+    text = {"body": "${n}", "description": "d", "fields": {"n": {"type": "number", "default": 1.5, "example": 2, "required": False}}}
+    check(doc, call("POST", "/v1/templates", {"name": "fits/well", "document": text}), "/v1/templates", "post")
+    check(doc, call("POST", "/v1/templates", {"name": "fits/well", "document": text}), "/v1/templates", "post")
+    check(doc, call("GET", one), name, "get")
+    check(doc, call("GET", one + "/versions/draft"), name + "/versions/{version}", "get")
+    check(doc, call("PUT", one + "/draft", text), name + "/draft", "put")
+    check(doc, call("PUT", one + "/draft", {"body": "${m} ${o}", "fields": {}}, **{"If-Match": "*"}), name + "/draft", "put")
+    check(doc, call("PUT", one + "/draft", {**text, "title": "t"}, **{"If-Match": '"01J00000000000000000000000"'}), name + "/draft", "put")
+    check(doc, call("POST", one + "/publish", {"note": "n"}), name + "/publish", "post")
+    check(doc, call("POST", one + "/validate", text), name + "/validate", "post")
+    check(doc, call("GET", one), name, "get")
+    check(doc, call("GET", one + "/versions/1"), name + "/versions/{version}", "get")
+    check(doc, call("GET", "/v1/templates?prefix=fits/"), "/v1/templates", "get")
+    for action in ("archive", "archive", "current", "restore", "current"):
+        check(doc, call("POST", f"{one}/versions/1/{action}"), name + "/versions/{version}/" + action, "post")
+    check(doc, call("POST", one + "/archive"), name + "/archive", "post")
+    check(doc, call("GET", one + "/history"), name + "/history", "get")
+    check(doc, call("DELETE", one), name, "delete")
+    check(doc, call("DELETE", one + "/draft"), name + "/draft", "delete")
 
 
 def test_what_the_schema_takes_the_program_takes(stage, doc):
