@@ -10,8 +10,10 @@
 #include "admin/metrics.h"
 #include "core/admin.h"
 #include "core/shard.h"
+#include "facts/facts.h"
 #include "content/content.h"
 #include "ingest/http_server.h"
+#include "templates/api.h"
 
 #define SHARD_MAGIC   0x73686472u
 #define HTTP_CLOSE_MS 2000 /* for requests under way after the drain */
@@ -27,12 +29,15 @@ struct hm_shard {
 	struct hm_wire *wire;
 	struct hm_ledger_writer *writer;
 	struct hm_cred_shard *creds;
+	struct hm_facts *facts;
 	struct hm_dispatch *dispatch;
 	struct hm_http_server *http;
+	struct hm_templates_api tapi;
 	struct hm_book_eye templates; /* what the HTTP server looks names up in */
 	struct hm_runtime *rt;	      /* current snapshot */
 	struct hm_runtime *http_rt;   /* an older one the HTTP server still reads, or NULL */
 	bool tick_ready, mailbox_ready, redis_up, draining, closing, wait_for_disk;
+	bool pulls; /* the dispatch was started */
 	uint32_t closing_parts;
 	bool takes_mail; /* control thread's */
 };
@@ -82,7 +87,7 @@ static void on_redis_state(void *arg, bool up, const struct hm_err *why)
 		s->redis_up = up;
 		__atomic_add_fetch(&s->en->shards_up, up ? 1u : UINT32_MAX, __ATOMIC_RELAXED);
 	}
-	if (s->dispatch != NULL)
+	if (s->dispatch != NULL && s->pulls)
 		hm_dispatch_redis_state(s->dispatch, up);
 	if (!up && why != NULL && !s->closing)
 		HM_WARN(REDIS, "Redis is away", HM_E(why));
@@ -113,7 +118,10 @@ static bool known(void *arg, enum hm_http_name what, struct hm_str name)
 	switch (what) {
 	case HM_HTTP_CHANNEL: return hm_channel_find(s->rt->channels, name) != NULL;
 	case HM_HTTP_ROUTE: return hm_config_route(s->rt->cfg, name) != NULL;
-	case HM_HTTP_TEMPLATE: return hm_template_find(hm_book_look(&s->templates), name, NULL) != NULL;
+	case HM_HTTP_TEMPLATE:
+		/* while the managed ones are not loaded, nobody knows */
+		return hm_template_find(hm_book_look(&s->templates), name, NULL) != NULL ||
+		       !hm_templates_loaded(s->en->templates);
 	}
 	return false;
 }
@@ -133,6 +141,10 @@ static bool is_ready(void *arg, struct hm_buf *why)
 			      __atomic_load_n(&s->en->shards_up, __ATOMIC_RELAXED), s->en->n_shards);
 		return false;
 	}
+	if (!hm_templates_loaded(s->en->templates)) {
+		hm_buf_lit(why, "the managed templates are not loaded yet");
+		return false;
+	}
 	hm_ledger_health(s->en->ledger, &health);
 	if (health.failing) {
 		hm_buf_lit(why, "the ledger cannot be written: ");
@@ -145,6 +157,29 @@ static bool is_ready(void *arg, struct hm_buf *why)
 static void metrics(void *arg, struct hm_buf *out)
 {
 	hm_metrics_write(out);
+	hm_facts_metrics(out);
+}
+
+static void templates_now(void *arg, struct hm_templates_now *n)
+{
+	const struct hm_shard *s = arg;
+
+	n->cfg = s->rt->cfg;
+	n->channels = s->rt->channels;
+	hm_engine_template_opts(s->rt->cfg, &n->opts);
+}
+
+/* Jobs name templates: none is taken before all of them are known. */
+static int start_pulling(struct hm_shard *s, struct hm_err *e)
+{
+	if (s->pulls || !hm_templates_loaded(s->en->templates))
+		return 0;
+	s->pulls = true;
+	if (hm_dispatch_start(s->dispatch, e) != 0)
+		return e->code;
+	if (s->redis_up) /* that was told before it began */
+		hm_dispatch_redis_state(s->dispatch, true);
+	return 0;
 }
 
 static int open_parts(struct hm_shard *s, struct hm_err *e)
@@ -183,6 +218,10 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	s->creds = hm_cred_shard_new(en->creds, &s->tick, &s->mailbox);
 	if (s->writer == NULL || s->creds == NULL)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	s->facts = hm_facts_new(&(struct hm_facts_deps){&s->tick, s->redis, s->wire}, en->rt->cfg, e);
+	if (s->facts == NULL)
+		return e->code;
+	deps.facts = s->facts;
 	deps.redis = s->redis;
 	deps.wire = s->wire;
 	deps.writer = s->writer;
@@ -192,7 +231,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 		return e->code;
 	hm_redis_on_state(s->redis, on_redis_state, s);
 	if (set->http.listen.n > 0) {
-		const struct hm_http_table tables[] = {{hm_admin_routes, hm_admin_routes_n}};
+		const struct hm_http_table tables[] = {{hm_admin_routes, hm_admin_routes_n},
+						       {hm_templates_routes, hm_templates_routes_n}};
 		struct hm_http_deps hd = {
 			.tick = &s->tick,
 			.settings = &s->rt->cfg->settings,
@@ -208,8 +248,17 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 			.metrics = metrics,
 			.extra = tables,
 			.n_extra = hm_countof(tables),
+			.templates = &s->tapi,
 		};
 
+		s->tapi = (struct hm_templates_api){
+			.templates = en->templates,
+			.mailbox = &s->mailbox,
+			.book = en->book,
+			.prefix = set->queue.prefix,
+			.now = templates_now,
+			.arg = s,
+		};
 		if (hm_http_server_new(&hd, &s->http, e) != 0)
 			return e->code;
 		if (hm_http_server_listen(s->http, en->http_ports, e) != 0)
@@ -219,7 +268,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 			     i++)
 				en->http_ports[i] = hm_http_server_port(s->http, i);
 	}
-	return hm_dispatch_start(s->dispatch, e);
+	return start_pulling(s, e);
 }
 
 /* -- closing: in reverse order of opening, each step from the loop ---------------------------- */
@@ -261,15 +310,13 @@ static void part_closed(void *arg)
 		close_rest(s);
 }
 
-static void close_middle(void *arg)
+static void close_connections(void *arg)
 {
 	struct hm_shard *s = arg;
 
 	HM_CHECK(s, SHARD_MAGIC);
-	s->http = NULL;
+	s->facts = NULL;
 	s->closing_parts = 1;
-	if (s->dispatch != NULL)
-		hm_dispatch_close(s->dispatch);
 	if (s->wire != NULL) {
 		s->closing_parts++;
 		hm_wire_close(s->wire, part_closed, s);
@@ -279,6 +326,20 @@ static void close_middle(void *arg)
 		hm_redis_close(s->redis, part_closed, s);
 	}
 	part_closed(s);
+}
+
+static void close_middle(void *arg)
+{
+	struct hm_shard *s = arg;
+
+	HM_CHECK(s, SHARD_MAGIC);
+	s->http = NULL;
+	if (s->dispatch != NULL)
+		hm_dispatch_close(s->dispatch);
+	if (s->facts != NULL)
+		hm_facts_close(s->facts, close_connections, s);
+	else
+		close_connections(s);
 }
 
 /* HTTP first: its answers still need Redis and the ledger. */
@@ -424,6 +485,7 @@ static void do_reload(struct hm_mail *m, void *owner)
 		struct hm_err e = {0};
 
 		s->rt = hm_runtime_ref(o->rt);
+		hm_facts_reload(s->facts, o->rt->cfg);
 		hm_dispatch_reload(s->dispatch, o->rt);
 		/* The server's settings must outlive it: when it cannot use the new ones, the old snapshot stays. */
 		if (s->http != NULL && hm_http_server_reload(s->http, &s->rt->cfg->settings, &e) != 0) {
@@ -462,6 +524,16 @@ static void do_drain(struct hm_mail *m, void *owner)
 	free(o);
 }
 
+static void do_templates(struct hm_mail *m, void *owner)
+{
+	struct hm_shard *s = owner;
+	struct hm_err e = {0};
+
+	if (!s->closing && !s->draining && start_pulling(s, &e) != 0)
+		hm_panic(__FILE__, __LINE__, __func__, "cannot take jobs: %s", e.text);
+	free(hm_container_of(m, struct order, mail));
+}
+
 static void do_clock(struct hm_mail *m, void *owner)
 {
 	struct hm_shard *s = owner;
@@ -487,6 +559,11 @@ void hm_shard_drain(struct hm_shard *s, uint64_t limit_ms)
 	post(s, do_drain, NULL, limit_ms);
 }
 
+void hm_shard_templates_loaded(struct hm_shard *s)
+{
+	post(s, do_templates, NULL, 0);
+}
+
 void hm_shard_clock(struct hm_shard *s)
 {
 	post(s, do_clock, NULL, 0);
@@ -507,6 +584,8 @@ void hm_shard_describe(const struct hm_shard *s, struct hm_buf *out)
 	hm_dispatch_describe(s->dispatch, out);
 	hm_buf_lit(out, ",\"wire\":");
 	hm_wire_describe(s->wire, out);
+	hm_buf_lit(out, ",\"facts\":");
+	hm_facts_describe(s->facts, out);
 	hm_buf_putc(out, '}');
 }
 

@@ -7,6 +7,7 @@
  *         handed to ack.c.
  *   msg   one recipient of a job, from expansion to its final state. In exactly one place:
  *           WAITING  chan.waiting[lane]    has no room on its channel yet, or comes back from a hold
+ *           ASKING   d.asking              waits for values its template needs (facts.c); chan.asking counts it
  *           SENDING  send.msgs             part of an attempt
  *           HELD     d.held                its timer says when it is tried again
  *   send  one attempt: a request and the messages it carries (1, or up to batch_max that
@@ -27,12 +28,13 @@
 #include "ingest/job.h"
 #include "ingest/job_encode.h"
 
-#define HM_DISPATCH_MAGIC 0x64697370u
-#define HM_JOB_MAGIC	  0x6a6f6221u
-#define HM_MSG_MAGIC	  0x6d736721u
-#define HM_SEND_MAGIC	  0x73656e64u
-#define HM_CHAN_MAGIC	  0x63686e6cu
-#define HM_READER_MAGIC	  0x72656164u
+#define HM_DISPATCH_MAGIC  0x64697370u
+#define HM_JOB_MAGIC	   0x6a6f6221u
+#define HM_MSG_MAGIC	   0x6d736721u
+#define HM_SEND_MAGIC	   0x73656e64u
+#define HM_CHAN_MAGIC	   0x63686e6cu
+#define HM_READER_MAGIC	   0x72656164u
+#define HM_MSG_FACTS_MAGIC 0x6d666374u
 
 #define ENTRY_ID_MAX 44
 
@@ -82,10 +84,13 @@ struct job {
 	const struct hm_template *source;  /* of that snapshot, or inline */
 	struct hm_template *own;	   /* compiled inline content */
 	bool unrecorded;		   /* a final record could not be written: stays pending */
+	uint8_t n_facts;		   /* values to fetch per message; 0: most templates */
 	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
 };
 
-enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_SENDING, MSG_HELD };
+enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_ASKING, MSG_SENDING, MSG_HELD };
+
+struct msg_facts; /* facts.c */
 
 struct msg {
 	uint32_t magic;
@@ -104,6 +109,7 @@ struct msg {
 	struct hm_str addr, user;
 	struct hm_timer timer;
 	struct past_attempt *past;
+	struct msg_facts *facts; /* fetched, or being fetched; NULL: nothing was asked */
 };
 
 enum send_step {
@@ -146,6 +152,7 @@ struct chan {
 	struct send *open;     /* takes more messages until it is full or the tick ends */
 	struct hm_flush flush; /* closes `open` */
 	struct runtime_ref *rt;
+	uint32_t asking;	  /* messages in d.asking that will leave here */
 	uint32_t unsubmitted;	  /* sends that have not reached the driver */
 	uint64_t paused_until_ms; /* monotonic; provider said slow down */
 	struct hm_timer pause;
@@ -205,10 +212,11 @@ struct hm_dispatch {
 	struct hm_ledger_writer *writer;
 	struct lane lanes[HM_LANE_COUNT];
 	struct hm_list held;	  /* msgs */
+	struct hm_list asking;	  /* msgs */
 	struct hm_list free_jobs; /* kept with their zones */
 	struct hm_list jobs;	  /* all live ones */
 	uint64_t durable;	  /* highest durable ticket */
-	struct hm_slab msg_slab, send_slab, past_slab;
+	struct hm_slab msg_slab, send_slab, past_slab, facts_slab;
 	uint32_t in_flight, jobs_live, sends_live;
 	struct hm_flush pump, room;
 	struct hm_list runtimes; /* snapshots in use */
@@ -286,8 +294,19 @@ bool hm_route_choose(struct msg *m);
 bool hm_route_next(struct msg *m, enum hm_outcome why);
 int hm_route_resolve(struct job *j, struct hm_err *e); /* channel or route exists? */
 
+/* -- facts.c: values a message needs before it is rendered -- */
+void hm_msg_facts_init(struct hm_dispatch *d);
+/* true: they are there. false: it waits for them, or has been held or ended. */
+bool hm_msg_facts(struct msg *m);
+const msgpack_object *hm_msg_facts_root(const struct msg *m); /* {"facts": {...}}; NULL: none */
+struct hm_str hm_msg_facts_json(const struct msg *m);	      /* for the ledger; empty: none */
+void hm_msg_facts_free(struct msg *m);
+void hm_msg_facts_drop(struct hm_dispatch *d); /* who still asks is handed back */
+
 /* -- send.c: the attempt -- */
 void hm_send_join(struct msg *m); /* renders, joins or starts a send on m->chan */
+/* What a text of this message is rendered with; results go into the arena. */
+void hm_send_env(const struct msg *m, struct hm_arena *a, struct hm_render_env *env);
 void hm_send_run(struct send *s);
 void hm_chan_flush_init(struct chan *c);
 
@@ -295,6 +314,8 @@ void hm_chan_flush_init(struct chan *c);
 void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
 		       struct hm_str reason);
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
+/* A value it needs cannot be had and has no fallback: as after an attempt that may be tried again, on this channel. */
+void hm_settle_unanswered(struct msg *m, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
@@ -311,6 +332,7 @@ bool hm_ack_init(struct hm_dispatch *d);
 void hm_ack_fini(struct hm_dispatch *d);
 
 void hm_dispatch_check_drained(struct hm_dispatch *d);
+void hm_msg_drop(struct msg *m); /* while draining: it goes back with its entry */
 struct runtime_ref *hm_runtime_ref_get(struct runtime_ref *r);
 void hm_runtime_ref_put(struct runtime_ref *r);
 

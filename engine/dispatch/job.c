@@ -95,12 +95,16 @@ void hm_job_accept(struct job *j)
 static int find_content(struct job *j, struct hm_err *e)
 {
 	const struct hm_template_opts o = {.settings = &j->rt->rt->cfg->settings};
+	const struct hm_template_fact *facts;
 
 	if (j->spec.template_ref.len > 0 || j->spec.render)
 		j->templates = hm_template_set_ref(hm_book_look(&j->d->templates));
 	if (j->spec.template_ref.len > 0) {
 		j->source = hm_template_find(j->templates, j->spec.template_ref, e);
-		return j->source == NULL ? e->code : 0;
+		if (j->source == NULL)
+			return e->code;
+		j->n_facts = (uint8_t)hm_template_facts(j->source, &facts);
+		return 0;
 	}
 	if (hm_template_inline(j->spec.content, j->spec.render, &o, &j->arena, &j->own, e) != 0)
 		return e->code;

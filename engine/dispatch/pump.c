@@ -26,20 +26,22 @@ bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
 {
 	const struct hm_dispatch *d = c->d;
 	bool urgent = lane == HM_LANE_CRITICAL;
-	size_t room;
+	size_t room, asking = c->asking; /* those who ask will leave here */
 
 	if (c->paused_until_ms > hm_tick_ms(d->t))
 		return false;
-	if (c->open != NULL && c->open->msgs.len < c->info->batch_max)
+	if (c->open != NULL && c->open->msgs.len + asking < c->info->batch_max)
 		return true;
+	if (c->info->batch_max > 1)
+		asking /= c->info->batch_max;
 	if (c->unsubmitted >= UNSUBMITTED_MAX)
 		return false;
-	if (c->info->max_concurrency > 0 && c->sends.len >= c->info->max_concurrency)
+	if (c->info->max_concurrency > 0 && c->sends.len + asking >= c->info->max_concurrency)
 		return false;
 	if (c->origin == NULL)
-		return c->sends.len < d->o.max_in_flight;
+		return c->sends.len + asking < d->o.max_in_flight;
 	room = hm_origin_room(c->origin, urgent);
-	return room > c->unsubmitted;
+	return room > c->unsubmitted + asking;
 }
 
 static bool may_expand(const struct hm_dispatch *d, enum hm_lane lane)

@@ -5,6 +5,7 @@
 
 #include "base/obj.h"
 #include "dispatch/runtime.h"
+#include "facts/facts.h"
 
 struct counter {
 	hm_report_fn report;
@@ -39,6 +40,7 @@ int hm_runtime_build(struct hm_config *cfg, struct hm_runtime **rt_r, hm_report_
 	if (hm_adapter_set_load(cfg->settings.adapters.dir, &rt->adapters, count, &c) == 0 && c.n == 0 &&
 	    hm_channel_set_load(cfg, rt->adapters, &rt->channels, count, &c) != 0)
 		rt->channels = NULL;
+	hm_facts_check(cfg, count, &c);
 	if (c.n > 0 || rt->channels == NULL) {
 		if (c.n == 0) { /* a loader failed without a word */
 			hm_err_clear(&e);

@@ -306,24 +306,30 @@ static bool content_eq(const struct hm_content *a, const struct hm_content *b)
 	       hm_str_eq(a->url, b->url) && hm_str_eq(a->image, b->image);
 }
 
-static int render(struct msg *m, struct hm_arena *a, struct hm_content *out, struct hm_err *e)
+void hm_send_env(const struct msg *m, struct hm_arena *a, struct hm_render_env *env)
 {
 	struct job *j = m->job;
 	struct hm_rcpt r;
-	struct hm_render_env env = {
+
+	hm_job_rcpt(&j->spec, m->index, &r);
+	*env = (struct hm_render_env){
+		.roots = {hm_msg_facts_root(m), r.data, j->spec.data},
+		.locale = r.locale,
+		.tz = r.tz,
 		.now_ms = j->d->t->wall_ms,
 		.arena = a,
 		.scratch = &j->d->t->scratch,
 		.settings = &j->rt->rt->cfg->settings,
 		.set = j->templates,
 	};
+}
 
-	hm_job_rcpt(&j->spec, m->index, &r);
-	env.roots[0] = r.data;
-	env.roots[1] = j->spec.data;
-	env.locale = r.locale;
-	env.tz = r.tz;
-	return hm_template_render(j->source, m->chan->info->medium, &env, out, e);
+static int render(struct msg *m, struct hm_arena *a, struct hm_content *out, struct hm_err *e)
+{
+	struct hm_render_env env;
+
+	hm_send_env(m, a, &env);
+	return hm_template_render(m->job->source, m->chan->info->medium, &env, out, e);
 }
 
 static void on_tick_end(struct hm_flush *f)
@@ -355,6 +361,8 @@ void hm_send_join(struct msg *m)
 	struct send *s, *open = c->open;
 	uint64_t hash = 0;
 
+	if (hm_unlikely(j->n_facts > 0) && !literal && !hm_msg_facts(m))
+		return;
 	if (literal && open != NULL && open->content_job == j && open->lane == m->lane)
 		goto join;
 	s = send_new(c);

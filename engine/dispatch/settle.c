@@ -23,6 +23,7 @@ void hm_msg_free(struct msg *m)
 	struct hm_dispatch *d = j->d;
 
 	hm_timer_stop(d->t, &m->timer);
+	hm_msg_facts_free(m);
 	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
 		next = p->next;
 		hm_slab_free(&d->past_slab, p);
@@ -77,6 +78,7 @@ static uint64_t put_record(struct msg *m, enum hm_state state, struct hm_str rea
 		.channel = m->chan ? m->chan->info->name : j->spec.channel,
 		.template_ref = j->spec.template_ref,
 		.reason = reason,
+		.facts = m->facts != NULL ? hm_msg_facts_json(m) : HM_STR_NULL,
 		.attempts = attempts,
 		.n_attempts = n,
 		.maybe_repeat = m->maybe_repeat || m->interim,
@@ -220,16 +222,50 @@ static void hold(struct msg *m, uint64_t delay_ms)
 	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
 }
 
+/* Attempts and time left: held for a while. */
+static bool try_again(struct msg *m, uint64_t hint_ms)
+{
+	const struct hm_channel_info *info = m->chan->info;
+	const struct hm_dispatch *d = m->job->d;
+	uint32_t max = info->max_attempts ? info->max_attempts : d->o.max_attempts;
+	uint64_t delay;
+
+	if (m->chan_attempts >= max)
+		return false;
+	delay = backoff_ms(m, hint_ms);
+	if (m->job->expires_ms != 0 && d->t->wall_ms + delay >= m->job->expires_ms)
+		return false;
+	hold(m, delay);
+	return true;
+}
+
+/* The channel is not to blame, so the next of the route would not do better. */
+void hm_settle_unanswered(struct msg *m, struct hm_str reason)
+{
+	struct hm_ledger_attempt a = {
+		.channel = m->chan->info->name,
+		.outcome = HM_OUT_RETRY,
+		.at_ms = m->job->d->t->wall_ms,
+		.reason = reason,
+	};
+
+	hm_assert(m->where == MSG_NOWHERE);
+	hm_settle_remember(m, &a);
+	m->attempts++;
+	m->chan_attempts++;
+	hm_stats_inc(m->job->d->t->stats, HM_CT_ATTEMPTS);
+	if (!try_again(m, 0))
+		hm_settle_final(m, HM_ST_FAILED, reason);
+}
+
 void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
 		       struct hm_str reason)
 {
 	struct chan *c = s->chan;
 	struct hm_dispatch *d = c->d;
 	struct job *j = m->job;
-	uint32_t max = c->info->max_attempts ? c->info->max_attempts : d->o.max_attempts;
 	struct hm_ledger_attempt a[MAX_PAST + 1];
 	size_t n = attempts_of(m, a);
-	uint64_t delay;
 	bool again;
 
 	if (n == MAX_PAST) { /* keep the newest */
@@ -275,13 +311,8 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 	again = hm_outcome_retryable(outcome) && !(outcome == HM_OUT_AUTH && v->operator_needed);
 	if (outcome == HM_OUT_UNKNOWN)
 		again = c->info->resend_unknown || c->info->idempotent;
-	if (again && m->chan_attempts < max) {
-		delay = backoff_ms(m, v->retry_after_ms);
-		if (j->expires_ms == 0 || d->t->wall_ms + delay < j->expires_ms) {
-			hold(m, delay);
-			return;
-		}
-	}
+	if (again && try_again(m, v->retry_after_ms))
+		return;
 	if (outcome != HM_OUT_UNKNOWN && hm_route_next(m, outcome)) {
 		m->where = MSG_WAITING;
 		hm_list_push(&m->chan->waiting[m->lane], &m->node);
