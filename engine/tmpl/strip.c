@@ -89,25 +89,38 @@ static __attribute__((noinline)) char *escaped(struct hm_buf *out, char *at, uns
 	return out->err ? NULL : out->p + out->len;
 }
 
-/* One pass over the data, whatever the text asks for. Of two keys with one name the last counts. */
+static inline bool is_name(const struct hm_tmpl *t, uint32_t k, const char *p, uint32_t n)
+{
+	return t->name[k].len == n && hm_same(p, t->name[k].p, n);
+}
+
+/*
+ * One pass over the data, whatever the text asks for. Of two keys with one name the last counts. Often the
+ * data stands in the order in which the text uses it: the next name is tried before it is searched for.
+ */
 void hm_strip_begin(struct hm_strip *st)
 {
 	const struct hm_tmpl *t = st->t;
 	const msgpack_object_kv *kv = st->map->via.map.ptr;
+	uint32_t next = 0, names = t->nnames;
 
-	for (uint32_t i = 0; i < t->nnames; i++)
-		st->value[i] = NULL;
+	for (uint32_t i = 0; i < names; i += 2)
+		st->value[i] = st->value[i + 1] = NULL;
 	for (uint32_t left = st->map->via.map.size; left > 0; left--, kv++) {
 		const char *p = kv->key.via.str.ptr;
-		uint32_t n = kv->key.via.str.size, k;
+		uint32_t n = kv->key.via.str.size, k = next;
 
 		if (hm_unlikely(kv->key.type != MSGPACK_OBJECT_STR || n == 0))
 			continue;
-		for (k = t->name_first[hm_name_hash(p, n) & t->name_mask]; k > 0; k = t->name_next[k - 1])
-			if (t->name[k - 1].len == n && hm_same(p, t->name[k - 1].p, n)) {
-				st->value[k - 1] = &kv->val;
-				break;
-			}
+		if (k >= names || !is_name(t, k, p, n)) {
+			k = t->name_first[hm_name_hash(p, n) & t->name_mask];
+			while (k > 0 && !is_name(t, k - 1, p, n))
+				k = t->name_next[k - 1];
+			if (k-- == 0)
+				continue;
+		}
+		st->value[k] = &kv->val;
+		next = k + 1;
 	}
 }
 

@@ -152,7 +152,7 @@ static inline struct hm_val hm_text_val(const struct hm_text *t)
 	return hm_vstr(hm_str_n(t->p ? t->p : "", t->len));
 }
 
-#define HM_STRIP_NAMES 128 /* a text with more names goes the long way */
+#define HM_STRIP_NAMES 128 /* even; a text with more names goes the long way */
 /* strip.c: runs what is simple, from pc on; returns the first instruction that is not. */
 struct hm_strip {
 	const struct hm_tmpl *t;   /* pure */
