@@ -750,6 +750,7 @@ void hm_conn_finish(struct hm_conn *c)
 		return;
 	}
 	c->state = HM_CONN_FINISHING;
+	c->linger_tx = c->tx_bytes - 1; /* as if something had been written: the first look never ends it */
 	hm_timer_start(c->tick, &c->timer, c->linger_ms);
 	hm_conn_read_start(c); /* to see the peer's end */
 	hm_flush_later(c->tick, &c->flush);
@@ -1028,7 +1029,16 @@ static void on_timer(struct hm_timer *t)
 	case HM_CONN_HANDSHAKE:
 		close_with(c, HM_ETIMEDOUT, "no TLS handshake with %s in time", c->peer);
 		break;
-	case HM_CONN_FINISHING: hm_conn_close(c, NULL); break;
+	case HM_CONN_FINISHING:
+		/* A peer that takes what is pending gets the time to. The timer may also be due because this thread was
+		 * busy for longer than the linger and has not written a byte since. */
+		if (hm_conn_pending(c) > 0 && c->tx_bytes != c->linger_tx) {
+			c->linger_tx = c->tx_bytes;
+			hm_timer_start(c->tick, &c->timer, c->linger_ms);
+			break;
+		}
+		hm_conn_close(c, NULL);
+		break;
 	default: break;
 	}
 }

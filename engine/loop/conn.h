@@ -70,7 +70,7 @@ struct hm_conn_ops {
 struct hm_conn_opts {
 	struct hm_tls *tls;	     /* NULL = clear; the connection takes a reference */
 	uint32_t connect_timeout_ms; /* until on_open; 0 = 10,000 */
-	uint32_t linger_ms;	     /* hm_conn_finish; 0 = 1,000 */
+	uint32_t linger_ms;	     /* hm_conn_finish: longest time without progress; 0 = 1,000 */
 	size_t high_bytes;	     /* 0 = 256 KiB */
 	size_t max_bytes;	     /* 0 = 64 MiB */
 	bool faults; /* fault points wire_read and wire_write apply (connections to providers) */
@@ -112,6 +112,7 @@ struct hm_conn {
 	const uint8_t *tls_in; /* ciphertext of the current read, not yet eaten by OpenSSL */
 	size_t tls_in_len;
 	size_t high_bytes, max_bytes;
+	uint64_t linger_tx; /* tx_bytes when the linger was last looked at */
 	uint32_t linger_ms;
 	bool is_unix, is_server, handle_open, announced, writing, above_high, eof, faults, notify_sent,
 		fin_sent;
