@@ -97,6 +97,7 @@ struct hm_build_in {
 	uint64_t expires_ms;	  /* of the message, 0 = none */
 	enum hm_lane lane;
 	struct hm_str nonce; /* test override; empty = random */
+	bool sample;	     /* the addresses are made up, for a preview: not looked at */
 	uint32_t part;	     /* of a content that is split: which one, from 0 */
 	uint32_t *parts_r;   /* how many there are; NULL: a content that needs several is refused */
 	struct hm_build_report *report; /* NULL but in previews: what was measured, cut and noticed */

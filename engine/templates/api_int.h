@@ -29,6 +29,18 @@ void hm_tapi_row(struct hm_buf *b, struct hm_str name,
 void hm_tapi_fields(struct hm_buf *b, const struct hm_template *t);
 struct hm_str hm_tapi_syntax(struct hm_str doc);
 
+void hm_tapi_no_memory(struct hm_http_req *r);
+/* A JSON object as a body, its members all in `known`. An empty body is an empty object when `may_lack`. false: answered.
+ * hm_tapi_body_end in either case. */
+struct hm_tapi_body {
+	msgpack_zone zone;
+	msgpack_object o;
+	bool open;
+};
+bool hm_tapi_object(struct hm_http_req *r, bool may_lack, const char *const *known,
+		    struct hm_tapi_body *b) HM_MUSTCHECK;
+void hm_tapi_body_end(struct hm_tapi_body *b);
+
 /* Mistakes of a document as they are reported, for `errors`. */
 struct hm_tapi_errors {
 	struct hm_buf json; /* elements of the list */
@@ -48,5 +60,7 @@ void hm_tapi_create(struct hm_http_req *r), hm_tapi_save(struct hm_http_req *r),
 	hm_tapi_archive(struct hm_http_req *r), hm_tapi_restore(struct hm_http_req *r),
 	hm_tapi_current(struct hm_http_req *r), hm_tapi_discard(struct hm_http_req *r),
 	hm_tapi_delete(struct hm_http_req *r), hm_tapi_validate(struct hm_http_req *r);
+/* api_preview.c */
+void hm_tapi_preview(struct hm_http_req *r);
 
 #endif

@@ -232,3 +232,64 @@ void hm_tapi_fields(struct hm_buf *b, const struct hm_template *t)
 	}
 	hm_buf_putc(b, ']');
 }
+
+/* -- bodies ------------------------------------------------------------------------------------ */
+
+void hm_tapi_no_memory(struct hm_http_req *r)
+{
+	hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "out of memory");
+}
+
+bool hm_tapi_object(struct hm_http_req *r, bool may_lack, const char *const *known, struct hm_tapi_body *b)
+{
+	struct hm_err e = {0};
+	struct hm_buf mp;
+
+	memset(b, 0, sizeof(*b));
+	if (r->body.len == 0 && may_lack)
+		return true;
+	if (!hm_http_type_is(r->content_type, "application/json")) {
+		hm_http_problem(r, HM_PROBLEM_MEDIA_TYPE,
+				&(struct hm_problem_info){.field = HM_STR("Content-Type")},
+				"Content-Type must be application/json");
+		return false;
+	}
+	hm_buf_init_arena(&mp, &r->arena, 2 * HM_TSTORE_DOC_MAX + (64u << 10));
+	if (!msgpack_zone_init(&b->zone, 4096)) {
+		hm_tapi_no_memory(r);
+		return false;
+	}
+	b->open = true;
+	if (hm_json_to_msgpack(r->body, &mp, &e) || hm_msgpack_decode(&b->zone, hm_buf_str(&mp), &b->o, &e)) {
+		hm_http_problem_err(r, &e);
+		return false;
+	}
+	if (b->o.type != MSGPACK_OBJECT_MAP) {
+		hm_http_problem(r, HM_PROBLEM_INVALID, NULL, "the body must be an object");
+		return false;
+	}
+	for (uint32_t i = 0; i < b->o.via.map.size; i++) {
+		struct hm_str key = HM_STR("");
+		const char *const *k = known;
+
+		(void)hm_mp_str(&b->o.via.map.ptr[i].key, &key);
+		while (*k && !hm_str_is(key, *k))
+			k++;
+		if (!*k) {
+			const char *near = hm_str_nearest(key, known);
+
+			hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = key},
+					"%.*s is not known here%s%s%s", (int)hm_min(key.len, (size_t)60),
+					key.p, near ? ", did you mean " : "", near ? near : "",
+					near ? "?" : "");
+			return false;
+		}
+	}
+	return true;
+}
+
+void hm_tapi_body_end(struct hm_tapi_body *b)
+{
+	if (b->open)
+		msgpack_zone_destroy(&b->zone);
+}

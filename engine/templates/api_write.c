@@ -30,11 +30,6 @@ struct change { /* in the request's arena */
 	struct hm_templates_wait wait;
 };
 
-static void out_of_memory(struct hm_http_req *r)
-{
-	hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "out of memory");
-}
-
 /* If-Match: one ETag, or *; RFC 9110 section 13.1.1 */
 static bool read_match(struct hm_http_req *r, struct hm_str *match_r)
 {
@@ -65,7 +60,7 @@ static struct change *change_new(struct hm_http_req *r, enum hm_tstore_op op, bo
 	struct change *x = hm_arena_zalloc(&r->arena, sizeof(*x));
 
 	if (!x) {
-		out_of_memory(r);
+		hm_tapi_no_memory(r);
 		return NULL;
 	}
 	HM_MAGIC_SET(x, CHANGE_MAGIC);
@@ -224,7 +219,7 @@ static bool check(struct change *x, struct hm_str doc, bool users, struct hm_tem
 		return false;
 	}
 	if (!t) { /* it failed without a word */
-		out_of_memory(x->r);
+		hm_tapi_no_memory(x->r);
 		return false;
 	}
 	if (t_r)
@@ -300,72 +295,11 @@ static bool read_document(struct hm_http_req *r, struct hm_str *doc_r)
 	}
 	*doc_r = hm_arena_str(&r->arena, r->body);
 	if (!doc_r->p)
-		out_of_memory(r);
+		hm_tapi_no_memory(r);
 	return doc_r->p != NULL;
 }
 
-struct body {
-	msgpack_zone zone;
-	msgpack_object o;
-	bool open;
-};
-
-/* A JSON object whose members are all in `known`. An empty body is an empty object when `may_lack`. */
-static bool read_object(struct hm_http_req *r, bool may_lack, const char *const *known, struct body *b)
-{
-	struct hm_err e = {0};
-	struct hm_buf mp;
-
-	memset(b, 0, sizeof(*b));
-	if (r->body.len == 0 && may_lack)
-		return true;
-	if (!hm_http_type_is(r->content_type, "application/json")) {
-		hm_http_problem(r, HM_PROBLEM_MEDIA_TYPE,
-				&(struct hm_problem_info){.field = HM_STR("Content-Type")},
-				"Content-Type must be application/json");
-		return false;
-	}
-	hm_buf_init_arena(&mp, &r->arena, 2 * HM_TSTORE_DOC_MAX + (64u << 10));
-	if (!msgpack_zone_init(&b->zone, 4096)) {
-		out_of_memory(r);
-		return false;
-	}
-	b->open = true;
-	if (hm_json_to_msgpack(r->body, &mp, &e) || hm_msgpack_decode(&b->zone, hm_buf_str(&mp), &b->o, &e)) {
-		hm_http_problem_err(r, &e);
-		return false;
-	}
-	if (b->o.type != MSGPACK_OBJECT_MAP) {
-		hm_http_problem(r, HM_PROBLEM_INVALID, NULL, "the body must be an object");
-		return false;
-	}
-	for (uint32_t i = 0; i < b->o.via.map.size; i++) {
-		struct hm_str key = HM_STR("");
-		const char *const *k = known;
-
-		(void)hm_mp_str(&b->o.via.map.ptr[i].key, &key);
-		while (*k && !hm_str_is(key, *k))
-			k++;
-		if (!*k) {
-			const char *near = hm_str_nearest(key, known);
-
-			hm_http_problem(r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = key},
-					"%.*s is not known here%s%s%s", (int)hm_min(key.len, (size_t)60),
-					key.p, near ? ", did you mean " : "", near ? near : "",
-					near ? "?" : "");
-			return false;
-		}
-	}
-	return true;
-}
-
-static void body_end(struct body *b)
-{
-	if (b->open)
-		msgpack_zone_destroy(&b->zone);
-}
-
-static bool read_note(struct hm_http_req *r, const struct body *b, struct hm_str *note_r)
+static bool read_note(struct hm_http_req *r, const struct hm_tapi_body *b, struct hm_str *note_r)
 {
 	const msgpack_object *o = b->open ? hm_mp_get(&b->o, HM_STR("note")) : NULL;
 	struct hm_str note = HM_STR("");
@@ -381,7 +315,7 @@ static bool read_note(struct hm_http_req *r, const struct body *b, struct hm_str
 
 /* -- POST /v1/templates ------------------------------------------------------------------------------ */
 
-static bool read_creation(struct change *x, const struct body *b)
+static bool read_creation(struct change *x, const struct hm_tapi_body *b)
 {
 	const msgpack_object *name = hm_mp_get(&b->o, HM_STR("name")),
 			     *doc = hm_mp_get(&b->o, HM_STR("document")),
@@ -421,7 +355,7 @@ static bool read_creation(struct change *x, const struct body *b)
 		return false;
 	}
 	if (text.err || !x->c.name.p) {
-		out_of_memory(r);
+		hm_tapi_no_memory(r);
 		return false;
 	}
 	x->c.op = now ? HM_TSTORE_PUBLISH : HM_TSTORE_SAVE;
@@ -433,13 +367,13 @@ void hm_tapi_create(struct hm_http_req *r)
 {
 	static const char *const known[] = {"name", "document", "publish", "note", NULL};
 	struct change *x = change_new(r, HM_TSTORE_SAVE, false);
-	struct body b;
+	struct hm_tapi_body b;
 	bool ok;
 
 	if (!x)
 		return;
-	ok = read_object(r, false, known, &b) && read_creation(x, &b);
-	body_end(&b);
+	ok = hm_tapi_object(r, false, known, &b) && read_creation(x, &b);
+	hm_tapi_body_end(&b);
 	if (!ok || !check(x, x->c.doc, x->c.op == HM_TSTORE_PUBLISH, NULL))
 		return;
 	x->created = true;
@@ -561,13 +495,13 @@ void hm_tapi_publish(struct hm_http_req *r)
 {
 	static const char *const known[] = {"note", NULL};
 	struct change *x = change_new(r, HM_TSTORE_PUBLISH, true);
-	struct body b;
+	struct hm_tapi_body b;
 	bool ok;
 
 	if (!x)
 		return;
-	ok = read_object(r, true, known, &b) && read_note(r, &b, &x->c.note);
-	body_end(&b);
+	ok = hm_tapi_object(r, true, known, &b) && read_note(r, &b, &x->c.note);
+	hm_tapi_body_end(&b);
 	if (!ok)
 		return;
 	hm_http_hold(r);

@@ -23,6 +23,7 @@ const struct hm_http_route hm_templates_routes[] = {
 	 .scope = HM_SCOPE_TEMPLATES,
 	 .pattern = ONE "/validate",
 	 .run = hm_tapi_validate},
+	{.method = HTTP_POST, .scope = HM_SCOPE_READ, .pattern = ONE "/preview", .run = hm_tapi_preview},
 	{.method = HTTP_GET, .scope = HM_SCOPE_READ, .pattern = VERSION, .run = hm_tapi_get_version},
 	{.method = HTTP_POST,
 	 .scope = HM_SCOPE_TEMPLATES,

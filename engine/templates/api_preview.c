@@ -1,0 +1,268 @@
+/*
+ * api_preview.c - POST /v1/templates/{name}/preview: the request read, the version found, preview.c asked
+ *
+ * Which text: `document` in the body (not stored; what an editor has on the screen), else `version`: a number or "draft",
+ * else the version jobs get, else the draft. Only a draft is asked of Redis; everything else this process has.
+ */
+#include "base/json.h"
+#include "base/obj.h"
+#include "templates/api_int.h"
+#include "templates/preview.h"
+
+#define PREVIEW_MAGIC 0x70727677u
+#define NAMES_MAX     64
+
+struct view { /* in the request's arena */
+	uint32_t magic;
+	struct hm_http_req *r; /* held while Redis is asked */
+	struct hm_templates_api *api;
+	struct hm_str name;
+	struct hm_tapi_body body;
+	struct hm_preview p;
+	struct hm_str route;
+};
+
+static void view_end(struct view *v)
+{
+	hm_tapi_body_end(&v->body);
+	HM_MAGIC_CLEAR(v);
+}
+
+static bool wrong(struct view *v, const char *field, const char *sentence)
+{
+	hm_http_problem(v->r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = hm_str_c(field)}, "%s",
+			sentence);
+	return false;
+}
+
+/* nil counts as absent, as everywhere in the API */
+static const msgpack_object *member(const struct view *v, const char *name)
+{
+	const msgpack_object *o = v->body.open ? hm_mp_get(&v->body.o, hm_str_c(name)) : NULL;
+
+	return o && o->type != MSGPACK_OBJECT_NIL ? o : NULL;
+}
+
+static bool read_map(struct view *v, const char *name, const msgpack_object **o_r)
+{
+	*o_r = member(v, name);
+	if (*o_r && (*o_r)->type != MSGPACK_OBJECT_MAP)
+		return wrong(v, name, "must be an object");
+	return true;
+}
+
+static bool read_text(struct view *v, const char *name, struct hm_str *s_r)
+{
+	const msgpack_object *o = member(v, name);
+
+	if (o && (o->type != MSGPACK_OBJECT_STR || !hm_mp_str(o, s_r)))
+		return wrong(v, name, "must be a text");
+	return true;
+}
+
+/* "channels" and "media": a list of texts, or one text */
+static bool read_list(struct view *v, const char *name, struct hm_str *list, size_t *n_r)
+{
+	const msgpack_object *o = member(v, name);
+
+	*n_r = 0;
+	if (!o)
+		return true;
+	if (o->type == MSGPACK_OBJECT_STR) {
+		*n_r = 1;
+		return hm_mp_str(o, list);
+	}
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > NAMES_MAX)
+		return wrong(v, name, "must be a list of at most 64 names");
+	for (uint32_t i = 0; i < o->via.array.size; i++)
+		if (o->via.array.ptr[i].type != MSGPACK_OBJECT_STR ||
+		    !hm_mp_str(&o->via.array.ptr[i], &list[(*n_r)++]))
+			return wrong(v, name, "must be a list of names");
+	return true;
+}
+
+static bool read_request(struct view *v)
+{
+	struct hm_str *names = hm_arena_alloc(&v->r->arena, 2 * NAMES_MAX * sizeof(*names));
+	struct hm_str *media = names ? names + NAMES_MAX : NULL;
+	const msgpack_object *now = member(v, "now");
+	size_t n_media;
+
+	if (!names) {
+		hm_tapi_no_memory(v->r);
+		return false;
+	}
+	if (!read_map(v, "data", &v->p.data) || !read_map(v, "facts", &v->p.facts) ||
+	    !read_text(v, "locale", &v->p.locale) || !read_text(v, "tz", &v->p.tz) ||
+	    !read_text(v, "route", &v->route) || !read_list(v, "channels", names, &v->p.n_names) ||
+	    !read_list(v, "media", media, &n_media))
+		return false;
+	v->p.names = names;
+	v->p.to = member(v, "to");
+	if (v->p.to && v->p.to->type != MSGPACK_OBJECT_STR && v->p.to->type != MSGPACK_OBJECT_MAP)
+		return wrong(v, "to", "must be an address, or an object with one per medium or channel");
+	if (now && (!hm_mp_u64(now, &v->p.now_ms) || v->p.now_ms == 0))
+		return wrong(v, "now", "must be milliseconds of Unix time");
+	for (size_t i = 0; i < n_media; i++) {
+		int m = hm_medium_find(media[i]);
+
+		if (m < 0)
+			return wrong(v, "media",
+				     "must name media: push, sms, email, chat, voice, inbox, webhook");
+		v->p.media |= 1u << m;
+	}
+	return true;
+}
+
+/* t and set live until it returns. */
+static void show(struct view *v, const struct hm_template *t, const struct hm_template_set *set)
+{
+	struct hm_templates_now now = {.cfg = NULL};
+	struct hm_err e = {0};
+	struct hm_buf b;
+
+	v->api->now(v->api->arg, &now);
+	v->p.tmpl = t;
+	v->p.set = set;
+	v->p.cfg = now.cfg;
+	v->p.channels = now.channels;
+	if (v->p.now_ms == 0)
+		v->p.now_ms = hm_http_server_wall_ms(v->r->srv);
+	if (v->route.len && (v->p.route = hm_config_route(now.cfg, v->route)) == NULL) {
+		hm_http_problem(v->r, HM_PROBLEM_INVALID, &(struct hm_problem_info){.field = HM_STR("route")},
+				"there is no route \"%.*s\"", HM_STRF(v->route));
+	} else if (hm_template_is_fragment(t)) {
+		hm_http_problem(v->r, HM_PROBLEM_INVALID, NULL,
+				"\"%.*s\" is a fragment: it is previewed in a message that includes it",
+				HM_STRF(v->name));
+	} else {
+		hm_buf_init_arena(&b, &v->r->arena, HM_PREVIEW_MAX_BYTES);
+		if (hm_preview_write(&v->p, &v->r->arena, &b, &e) != 0)
+			hm_http_problem(v->r, HM_PROBLEM_INVALID,
+					&(struct hm_problem_info){.field = e.code == HM_ENOENT
+										   ? HM_STR("channels")
+										   : hm_str_c(e.field)},
+					"%s", e.text);
+		else
+			hm_http_json(v->r, 200, hm_buf_str(&b));
+	}
+}
+
+static void show_document(struct view *v, struct hm_str doc)
+{
+	struct hm_template_set *set = hm_book_take(v->api->book);
+	struct hm_templates_now now = {.cfg = NULL};
+	struct hm_tapi_errors errors;
+	struct hm_template *t = NULL;
+
+	hm_tapi_errors_init(&errors, v->r);
+	v->api->now(v->api->arg, &now);
+	now.opts.with = set;
+	if (hm_tcheck_document(v->name, doc, &now.opts, hm_tapi_errors_add, &errors, &t) == 0)
+		show(v, t, set);
+	else
+		hm_tapi_errors_answer(v->r, &errors);
+	if (t)
+		hm_template_unref(t);
+	hm_template_set_unref(set);
+}
+
+static void on_draft(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct view *v = arg;
+	struct hm_http_req *r = v->r;
+	const struct hm_reply *last;
+
+	HM_CHECK(v, PREVIEW_MAGIC);
+	/* [index, m:draft, m:v1 ..., draft] */
+	last = !err && reply->type == HM_REPLY_ARRAY && reply->n ? &reply->v[reply->n - 1] : NULL;
+	if (err)
+		hm_tapi_problem_redis(r, err);
+	else if (last && last->type == HM_REPLY_STR)
+		show_document(v, last->s);
+	else
+		hm_http_problem(r, HM_PROBLEM_NOT_FOUND, NULL,
+				last ? "\"%.*s\" has no draft" : "there is no template \"%.*s\"",
+				HM_STRF(v->name));
+	view_end(v);
+	hm_http_release(r);
+}
+
+static void ask_draft(struct view *v)
+{
+	static const struct hm_str fields[] = {HM_STR_INIT("draft")};
+
+	hm_http_hold(v->r);
+	hm_tstore_get(hm_http_server_redis(v->r->srv), v->api->prefix, v->name, fields, 1, on_draft, v);
+}
+
+/* A version the process has; without a number the current one, then the draft. */
+static void show_version(struct view *v, uint64_t version)
+{
+	struct hm_template_set *set = hm_book_take(v->api->book);
+	struct hm_str ref = version ? hm_arena_printf(&v->r->arena, "%.*s@%llu", HM_STRF(v->name),
+						      (unsigned long long)version)
+				    : v->name;
+	struct hm_err e = {0};
+	const struct hm_template *t = ref.p ? hm_template_find(set, ref, &e) : NULL;
+
+	if (t) {
+		show(v, t, set);
+		view_end(v);
+	} else if (version) {
+		hm_http_problem(v->r, HM_PROBLEM_NOT_FOUND,
+				&(struct hm_problem_info){.field = HM_STR("version")}, "%s", e.text);
+		view_end(v);
+	} else {
+		ask_draft(v);
+	}
+	hm_template_set_unref(set);
+}
+
+void hm_tapi_preview(struct hm_http_req *r)
+{
+	static const char *const known[] = {"document", "version", "data",     "facts", "locale", "tz",
+					    "now",	"route",   "channels", "media", "to",	  NULL};
+	struct view *v = hm_arena_zalloc(&r->arena, sizeof(*v));
+	const msgpack_object *doc, *version;
+	struct hm_str s = HM_STR("");
+	struct hm_buf text;
+	uint64_t n = 0;
+
+	if (!v) {
+		hm_tapi_no_memory(r);
+		return;
+	}
+	HM_MAGIC_SET(v, PREVIEW_MAGIC);
+	v->r = r;
+	v->api = hm_http_server_templates(r->srv);
+	if (!hm_tapi_name(r, &v->name) || !hm_tapi_object(r, true, known, &v->body) || !read_request(v)) {
+		view_end(v);
+		return;
+	}
+	doc = member(v, "document");
+	version = member(v, "version");
+	if (doc) {
+		hm_buf_init_arena(&text, &r->arena, HM_TSTORE_DOC_MAX);
+		if (doc->type == MSGPACK_OBJECT_MAP)
+			hm_msgpack_to_json(doc, &text);
+		else if (doc->type == MSGPACK_OBJECT_STR && hm_mp_str(doc, &s))
+			hm_buf_puts(&text, s);
+		if (text.err)
+			hm_http_problem(r, HM_PROBLEM_TOO_LARGE,
+					&(struct hm_problem_info){.field = HM_STR("document")},
+					"a document may have %u bytes", HM_TSTORE_DOC_MAX);
+		else if (text.len == 0)
+			(void)wrong(v, "document", "must be an object, or the text of a document");
+		else
+			show_document(v, hm_buf_str(&text));
+		view_end(v);
+	} else if (version && hm_mp_str(version, &s) && hm_str_is(s, "draft")) {
+		ask_draft(v);
+	} else if (version && (!hm_mp_u64(version, &n) || n == 0 || n > UINT32_MAX)) {
+		(void)wrong(v, "version", "must be a number, or \"draft\"");
+		view_end(v);
+	} else {
+		show_version(v, n);
+	}
+}
