@@ -5,7 +5,7 @@ import time
 from urllib.parse import quote
 
 import pytest
-from conftest import Redis, http, wait_for, xadd
+from conftest import ROOT, Redis, http, wait_for, xadd
 from stage import problem
 from test_d10_redis import cluster  # noqa: F401  a fixture
 
@@ -287,6 +287,42 @@ def test_all_processes_follow(engine, sink, redis):
     assert a.report("unknown")["failed"] + b.report("unknown")["failed"] == 4
     reasons = "".join(json.dumps(m) for e in (a, b) for m in e.get("/v1/messages?campaign=unknown").json["messages"])
     assert "version 7" in reasons and "nothing" in reasons
+
+
+def test_killed_in_the_middle_of_it(engine, sink, redis):
+    """A process killed while it publishes: what it stored, the other one uses; what it did not, nobody does."""
+    b = engine(sink, redis, name="b", settings={"templates": {"sync_interval": "1h"}})
+    texts, last = {}, None
+    for round in range(3):
+        a = engine(sink, redis, name=f"a{round}")
+        t = Templates(a)
+
+        def publish():
+            i = 0
+            try:
+                while True:
+                    i += 1
+                    t.draft("x", f"body: 'round {round} change {i}'\n", If_Match="*") if i > 1 or round else t.create("x", {"body": "first"})
+                    t.call("POST", "/x/publish")
+            except (OSError, ValueError):
+                pass  # it was killed
+        th = threading.Thread(target=publish)
+        th.start()
+        wait_for(lambda: (Templates(b).get("x").json.get("latest") or 0) > (last or 0) + 3, what="some versions are there")
+        a.kill9()
+        th.join()
+        g = Templates(b).get("x").json
+        last = g["latest"]
+        for v in range(1, last + 1):  # what was published stays what it was, whoever died since
+            source = Templates(b).version("x", v).json["source"]
+            assert texts.setdefault(v, source) == source
+        assert g["current"] == last and len(g["versions"]) == last
+        want = json.loads(texts[1])["body"] if last == 1 else g["document"]["source"].split("'")[1]
+
+        def follows():
+            send(b, "killed", "x")
+            return bodies(sink)[-1] == want
+        wait_for(follows, what="b uses the last version that was stored")
 
 
 def test_redis_goes_and_comes_back(engine, sink, redis):
@@ -575,3 +611,12 @@ def test_fixtures_fail_with_a_diff_and_update(hermod, tmp_path):
         test.write_text(text)
         r = run()
         assert r.returncode == 1 and says in r.stdout, (text, r)
+
+
+def test_the_samples_pass_their_tests(engine, hermod, redis):
+    r = hermod("templates", "test", ROOT / "config" / "templates")
+    assert r.returncode == 0 and "3 passed, 0 failed in 1 file\n" in r.stdout, r
+    r = hermod("templates", "push", ROOT / "config" / "templates", "--publish", "--redis", redis.url)
+    assert r.returncode == 0, r
+    g = Templates(engine(redis=redis)).call("GET", "").json["templates"]
+    assert [(x["name"], x["kind"], x["state"]) for x in g] == [("order/shipped", "message", "published"), ("parts/footer", "fragment", "published")]
