@@ -623,9 +623,9 @@ static int build_within(struct hm_eval *ev, const struct hm_variant *form, struc
 		limit = (size_t)max;
 		if (hm_likely(call->body.len <= limit))
 			break;
-		/* Twice is enough where a byte of text costs what it seems to; JSON inside JSON may take more. */
-		if (ev->texts->c->ad->payload_cut && round < 5 &&
-		    hm_texts_shrink(ev, call->body.len - limit, form->send.body_kind))
+		/* Once is enough where a byte of text costs what it seems to; JSON inside JSON takes more. */
+		if (ev->texts->c->ad->payload_cut && round < 8 &&
+		    hm_texts_shrink(ev, call->body.len, limit, form->send.body_kind))
 			continue;
 		if (ev->rc)
 			return ev->rc;

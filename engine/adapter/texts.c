@@ -827,15 +827,20 @@ static size_t cost_of(struct hm_str s, enum hm_body_kind kind)
 	return n;
 }
 
-bool hm_texts_shrink(struct hm_eval *ev, size_t excess, enum hm_body_kind kind)
+bool hm_texts_shrink(struct hm_eval *ev, size_t size, size_t max, enum hm_body_kind kind)
 {
 	struct hm_texts *t = ev->texts;
-	size_t all = cost_of(ev->body, kind), mark = cost_of(ELLIPSIS, kind), before = ev->body.len, n = 0,
-	       at = 0;
+	size_t all = cost_of(ev->body, kind), mark = cost_of(ELLIPSIS, kind), before = ev->body.len;
+	size_t excess = size - max, n = 0, at = 0;
 
-	if (!uses(t, HM_VAR_BODY) || all <= excess + mark || (t->parts > 1))
+	if (!uses(t, HM_VAR_BODY) || t->parts > 1)
 		return false;
-	while (at < ev->body.len && n + cost((unsigned char)ev->body.p[at], kind) <= all - excess - mark)
+	/* Each byte costs more than it seems, or there is more than the text: in proportion, and again. */
+	if (all <= excess + mark)
+		excess = all - (size_t)((double)all * (double)max / (double)size);
+	if (all <= excess + mark)
+		return false;
+	while (at < before && n + cost((unsigned char)ev->body.p[at], kind) <= all - excess - mark)
 		n += cost((unsigned char)ev->body.p[at++], kind);
 	if (at == 0)
 		return false;

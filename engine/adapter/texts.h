@@ -44,8 +44,8 @@ int hm_texts_begin(struct hm_eval *ev, struct hm_texts *t, const struct hm_chann
 struct hm_val hm_texts_var(struct hm_eval *ev, enum hm_var v);
 /* Plain text for the dialect: as it is read, bold, as a link when there is a url. */
 struct hm_val hm_texts_write(struct hm_eval *ev, struct hm_str s, bool bold, struct hm_str url);
-/* The request's body is `excess` bytes too large: shortens the text it holds. False when that cannot help. */
-bool hm_texts_shrink(struct hm_eval *ev, size_t excess, enum hm_body_kind kind);
+/* The request's body has `size` bytes, more than `max`: shortens the text it holds. False when that cannot help. */
+bool hm_texts_shrink(struct hm_eval *ev, size_t size, size_t max, enum hm_body_kind kind);
 /* How many parts there are and whether the one asked for is among them. */
 int hm_texts_parts(struct hm_eval *ev) HM_MUSTCHECK;
 /* What was measured and noticed, for previews (texts_report.c). */

@@ -161,6 +161,26 @@ static void say_links(struct hm_eval *ev, const struct hm_rich *r)
 	}
 }
 
+/* Nothing is markup in plain text, but phones and filters find addresses all the same. */
+static void say_plain_links(struct hm_eval *ev, struct hm_str s)
+{
+	for (ptrdiff_t at; (at = hm_str_find(s, HM_STR("://"))) >= 0;) {
+		size_t from = (size_t)at, to = (size_t)at + 3;
+
+		while (from && ((s.p[from - 1] | 0x20) >= 'a' && (s.p[from - 1] | 0x20) <= 'z'))
+			from--;
+		while (to < s.len && (unsigned char)s.p[to] > ' ' && (unsigned char)s.p[to] < 0x7f &&
+		       !strchr("<>\"'", s.p[to]))
+			to++;
+		while (to > (size_t)at + 3 && strchr(".,;:!?)", s.p[to - 1]))
+			to--;
+		if (from < (size_t)at && to > (size_t)at + 3)
+			warn(ev, "links are not allowed here: \"%.*s\" is sent as text",
+			     HM_STRF(shown(ev, hm_str_n(s.p + from, to - from))));
+		s = hm_str_n(s.p + to, s.len - to);
+	}
+}
+
 static void not_shown(struct hm_eval *ev, bool given, enum hm_place_of place, enum hm_var v)
 {
 	bool used = ev->texts->c->ad->names.used >> v & 1;
@@ -186,7 +206,9 @@ void hm_texts_report(struct hm_eval *ev, size_t payload, size_t payload_max)
 		say_sms(ev, t->beside.len
 				    ? hm_arena_printf(ev->a, "%.*s%.*s", HM_STRF(sms), HM_STRF(t->beside))
 				    : sms);
-	if ((r = hm_texts_source(ev)) != NULL)
+	if (content->format == HM_TEXT_PLAIN && !t->c->ad->links)
+		say_plain_links(ev, content->body);
+	else if (content->format != HM_TEXT_PLAIN && (r = hm_texts_source(ev)) != NULL)
 		say_links(ev, r);
 	not_shown(ev, content->title.len != 0, t->place[HM_PLACED_TITLE], HM_VAR_TITLE);
 	not_shown(ev, content->url.len != 0, t->place[HM_PLACED_URL], HM_VAR_URL);
