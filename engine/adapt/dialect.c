@@ -264,6 +264,20 @@ static bool more_follows(const struct hm_writer *w)
 	return n->kind != HM_RICH_PARA && n->kind != HM_RICH_HEADING && n->kind != HM_RICH_ITEM;
 }
 
+/* Do words follow in the line? */
+static bool goes_on(const struct hm_writer *w)
+{
+	for (size_t i = w->at + 1; i < w->r->n; i++) {
+		uint8_t kind = w->r->v[i].kind;
+
+		if (kind != HM_RICH_BOLD && kind != HM_RICH_ITALIC && kind != HM_RICH_LINK)
+			return kind == HM_RICH_BREAK ? w->one_line
+						     : kind != HM_RICH_PARA && kind != HM_RICH_HEADING &&
+							       kind != HM_RICH_ITEM;
+	}
+	return false;
+}
+
 static void words(struct hm_writer *w, struct hm_str s, bool more)
 {
 	size_t a = 0, b = s.len, used;
@@ -437,9 +451,9 @@ static bool raw_url(struct hm_writer *w, struct hm_str url)
 		words(w, url, more_follows(w));
 		return true;
 	}
-	if (d->link != LINK_WORDS)
+	if (d->link != LINK_WORDS && !(d->flags & URL_FIRST))
 		for (size_t i = 0; i < url.len; i++)
-			if (strchr("\\*_~`[]()|<>&@!$\"^{}", url.p[i]))
+			if (strchr("\\*_~`[]()|<>@!$\"^{};", url.p[i]))
 				return false;
 	sync(w, HM_STR(""), 'h');
 	hm_write_url(w, url);
@@ -465,7 +479,7 @@ static bool plain_target(const struct hm_writer *w, size_t i)
 
 static void target_in_words(struct hm_writer *w, const struct hm_rich_node *link)
 {
-	bool tail = more_follows(w);
+	bool tail = goes_on(w);
 
 	sync(w, HM_STR(""), tail ? '(' : ':');
 	if (w->d->link == LINK_WORDS) {
@@ -514,7 +528,7 @@ static void link_node(struct hm_writer *w)
 	}
 	if (words_only)
 		return;
-	if (target && d->bare == BARE_RAW) {
+	if ((target || n->bare) && d->bare == BARE_RAW) {
 		size_t end = skip_link(w, w->at), at = w->at;
 
 		w->at = end;

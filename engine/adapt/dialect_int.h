@@ -15,7 +15,7 @@ enum { HEADING_LINE, HEADING_BOLD, HEADING_HASH, HEADING_TAG };
 enum { LIST_DOT, LIST_SIGN, LIST_TAG };
 enum { IMAGE_LINK, IMAGE_SIGN, IMAGE_TAG };
 enum { FLANK_FREE, FLANK_MARKS, FLANK_EDGES };
-enum { SPANS_LINE = 1, FLAT = 2, DOC = 4, NO_P = 8 };
+enum { SPANS_LINE = 1, FLAT = 2, DOC = 4, NO_P = 8, URL_FIRST = 16 };
 
 struct hm_marker {
 	struct hm_str open, close; /* empty: the dialect has none */

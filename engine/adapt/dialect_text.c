@@ -306,8 +306,12 @@ static size_t line_start(struct hm_writer *w, const char *p, const char *e, bool
 
 	if (!d->start)
 		return 0;
-	if (hm_is_blank((unsigned char)*p)) { /* four of them are code, fewer hide what follows */
-		if (d->layout == LAYOUT_LINES && d->start[0] == '#')
+	if (hm_is_blank((unsigned char)*p)) { /* four are code, fewer hide nothing of what follows */
+		while (q < e && *q == ' ')
+			q++;
+		if (d->start[0] == '#' &&
+		    (q - p > 3 ||
+		     (q == e ? more : *q == '\t' || strchr(d->start, *q) || hm_is_digit((unsigned char)*q))))
 			hm_buf_lit(out, HM_ZWSP);
 		return 0;
 	}

@@ -11,7 +11,8 @@
 
 #define MAX_DELIMS   512 /* of a block; further ones are text */
 #define MAX_BRACKETS 64
-#define MAX_RUN	     3 /* "****" is a row of stars: masked digits, a line */
+#define MAX_TARGET   8192 /* bytes of a link's target, escaped */
+#define MAX_RUN	     3	  /* "****" is a row of stars: masked digits, a line */
 
 struct delim {
 	uint32_t node;	/* of the first sign that is left */
@@ -271,7 +272,7 @@ static const char *target(struct md *m, const char *p, struct hm_str *out, bool 
 	unsigned depth = 0;
 
 	for (;; p++) {
-		if (p >= m->e || *p == '\n' || *p == '\r')
+		if (p >= m->e || *p == '\n' || *p == '\r' || p - from > MAX_TARGET)
 			return NULL;
 		if (*p == '\\' && (escapable(p + 1, m->e) || (m->e - p > 1 && p[1] == '\n')))
 			p++;

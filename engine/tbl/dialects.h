@@ -17,7 +17,7 @@
  *   names    words after "@" that call somebody (NULL: any, where the table cares for "@" at all)
  *   start    signs that make a block at the start of a line, 1 for a number; slash: a backslash disarms them
  *   flags    SPANS_LINE: bold and the like end with the line; FLAT: no markup inside markup; DOC: a whole document;
- *            NO_P: no <p> around a text that is only a paragraph
+ *            NO_P: no <p> around a text that is only a paragraph; URL_FIRST: what a URL holds is never markup
  * Source: the providers' documentation; what is known from use only is marked [use].
  */
 /* clang-format off */
@@ -68,8 +68,8 @@ HM_DIALECT(SLACK, "slack-mrkdwn", LINES, MARK("*", "*"), MARK("_", "_"), MARK("`
 HM_DIALECT(GCHAT, "gchat", LINES, MARK("*", "*"), MARK("_", "_"), MARK("`", "`"), ANGLE, RAW, ANY, BOLD, 0, 0, SIGN, LINK, "\n", EDGES, SPANS_LINE,
 	hm_text_gchat, hm_code_slack, NULL, "*->", 0,
 	"Google Chat text")
-/* the request says allowed_mentions as well */
-HM_DIALECT(DISCORD, "discord-md", LINES, MARK("**", "**"), MARK("*", "*"), MARK("`", "`"), MARKDOWN, RAW, WEB, HASH, 1, 3, SIGN, LINK, "\n", MARKS, SPANS_LINE,
+/* the request says allowed_mentions as well; a link whose text looks like a URL is not made [use] */
+HM_DIALECT(DISCORD, "discord-md", LINES, MARK("**", "**"), MARK("*", "*"), MARK("`", "`"), MARKDOWN, RAW, WEB, HASH, 1, 3, SIGN, LINK, "\n", MARKS, SPANS_LINE | URL_FIRST,
 	hm_text_discord, hm_code_twin, everyone, "#>+-1*", 1,
 	"Discord")
 /* no way to escape is documented; a line break is an empty line [use] */

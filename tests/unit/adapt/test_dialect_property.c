@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#ifndef __clang__
+#pragma GCC optimize("O2") /* the readers, in a debug build too: there are hundreds of thousands of texts */
+#endif
 #include "reader_markdown.h"
 
 /* -- what each dialect is expected to show: written down here once more, not taken from the table ------------ */
@@ -130,7 +133,7 @@ static void canon(const struct look *l, struct vis *v)
 
 		if (c == 0x200b)
 			continue;
-		for (size_t k = 0; k < hm_countof(twins); k++)
+		for (size_t k = 0; c >= 0x2cb && k < hm_countof(twins); k++)
 			if (c == twins[k][0])
 				c = twins[k][1];
 		if (c == 0xa0)
@@ -616,7 +619,7 @@ static void test_dialects(void **state)
 {
 	const char *s = getenv("HM_TEST_SEED"), *n = getenv("HM_TEST_CASES"),
 		   *only = getenv("HM_TEST_DIALECT");
-	uint32_t cases = n ? (uint32_t)atoi(n) : 700;
+	uint32_t cases = n ? (uint32_t)atoi(n) : 500;
 
 	if (s)
 		seed = (uint64_t)atoll(s);
