@@ -95,32 +95,48 @@ static inline bool is_name(const struct hm_tmpl *t, uint32_t k, const char *p, u
 }
 
 /*
- * One pass over the data, whatever the text asks for. Of two keys with one name the last counts. Often the
- * data stands in the order in which the text uses it: the next name is tried before it is searched for.
+ * One pass over the data, whatever the text asks for: the first root that has a value for a name wins, and of two keys
+ * with one name in it the last counts. Often the data stands in the order in which the text uses it: the next name is
+ * tried before it is searched for.
  */
-void hm_strip_begin(struct hm_strip *st)
+void hm_strip_begin(struct hm_strip *st, const msgpack_object *const *roots, size_t nroots)
 {
 	const struct hm_tmpl *t = st->t;
-	const msgpack_object_kv *kv = st->map->via.map.ptr;
-	uint32_t next = 0, names = t->nnames;
+	uint32_t names = t->nnames;
+	uint8_t seen[HM_STRIP_NAMES]; /* by name: the last root that said something of it */
 
-	for (uint32_t i = 0; i < names; i += 2)
+	for (uint32_t i = 0; i < names; i += 2) {
 		st->value[i] = st->value[i + 1] = NULL;
-	for (uint32_t left = st->map->via.map.size; left > 0; left--, kv++) {
-		const char *p = kv->key.via.str.ptr;
-		uint32_t n = kv->key.via.str.size, k = next;
+		seen[i] = seen[i + 1] = 0;
+	}
+	for (size_t r = 0; r < nroots; r++) {
+		const msgpack_object_kv *kv;
+		uint32_t left, next = names;
 
-		if (hm_unlikely(kv->key.type != MSGPACK_OBJECT_STR || n == 0))
+		if (!roots[r] || roots[r]->type != MSGPACK_OBJECT_MAP)
 			continue;
-		if (k >= names || !is_name(t, k, p, n)) {
-			k = t->name_first[hm_name_hash(p, n) & t->name_mask];
-			while (k > 0 && !is_name(t, k - 1, p, n))
-				k = t->name_next[k - 1];
-			if (k-- == 0)
+		left = roots[r]->via.map.size;
+		for (kv = roots[r]->via.map.ptr; left > 0; left--) {
+			const msgpack_object_kv *e = &kv[left - 1];
+			const char *p = e->key.via.str.ptr;
+			uint32_t n = e->key.via.str.size, k = next;
+
+			if (hm_unlikely(e->key.type != MSGPACK_OBJECT_STR || n == 0))
 				continue;
+			if (k-- == 0 || !is_name(t, k, p, n)) {
+				k = t->name_first[hm_name_hash(p, n) & t->name_mask];
+				while (k > 0 && !is_name(t, k - 1, p, n))
+					k = t->name_next[k - 1];
+				if (k-- == 0)
+					continue;
+			}
+			next = k;
+			if (hm_unlikely(seen[k] == r + 1))
+				continue;
+			seen[k] = (uint8_t)(r + 1);
+			if (!st->value[k] && e->val.type != MSGPACK_OBJECT_NIL)
+				st->value[k] = &e->val;
 		}
-		st->value[k] = &kv->val;
-		next = k + 1;
 	}
 }
 
@@ -164,7 +180,7 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 		goto value;
 	do_loadg:
 		o = st->value[i->c];
-		found = o && o->type != MSGPACK_OBJECT_NIL ? FOUND : MISSING;
+		found = o ? FOUND : MISSING;
 		goto test;
 	do_emitpath:
 	do_path:

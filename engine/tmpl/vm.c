@@ -157,7 +157,7 @@ static inline int from_mp(struct hm_vm *vm, const msgpack_object *o, struct hm_v
 	}
 }
 
-static APART const msgpack_object *roots_find(const struct hm_vm *vm, struct hm_str name)
+static APART const msgpack_object *root_find(const struct hm_vm *vm, struct hm_str name)
 {
 	for (size_t i = 0; i < vm->ctx->nroots; i++) {
 		const msgpack_object *map = vm->ctx->roots[i], *o;
@@ -169,12 +169,6 @@ static APART const msgpack_object *roots_find(const struct hm_vm *vm, struct hm_
 			return o;
 	}
 	return NULL;
-}
-
-/* What the data has under the name; NULL or nil: nothing. */
-static inline const msgpack_object *root_find(const struct hm_vm *vm, struct hm_str name)
-{
-	return hm_likely(vm->strip != NULL) ? hm_mp_find(vm->strip->map, name) : roots_find(vm, name);
 }
 
 static struct hm_val root_value(struct hm_vm *vm, struct hm_str name)
@@ -1242,7 +1236,7 @@ static APART int op_include(struct hm_vm *vm, struct hm_frame *f, const struct h
 	} while (0)
 
 /* From here on the short way, as far as it goes. */
-static uint32_t strip(struct hm_vm *vm)
+static uint32_t go_short(struct hm_vm *vm)
 {
 	uint32_t pc;
 
@@ -1255,7 +1249,7 @@ static uint32_t strip(struct hm_vm *vm)
 #define STRIP()                                                    \
 	do {                                                       \
 		if (vm->strip && tried != vm->pc && !vm->number) { \
-			tried = strip(vm);                         \
+			tried = go_short(vm);                      \
 			if (tried != vm->pc) {                     \
 				pc = tried;                        \
 				goto next;                         \
@@ -1730,7 +1724,7 @@ static int prepare(struct hm_vm *vm, const struct hm_tmpl *t, struct start *s, s
 
 /* Goes on at pc, where st has come to, if it was used. */
 static APART int render_on(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struct hm_buf *out,
-			   struct start *s, struct hm_strip *st, uint32_t pc, struct hm_err *e)
+			   struct start *s, struct hm_strip *st, bool strip, uint32_t pc, struct hm_err *e)
 {
 	const struct hm_tmpl_limits *lim = &ctx->limits;
 	struct hm_arena_mark mark = hm_arena_mark(ctx->arena);
@@ -1740,7 +1734,7 @@ static APART int render_on(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ct
 		.ctx = ctx,
 		.arena = ctx->arena,
 		.out = out,
-		.strip = st->map ? st : NULL,
+		.strip = strip ? st : NULL,
 		.e = e ? e : &mine,
 		.steps = st->steps,
 		.max_steps = st->max_steps,
@@ -1770,6 +1764,7 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	uint32_t pc = t->unit[0].entry;
 	struct start s;
 	struct hm_strip st;
+	bool strip = false;
 	int rc = 0;
 
 	HM_CHECK(t, HM_TMPL_MAGIC);
@@ -1778,20 +1773,18 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	if (max == 0 || limit < max - hm_min(max, start))
 		out->max = start + limit;
 	st.t = t;
-	st.map = NULL;
 	st.out = out;
 	st.slot = NULL;
 	st.steps = 0;
 	st.max_steps = ctx->limits.steps ? ctx->limits.steps : HM_TMPL_DEFAULT_STEPS;
-	if (t->pure && t->name_first && ctx->nroots == 1 && ctx->roots[0] &&
-	    ctx->roots[0]->type == MSGPACK_OBJECT_MAP && vars_of(t) <= hm_countof(s.val)) {
-		st.map = ctx->roots[0];
+	if (t->pure && t->name_first && ctx->nroots <= HM_STRIP_ROOTS && vars_of(t) <= hm_countof(s.val)) {
+		strip = true;
 		clear_vars(t, s.val, &st);
-		hm_strip_begin(&st);
+		hm_strip_begin(&st, ctx->roots, ctx->nroots);
 		pc = hm_strip(&st, pc);
 	}
-	if (t->code[pc].op != OP_RET || out->err || st.map == NULL)
-		rc = render_on(t, ctx, out, &s, &st, pc, e);
+	if (t->code[pc].op != OP_RET || out->err || !strip)
+		rc = render_on(t, ctx, out, &s, &st, strip, pc, e);
 	else
 		hm_err_clear(e);
 	if (rc == 0 && out->len - start > limit)

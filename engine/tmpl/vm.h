@@ -155,15 +155,16 @@ static inline struct hm_val hm_text_val(const struct hm_text *t)
 #define HM_STRIP_NAMES 128 /* even; a text with more names goes the long way */
 /* strip.c: runs what is simple, from pc on; returns the first instruction that is not. */
 struct hm_strip {
-	const struct hm_tmpl *t;   /* pure */
-	const msgpack_object *map; /* the only root */
+	const struct hm_tmpl *t; /* pure */
 	struct hm_buf *out;
 	struct hm_val *slot;
 	struct hm_loopstate *loop;
 	uint64_t steps, max_steps;
 	const msgpack_object *value[HM_STRIP_NAMES]; /* of the names, in the data */
 };
-void hm_strip_begin(struct hm_strip *s); /* looks the names up */
+#define HM_STRIP_ROOTS 8 /* and one with more roots */
+void hm_strip_begin(struct hm_strip *s, const msgpack_object *const *roots,
+		    size_t nroots); /* looks the names up */
 uint32_t hm_strip(struct hm_strip *s, uint32_t pc);
 
 /* value.c */

@@ -1,8 +1,7 @@
 /*
  * test_fast.c - what is done the short way gives what the long way gives
  *
- * The rows of the conformance files are rendered twice: as messages are, and with an empty first root, for which
- * hm_strip() is not used. Searching for what needs an escape, printing decimals from their text: against the plain way.
+ * The rows of the conformance files are rendered twice: as messages are, and with more roots than hm_strip() takes. Searching for what needs an escape, printing decimals from their text: against the plain way.
  */
 #include <dirent.h>
 #include <setjmp.h>
@@ -39,13 +38,18 @@ static int render(struct both *b, const struct hm_tmpl *t, const msgpack_object 
 		  uint64_t steps, size_t output, struct hm_err *e)
 {
 	static const msgpack_object empty = {.type = MSGPACK_OBJECT_MAP};
-	const msgpack_object *roots[2] = {fast ? data : &empty, data};
+	const msgpack_object *roots[12] = {NULL};
+	size_t nroots = fast ? 1 + random_below(3) : hm_countof(roots);
 	struct hm_tmpl_ctx ctx = {.roots = roots,
-				  .nroots = fast ? 1 : 2,
+				  .nroots = nroots,
 				  .arena = &b->arena,
 				  .limits = {.steps = steps, .output = output}};
 	struct hm_buf *out = fast ? &b->fast : &b->slow;
 	int rc;
+
+	for (size_t i = 0; i + 1 < nroots; i++)
+		roots[i] = random_below(2) ? &empty : NULL;
+	roots[nroots - 1] = data;
 
 	if (random_below(2) == 0) /* room for all, or for nothing */
 		hm_buf_fini(out);
@@ -252,6 +256,46 @@ static void test_kinds(void **state)
 	hm_arena_fini(&b.arena);
 }
 
+/* The first root with a value wins; of two keys of one root the last counts, also when it is null. */
+static void test_roots(void **state)
+{
+	static const char *const json[] = {
+		"{\"a\": null, \"b\": 1, \"c\": 1, \"c\": null, \"d\": 1, \"d\": 2}",
+		"{\"z\": 0, \"a\": 2, \"b\": 3, \"c\": 4, \"d\": 5, \"e\": {\"f\": 6}}"};
+	msgpack_object obj[2], none = {.type = MSGPACK_OBJECT_NIL};
+	const msgpack_object *roots[12] = {&obj[0], &none, NULL, &obj[1]};
+	struct hm_buf packed[2], out;
+	struct hm_arena arena;
+	struct hm_tmpl *t;
+	struct hm_err e;
+	msgpack_zone zone;
+
+	hm_arena_init(&arena, NULL, 0);
+	hm_buf_init(&out, 4096);
+	msgpack_zone_init(&zone, 8192);
+	for (size_t i = 0; i < 2; i++) {
+		hm_buf_init(&packed[i], 4096);
+		assert_int_equal(hm_json_to_msgpack(hm_str_c(json[i]), &packed[i], &e), 0);
+		assert_int_equal(hm_msgpack_decode(&zone, hm_buf_str(&packed[i]), &obj[i], &e), 0);
+	}
+	assert_int_equal(hm_tmpl_compile(HM_STR("${a}${b}${c}${d}${e.f}<#if c == 4>!</#if><#if g?? >g</#if>"),
+					 NULL, &t, &e),
+			 0);
+	for (size_t n = 4; n <= 12; n += 8) {
+		struct hm_tmpl_ctx ctx = {.roots = roots, .nroots = n, .arena = &arena};
+
+		hm_buf_reset(&out);
+		assert_int_equal(hm_tmpl_render(t, &ctx, &out, &e), 0);
+		assert_true(hm_str_is(hm_buf_str(&out), "21426!"));
+	}
+	hm_tmpl_free(t);
+	for (size_t i = 0; i < 2; i++)
+		hm_buf_fini(&packed[i]);
+	msgpack_zone_destroy(&zone);
+	hm_buf_fini(&out);
+	hm_arena_fini(&arena);
+}
+
 /* -- the pieces ----------------------------------------------------------------------------- */
 
 static void test_markup_find(void **state)
@@ -346,7 +390,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_markup_find), cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_decimals),    cmocka_unit_test(test_kinds),
-		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_rows),	    cmocka_unit_test(test_roots),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
