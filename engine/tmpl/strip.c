@@ -103,23 +103,26 @@ void hm_strip_begin(struct hm_strip *st, const msgpack_object *const *roots, siz
 {
 	const struct hm_tmpl *t = st->t;
 	uint32_t names = t->nnames;
-	uint8_t seen[HM_STRIP_NAMES]; /* by name: the last root that said something of it */
 
-	for (uint32_t i = 0; i < names; i += 2) {
+	for (uint32_t i = 0; i < names; i += 2)
 		st->value[i] = st->value[i + 1] = NULL;
-		seen[i] = seen[i + 1] = 0;
-	}
 	for (size_t r = 0; r < nroots; r++) {
+		const msgpack_object *last;
 		const msgpack_object_kv *kv;
 		uint32_t left, next = names;
 
 		if (!roots[r] || roots[r]->type != MSGPACK_OBJECT_MAP)
 			continue;
 		left = roots[r]->via.map.size;
-		for (kv = roots[r]->via.map.ptr; left > 0; left--) {
+		kv = roots[r]->via.map.ptr;
+		if (left == 0)
+			continue;
+		last = &kv[left - 1].val;
+		for (; left > 0; left--) {
 			const msgpack_object_kv *e = &kv[left - 1];
 			const char *p = e->key.via.str.ptr;
 			uint32_t n = e->key.via.str.size, k = next;
+			const msgpack_object *v;
 
 			if (hm_unlikely(e->key.type != MSGPACK_OBJECT_STR || n == 0))
 				continue;
@@ -131,11 +134,10 @@ void hm_strip_begin(struct hm_strip *st, const msgpack_object *const *roots, siz
 					continue;
 			}
 			next = k;
-			if (hm_unlikely(seen[k] == r + 1))
-				continue;
-			seen[k] = (uint8_t)(r + 1);
-			if (!st->value[k] && e->val.type != MSGPACK_OBJECT_NIL)
-				st->value[k] = &e->val;
+			v = st->value[k];
+			if (hm_likely(!v) || (v->type == MSGPACK_OBJECT_NIL && !(v > &e->key && v <= last)))
+				st->value[k] =
+					&e->val; /* null, too: it says that no other key of this root counts */
 		}
 	}
 }
@@ -180,7 +182,7 @@ uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 		goto value;
 	do_loadg:
 		o = st->value[i->c];
-		found = o ? FOUND : MISSING;
+		found = o && o->type != MSGPACK_OBJECT_NIL ? FOUND : MISSING;
 		goto test;
 	do_emitpath:
 	do_path:
