@@ -314,6 +314,7 @@ static void files_include_each_other_in_any_order(void **state)
 struct reader {
 	struct hm_book *book;
 	atomic_bool *stop;
+	struct hm_settings settings;
 	size_t seen;
 };
 
@@ -322,7 +323,6 @@ static void *read_on(void *arg)
 	struct reader *r = arg;
 	struct hm_book_eye eye = {.book = r->book};
 	struct hm_arena a, scratch;
-	struct hm_settings settings = H.settings;
 
 	hm_arena_init(&a, NULL, 0);
 	hm_arena_init(&scratch, NULL, 0);
@@ -331,7 +331,7 @@ static void *read_on(void *arg)
 		const struct hm_template *t = hm_template_find(mine, HM_STR("w"), NULL);
 		struct hm_template_set *other = hm_book_take(r->book);
 		struct hm_render_env env = {
-			.arena = &a, .scratch = &scratch, .settings = &settings, .set = mine};
+			.arena = &a, .scratch = &scratch, .settings = &r->settings, .set = mine};
 		struct hm_content c;
 		struct hm_err e;
 
@@ -362,7 +362,7 @@ static void threads_read_while_it_changes(void **state)
 	assert_int_equal(load(b), 0);
 	opts(true, NULL);
 	for (int i = 0; i < 3; i++) {
-		r[i] = (struct reader){.book = b, .stop = &stop};
+		r[i] = (struct reader){.book = b, .stop = &stop, .settings = H.settings};
 		assert_int_equal(pthread_create(&t[i], NULL, read_on, &r[i]), 0);
 	}
 	for (int i = 0; i < ROUNDS; i++) {
