@@ -253,6 +253,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 
 		s->tapi = (struct hm_templates_api){
 			.templates = en->templates,
+			.tick = &s->tick,
 			.mailbox = &s->mailbox,
 			.book = en->book,
 			.prefix = set->queue.prefix,

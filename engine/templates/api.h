@@ -25,11 +25,14 @@ struct hm_templates_now {
 };
 struct hm_templates_api {
 	struct hm_templates *templates; /* NULL: answers wait for nobody */
-	struct hm_mailbox *mailbox;	/* the shard's */
+	struct hm_tick *tick;		/* the shard's */
+	struct hm_mailbox *mailbox;
 	struct hm_book *book;
 	struct hm_str prefix; /* queue.prefix */
 	void (*now)(void *arg, struct hm_templates_now *n);
 	void *arg;
+	/* private */
+	uint32_t checks; /* under way on the pool */
 };
 extern const struct hm_http_route hm_templates_routes[];
 extern const size_t hm_templates_routes_n;

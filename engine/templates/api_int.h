@@ -47,7 +47,7 @@ struct hm_tapi_errors {
 	size_t n, left_out;
 	struct hm_err first;
 };
-void hm_tapi_errors_init(struct hm_tapi_errors *x, struct hm_http_req *r);
+void hm_tapi_errors_init(struct hm_tapi_errors *x, struct hm_arena *a);
 void hm_tapi_errors_add(void *x, const struct hm_err *e); /* a hm_report_fn */
 void hm_tapi_errors_answer(struct hm_http_req *r, struct hm_tapi_errors *x);
 

@@ -156,10 +156,10 @@ struct hm_str hm_tapi_syntax(struct hm_str doc)
 
 /* -- mistakes --------------------------------------------------------------------------------------- */
 
-void hm_tapi_errors_init(struct hm_tapi_errors *x, struct hm_http_req *r)
+void hm_tapi_errors_init(struct hm_tapi_errors *x, struct hm_arena *a)
 {
 	memset(x, 0, sizeof(*x));
-	hm_buf_init_arena(&x->json, &r->arena, 1u << 20);
+	hm_buf_init_arena(&x->json, a, 1u << 20);
 }
 
 void hm_tapi_errors_add(void *arg, const struct hm_err *e)

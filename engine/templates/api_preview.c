@@ -155,7 +155,7 @@ static void show_document(struct view *v, struct hm_str doc)
 	struct hm_tapi_errors errors;
 	struct hm_template *t = NULL;
 
-	hm_tapi_errors_init(&errors, v->r);
+	hm_tapi_errors_init(&errors, &v->r->arena);
 	v->api->now(v->api->arg, &now);
 	now.opts.with = set;
 	if (hm_tcheck_document(v->name, doc, &now.opts, hm_tapi_errors_add, &errors, &t) == 0)

@@ -7,13 +7,16 @@
  * whole thing runs again.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/json.h"
 #include "base/obj.h"
 #include "templates/api_int.h"
 
 #define CHANGE_MAGIC 0x74636867u
+#define CHECK_MAGIC  0x7463686bu
 #define TRIES	     3
+#define CHECKS_MAX   32 /* under way at once, per shard */
 
 struct change { /* in the request's arena */
 	uint32_t magic;
@@ -181,8 +184,7 @@ static void on_changed(void *arg, const struct hm_tstore_answer *a, const struct
 	hm_templates_wait(x->api->templates, &x->wait, x->c.name);
 }
 
-/* Holds the request from here on. */
-static void submit(struct change *x)
+static void submit(struct change *x, const struct hm_template *t)
 {
 	const struct hm_settings *s = hm_http_server_settings(x->r->srv);
 
@@ -191,79 +193,159 @@ static void submit(struct change *x)
 	hm_tstore_change(hm_http_server_redis(x->r->srv), x->api->prefix, &x->c, on_changed, x);
 }
 
-/* -- checks ------------------------------------------------------------------------------------------ */
+/* -- checks: on a thread of the pool, because a large document, or a fragment in a large book, takes its time --------- */
 
-/* Is the document right under this name, and, when it becomes what others include, are they? Sets kind and about.
- * false: answered. */
-static bool check(struct change *x, struct hm_str doc, bool users, struct hm_template **t_r)
-{
-	struct hm_template_set *set = hm_book_take(x->api->book);
-	struct hm_templates_now now = {.cfg = NULL};
-	struct hm_template *t = NULL;
+struct check {
+	uint32_t magic;
+	uv_work_t work;
+	struct change *x; /* may be gone once `then` has run */
+	struct hm_templates_api *api;
+	struct hm_config *cfg; /* held: settings and facts are looked at */
+	struct hm_template_set *set;
+	struct hm_template_opts opts;
+	struct hm_str doc;
+	bool document, users; /* what is checked: it, and those who include it */
+	struct hm_arena arena;
 	struct hm_tapi_errors errors;
+	struct hm_template *t;
+	void (*then)(struct change *x, const struct hm_template *t);
+};
 
-	hm_tapi_errors_init(&errors, x->r);
-	x->api->now(x->api->arg, &now);
-	now.opts.with = set;
-	if (hm_tcheck_document(x->c.name, doc, &now.opts, hm_tapi_errors_add, &errors, &t) == 0) {
-		x->c.kind = hm_template_is_fragment(t) ? HM_STR("fragment") : HM_STR("message");
-		x->c.about = hm_arena_str(&x->r->arena, hm_template_description(t));
-		if (users && hm_template_is_fragment(t))
-			(void)hm_tcheck_users(x->c.name, doc, &now.opts, hm_tapi_errors_add, &errors);
-	}
-	hm_template_set_unref(set);
-	if (errors.n) {
-		hm_tapi_errors_answer(x->r, &errors);
-		if (t)
-			hm_template_unref(t);
-		return false;
-	}
-	if (!t) { /* it failed without a word */
-		hm_tapi_no_memory(x->r);
-		return false;
-	}
-	if (t_r)
-		*t_r = t;
-	else
-		hm_template_unref(t);
-	return true;
+static void on_pool(uv_work_t *w)
+{
+	struct check *k = hm_container_of(w, struct check, work);
+	struct hm_str name = k->x->c.name;
+
+	if (k->document &&
+	    (hm_tcheck_document(name, k->doc, &k->opts, hm_tapi_errors_add, &k->errors, &k->t) ||
+	     !hm_template_is_fragment(k->t)))
+		return;
+	if (k->users)
+		(void)hm_tcheck_users(name, k->doc, &k->opts, hm_tapi_errors_add, &k->errors);
 }
 
-/* A fragment's current version changes to `to` (0: none): do those that include it stay right? false: answered. */
-static bool check_users(struct change *x, bool all, uint32_t to)
+static void check_free(struct check *k)
 {
-	struct hm_template_set *set = hm_book_take(x->api->book);
-	const struct hm_template *now_used, *next = NULL;
-	struct hm_templates_now now = {.cfg = NULL};
-	struct hm_tapi_errors errors;
-	struct hm_err e = {0};
-	char ref[HM_TSTORE_NAME_MAX + 16];
+	k->api->checks--;
+	hm_template_unref(k->t);
+	hm_template_set_unref(k->set);
+	hm_config_unref(k->cfg);
+	hm_arena_fini(&k->arena);
+	HM_MAGIC_CLEAR(k);
+	free(k);
+}
 
-	hm_tapi_errors_init(&errors, x->r);
-	now_used = hm_template_find(set, x->c.name, &e);
-	if (now_used && hm_template_is_fragment(now_used)) {
-		uint32_t current = hm_template_version(now_used);
+static void on_checked(uv_work_t *w, int status)
+{
+	struct check *k = hm_container_of(w, struct check, work);
+	struct change *x = k->x;
+	bool ok = false;
 
-		if (x->c.op == HM_TSTORE_ARCHIVE && !all && x->c.version == current) {
-			for (to = current - 1; to > 0 && !next; to--) {
-				(void)snprintf(ref, sizeof(ref), "%.*s@%u", HM_STRF(x->c.name), to);
-				next = hm_template_find(set, hm_str_c(ref), &e);
-			}
-		} else if (x->c.op == HM_TSTORE_CURRENT) {
-			(void)snprintf(ref, sizeof(ref), "%.*s@%u", HM_STRF(x->c.name), to);
-			next = hm_template_find(set, hm_str_c(ref), &e);
+	HM_CHECK(k, CHECK_MAGIC);
+	HM_CHECK(x, CHANGE_MAGIC);
+	if (k->errors.n) {
+		hm_tapi_errors_answer(x->r, &k->errors);
+	} else if (k->document && !k->t) { /* it failed without a word */
+		hm_tapi_no_memory(x->r);
+	} else {
+		ok = true;
+		if (k->document) {
+			x->c.kind = hm_template_is_fragment(k->t) ? HM_STR("fragment") : HM_STR("message");
+			x->c.about = hm_arena_str(&x->r->arena, hm_template_description(k->t));
 		}
-		if (all || x->c.version == current || x->c.op == HM_TSTORE_CURRENT) {
-			x->api->now(x->api->arg, &now);
-			now.opts.with = set;
-			(void)hm_tcheck_users(x->c.name, next ? hm_template_source(next) : HM_STR(""),
-					      &now.opts, hm_tapi_errors_add, &errors);
-		}
+		k->then(x, k->t);
 	}
-	hm_template_set_unref(set);
-	if (errors.n)
-		hm_tapi_errors_answer(x->r, &errors);
-	return errors.n == 0;
+	check_free(k);
+	if (!ok)
+		change_end(x);
+}
+
+/* Holds the set; NULL: answered, and x is at its end. */
+static struct check *check_new(struct change *x)
+{
+	struct check *k = x->api->checks < CHECKS_MAX ? calloc(1, sizeof(*k)) : NULL;
+	struct hm_templates_now now = {.cfg = NULL};
+
+	if (!k) {
+		hm_http_problem(x->r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1},
+				"too many templates are being checked");
+		change_end(x);
+		return NULL;
+	}
+	HM_MAGIC_SET(k, CHECK_MAGIC);
+	k->x = x;
+	k->api = x->api;
+	k->api->checks++;
+	hm_arena_init(&k->arena, NULL, 4u << 20); /* pool thread: not the loop's blocks */
+	hm_tapi_errors_init(&k->errors, &k->arena);
+	k->set = hm_book_take(x->api->book);
+	x->api->now(x->api->arg, &now);
+	k->cfg = hm_config_ref((struct hm_config *)(uintptr_t)now.cfg);
+	k->opts = now.opts;
+	k->opts.with = k->set;
+	return k;
+}
+
+static void check_start(struct check *k, void (*then)(struct change *x, const struct hm_template *t))
+{
+	int rc;
+
+	k->then = then;
+	rc = uv_queue_work(k->api->tick->loop, &k->work, on_pool, on_checked);
+	hm_assert(rc == 0); /* fails only for a NULL callback */
+}
+
+/* Is the document right under this name, and, when it becomes what others include, are they? `doc` must live as long as the
+ * request. Sets kind and about. */
+static void check(struct change *x, struct hm_str doc, bool users,
+		  void (*then)(struct change *x, const struct hm_template *t))
+{
+	struct check *k = check_new(x);
+
+	if (!k)
+		return;
+	k->document = true;
+	k->users = users;
+	k->doc = doc;
+	check_start(k, then);
+}
+
+static struct hm_str source_of(const struct hm_template_set *set, struct hm_str name, uint32_t version)
+{
+	char ref[HM_TSTORE_NAME_MAX + 16];
+	const struct hm_template *t;
+
+	(void)snprintf(ref, sizeof(ref), "%.*s@%u", HM_STRF(name), version);
+	t = hm_template_find(set, hm_str_c(ref), NULL);
+	return t ? hm_template_source(t) : HM_STR("");
+}
+
+/* The current version changes without a new document: do those that include it, if it is a fragment, stay right? */
+static void check_users(struct change *x, bool all,
+			void (*then)(struct change *x, const struct hm_template *t))
+{
+	struct check *k = check_new(x);
+	const struct hm_template *used;
+	uint32_t current;
+
+	if (!k)
+		return;
+	used = hm_template_find(k->set, x->c.name, NULL);
+	current = used ? hm_template_version(used) : 0;
+	k->users = used && hm_template_is_fragment(used) &&
+		   (all || x->c.op == HM_TSTORE_CURRENT || x->c.version == current);
+	k->doc = HM_STR("");
+	if (x->c.op == HM_TSTORE_CURRENT)
+		k->doc = source_of(k->set, x->c.name, x->c.version);
+	else
+		for (uint32_t v = current; !all && v > 1 && k->doc.len == 0; v--)
+			k->doc = source_of(k->set, x->c.name, v - 1);
+	if (k->users) {
+		check_start(k, then);
+		return;
+	}
+	check_free(k);
+	then(x, NULL);
 }
 
 /* -- reading bodies ---------------------------------------------------------------------------------- */
@@ -310,6 +392,8 @@ static bool read_note(struct hm_http_req *r, const struct hm_tapi_body *b, struc
 		return false;
 	}
 	*note_r = note.len ? hm_arena_str(&r->arena, note) : HM_STR("");
+	if (!note_r->p)
+		hm_tapi_no_memory(r);
 	return note_r->p != NULL;
 }
 
@@ -374,12 +458,12 @@ void hm_tapi_create(struct hm_http_req *r)
 		return;
 	ok = hm_tapi_object(r, false, known, &b) && read_creation(x, &b);
 	hm_tapi_body_end(&b);
-	if (!ok || !check(x, x->c.doc, x->c.op == HM_TSTORE_PUBLISH, NULL))
+	if (!ok)
 		return;
 	x->created = true;
 	x->c.match = HM_STR("-");
 	hm_http_hold(r);
-	submit(x);
+	check(x, x->c.doc, x->c.op == HM_TSTORE_PUBLISH, submit);
 }
 
 /* -- the draft ---------------------------------------------------------------------------------------- */
@@ -388,29 +472,35 @@ void hm_tapi_save(struct hm_http_req *r)
 {
 	struct change *x = change_new(r, HM_TSTORE_SAVE, true);
 
-	if (!x || !read_document(r, &x->c.doc) || !check(x, x->c.doc, false, NULL))
+	if (!x || !read_document(r, &x->c.doc))
 		return;
 	hm_http_hold(r);
-	submit(x);
+	check(x, x->c.doc, false, submit);
 }
 
-void hm_tapi_validate(struct hm_http_req *r)
+static void say_valid(struct change *x, const struct hm_template *t)
 {
-	struct change *x = change_new(r, HM_TSTORE_SAVE, true);
-	struct hm_template *t;
-	struct hm_str doc;
 	struct hm_buf b;
 
-	if (!x || !read_document(r, &doc) || !check(x, doc, true, &t))
-		return;
-	hm_tapi_out(r, &b);
+	hm_tapi_out(x->r, &b);
 	hm_buf_lit(&b, "{\"valid\":true");
 	hm_tapi_str(&b, "kind", x->c.kind);
 	hm_buf_lit(&b, ",\"fields\":");
 	hm_tapi_fields(&b, t);
 	hm_buf_putc(&b, '}');
-	hm_template_unref(t);
-	hm_tapi_answer(r, 200, &b, HM_STR_NULL, HM_STR_NULL);
+	hm_tapi_answer(x->r, 200, &b, HM_STR_NULL, HM_STR_NULL);
+	change_end(x);
+}
+
+void hm_tapi_validate(struct hm_http_req *r)
+{
+	struct change *x = change_new(r, HM_TSTORE_SAVE, true);
+	struct hm_str doc;
+
+	if (!x || !read_document(r, &doc))
+		return;
+	hm_http_hold(r);
+	check(x, doc, true, say_valid);
 }
 
 static void straight(struct hm_http_req *r, enum hm_tstore_op op)
@@ -420,7 +510,7 @@ static void straight(struct hm_http_req *r, enum hm_tstore_op op)
 	if (!x)
 		return;
 	hm_http_hold(r);
-	submit(x);
+	submit(x, NULL);
 }
 
 void hm_tapi_discard(struct hm_http_req *r)
@@ -439,9 +529,8 @@ static void on_draft(void *arg, const struct hm_reply *reply, const struct hm_er
 {
 	struct change *x = arg;
 	struct hm_tstore_answer a = {.result = HM_TSTORE_OK};
+	struct hm_str draft = HM_STR_NULL;
 	struct hm_tstore_info info;
-	struct hm_str draft;
-	struct hm_arena tmp;
 	struct hm_err e = {0};
 	const struct hm_reply *doc;
 
@@ -451,36 +540,27 @@ static void on_draft(void *arg, const struct hm_reply *reply, const struct hm_er
 		change_end(x);
 		return;
 	}
-	hm_arena_init(&tmp, NULL, 0);
 	if (reply->type != HM_REPLY_ARRAY || reply->n == 0) {
 		a.result = HM_TSTORE_MISSING;
-	} else if (hm_tstore_read_info(reply->v[0].s, &tmp, &info, &e)) {
+	} else if (hm_tstore_read_info(reply->v[0].s, &x->r->arena, &info, &e)) {
 		hm_http_problem(x->r, HM_PROBLEM_INTERNAL, NULL, "%s", e.text);
 		change_end(x);
-		hm_arena_fini(&tmp);
 		return;
 	} else {
 		a.etag = info.etag;
 		doc = hm_reply_at(reply, 2 + info.latest);
-		draft = doc && doc->type == HM_REPLY_STR ? doc->s : HM_STR_NULL;
+		if (doc && doc->type == HM_REPLY_STR)
+			draft = hm_arena_str(&x->r->arena, doc->s);
 		if (x->match.len && !hm_str_is(x->match, "*") && !hm_str_eq(x->match, info.etag))
 			a.result = HM_TSTORE_STALE;
-		else if (!draft.p)
+		else if (!info.draft || !draft.p)
 			a.result = HM_TSTORE_NO_DRAFT;
-		else if (!check(x, draft, true, NULL))
-			goto answered;
-		/* what was checked is what is published */
-		x->c.match = hm_arena_str(&x->r->arena, info.etag);
+		x->c.match = info.etag; /* what is checked is what is published */
 	}
 	if (a.result == HM_TSTORE_OK)
-		submit(x);
+		check(x, draft, true, submit);
 	else
 		refuse(x, &a);
-	hm_arena_fini(&tmp);
-	return;
-answered:
-	hm_arena_fini(&tmp);
-	change_end(x);
 }
 
 static void publish_again(struct change *x)
@@ -517,10 +597,11 @@ static void version_change(struct hm_http_req *r, enum hm_tstore_op op, bool all
 
 	if (!x || (!all && !hm_tapi_version(r, false, &x->c.version, &word)))
 		return;
-	if (op != HM_TSTORE_RESTORE && !check_users(x, all, op == HM_TSTORE_CURRENT ? x->c.version : 0))
-		return;
 	hm_http_hold(r);
-	submit(x);
+	if (op == HM_TSTORE_RESTORE)
+		submit(x, NULL);
+	else
+		check_users(x, all, submit);
 }
 
 void hm_tapi_archive_all(struct hm_http_req *r)

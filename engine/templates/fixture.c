@@ -523,7 +523,7 @@ void hm_fixture_run(struct hm_str name, const char *path, struct hm_str yaml, co
 		    struct hm_buf *out, struct hm_buf *text, struct hm_fixture_result *r)
 {
 	struct run x = {.o = o, .path = path, .out = out, .r = r};
-	const struct hm_yaml *cases;
+	const struct hm_yaml *cases = NULL;
 	struct hm_err e = {0};
 
 	memset(r, 0, sizeof(*r));
