@@ -26,7 +26,9 @@ struct msg_facts {
 	struct hm_facts_waiter w; /* want: one per fact of the template, in its order */
 	const struct hm_template_fact *facts;
 	msgpack_object root; /* {"facts": {name: value}} */
-	uint64_t known_ms;   /* monotonic; 0: nothing known */
+	bool known;	     /* answers are there, */
+	bool whole;	     /* all of them with a value */
+	uint64_t known_ms;   /* since when; monotonic */
 };
 
 void hm_msg_facts_init(struct hm_dispatch *d)
@@ -73,6 +75,7 @@ static bool complete(struct msg_facts *mf)
 {
 	struct msg *m = mf->m;
 
+	mf->known = true;
 	mf->known_ms = hm_tick_ms(m->job->d->t);
 	if (!make_root(mf)) {
 		hm_settle_unanswered(m, HM_STR("out of memory"));
@@ -86,6 +89,7 @@ static bool complete(struct msg_facts *mf)
 			return false;
 		}
 	}
+	mf->whole = true;
 	return true;
 }
 
@@ -157,7 +161,7 @@ bool hm_msg_facts(struct msg *m)
 	struct msg_facts *mf = m->facts;
 	struct hm_err e = {0};
 
-	if (mf != NULL && mf->known_ms != 0 && hm_tick_ms(d->t) - mf->known_ms <= KEEP_MS)
+	if (mf != NULL && mf->whole && hm_tick_ms(d->t) - mf->known_ms <= KEEP_MS)
 		return true;
 	if (mf == NULL)
 		mf = m->facts = facts_new(m);
@@ -169,7 +173,7 @@ bool hm_msg_facts(struct msg *m)
 	}
 	memset(&mf->w, 0, sizeof(mf->w));
 	mf->root = (msgpack_object){.type = MSGPACK_OBJECT_NIL};
-	mf->known_ms = 0;
+	mf->known = mf->whole = false;
 	if (make_wants(mf, &e) != 0) {
 		hm_settle_final(m, HM_ST_FAILED, hm_str_c(e.text));
 		return false;
@@ -184,7 +188,7 @@ bool hm_msg_facts(struct msg *m)
 
 const msgpack_object *hm_msg_facts_root(const struct msg *m)
 {
-	return m->facts != NULL && m->facts->known_ms != 0 ? &m->facts->root : NULL;
+	return m->facts != NULL && m->facts->whole ? &m->facts->root : NULL;
 }
 
 void hm_msg_facts_free(struct msg *m)
@@ -246,7 +250,7 @@ struct hm_str hm_msg_facts_json(const struct msg *m)
 	struct hm_buf b, one;
 	size_t left = 0;
 
-	if (mf == NULL || mf->known_ms == 0)
+	if (mf == NULL || !mf->known)
 		return HM_STR_NULL;
 	hm_buf_init_arena(&b, &mf->arena, HM_LEDGER_FACTS_MAX);
 	hm_buf_putc(&b, '{');
