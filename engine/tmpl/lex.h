@@ -20,7 +20,8 @@ enum hm_tok_kind {
 
 struct hm_tok {
 	uint8_t kind;
-	bool gap; /* preceded by white space or a comment */
+	bool gap;     /* preceded by white space or a comment */
+	uint8_t dead; /* of the parser: what is known not to begin here, see maybe() */
 	uint32_t pos, end;
 };
 

@@ -645,17 +645,22 @@ static struct hm_ex *built_in(struct hm_parser *p, struct hm_ex *a)
 	return x;
 }
 
-/* An expression, if there is one: FreeMarker looks ahead whether one can be read, as in x!! or 1..! */
+/*
+ * An expression, if there is one: FreeMarker looks ahead whether one can be read, as in x!! or 1..!
+ * A token that begins none is remembered, or x!!!!!!!!( would be tried in 2^n ways.
+ */
 static struct hm_ex *maybe(struct hm_parser *p, struct hm_ex *(*read)(struct hm_parser *))
 {
 	uint32_t at = p->at;
 	unsigned depth = p->depth;
+	uint8_t dead = read == expression ? 1 : 2;
 	struct hm_ex *x;
 
-	if (!starts_expression(kind(p)))
+	if (!starts_expression(kind(p)) || (p->tok[at].dead & dead))
 		return NULL;
 	x = read(p);
 	if (!x && p->e->code == HM_EPARSE) {
+		p->tok[at].dead |= dead;
 		p->at = at;
 		p->depth = depth;
 		hm_err_clear(p->e);

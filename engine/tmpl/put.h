@@ -43,7 +43,7 @@ static inline void hm_copy(char *d, const char *s, size_t n)
 
 static inline void hm_put(struct hm_buf *b, const char *p, size_t n)
 {
-	if (hm_likely(hm_buf_reserve(b, n))) {
+	if (n && hm_likely(hm_buf_reserve(b, n))) { /* b->p may still be NULL */
 		hm_copy(b->p + b->len, p, n);
 		b->len += n;
 	}
