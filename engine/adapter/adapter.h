@@ -77,9 +77,11 @@ const struct hm_channel_info *hm_channel_info(const struct hm_channel *c);
 struct hm_content {
 	struct hm_str title, body, short_text, url, image; /* title: always plain text */
 	enum hm_text_format format;			   /* of body and short_text */
-	const struct hm_link_wrap *wrap;		   /* click tracking; NULL: links stay as they are */
-	const msgpack_object *buttons;			   /* [{text, url | action, style}], or NULL */
-	const msgpack_object *data;			   /* key-value payload for the app, or NULL */
+	/* Click tracking; NULL: links stay as they are. Links of the body count from 0 in their order, those of buttons
+	 * from 1000 by their place, the url is 2000. */
+	const struct hm_link_wrap *wrap;
+	const msgpack_object *buttons; /* [{text, url | action, style}], or NULL */
+	const msgpack_object *data;    /* key-value payload for the app, or NULL */
 	const msgpack_object *
 		options; /* standard names, see adapters/README.md (badge, sound, collapse, ttl, ...), or NULL */
 };
@@ -98,14 +100,16 @@ struct hm_build_in {
 	enum hm_lane lane;
 	struct hm_str nonce; /* test override; empty = random */
 	bool sample;	     /* the addresses are made up, for a preview: not looked at */
-	uint32_t part;	     /* of a content that is split: which one, from 0 */
-	uint32_t *parts_r;   /* how many there are; NULL: a content that needs several is refused */
+	/* Of a content that is split: which one, from 0; each is a request of its own, with ids of its own but for the first.
+	 * HM_EINVAL when there are not so many. */
+	uint32_t part;
+	uint32_t *parts_r; /* how many there are; NULL: a content that needs several is refused */
 	struct hm_build_report *report; /* NULL but in previews: what was measured, cut and noticed */
 };
 /* What a build did to the texts, for previews. Memory: the arena given to the build. */
 struct hm_build_field {
-	struct hm_str name;   /* title, body, short, url, image */
-	size_t before, after; /* in `unit`, as written in the dialect */
+	struct hm_str name;   /* title, body, text, html, short, url, image: those that are sent */
+	size_t before, after; /* in `unit`, as written in the dialect; of a split, the longest part */
 	size_t max;	      /* 0 = no limit */
 	enum hm_unit unit;
 	enum hm_fit_action action;

@@ -514,11 +514,95 @@ static void hostile_texts(void **state)
 	}
 }
 
+/* -- any length ---------------------------------------------------------------------------- */
+
+static struct hm_str long_body(size_t len, enum hm_text_format f)
+{
+	static const char *const plain[] = {"some words ", "and a \"quote\", ", "中文，", "\xf0\x9f\x98\x80 ",
+					    "line\n"};
+	static const char *const markdown[] = {"some **words** ", "and [a link](https://x.example/abc) ",
+					       "\n\n- 中文，", "\xf0\x9f\x98\x80 *x* ", "\n# Head\n"};
+	static const char *const html[] = {
+		"some <b>words</b> ", "and <a href=\"https://x.example/abc\">a link</a> ",
+		"<ul><li>中文，</li></ul>", "\xf0\x9f\x98\x80 &amp; <i>x</i> ", "<p>Para</p>"};
+	const char *const *bits = f == HM_TEXT_PLAIN ? plain : f == HM_TEXT_MARKDOWN ? markdown : html;
+	struct hm_buf b;
+
+	hm_buf_init_arena(&b, &k.a, 1 << 20);
+	for (size_t i = 0; b.len < len; i++)
+		hm_buf_puts(&b, hm_str_c(bits[(i * 7 + i / 3) % 5]));
+	return hm_buf_str(&b);
+}
+
+/* What the report says about the request must be true, and it must be the same request without one. */
+static void check_report(const struct hm_adapter *ad, const struct hm_build_report *r, struct hm_str body)
+{
+	if (!hm_str_eq(k.call.body, body) && hm_str_find(k.call.body, HM_STR("boundary")) < 0)
+		fail_msg("%.*s: with a report it is another request", HM_STRF(ad->name));
+	assert_int_equal(r->payload, body.len);
+	assert_true(r->payload_max == 0 || r->payload <= r->payload_max);
+	assert_true(r->dialect.len > 0);
+	for (size_t i = 0; i < r->n_fields; i++) {
+		const struct hm_build_field *f = &r->field[i];
+
+		if (f->max && f->after > f->max)
+			fail_msg("%.*s: %.*s has %zu of %zu", HM_STRF(ad->name), HM_STRF(f->name), f->after,
+				 f->max);
+		assert_true(f->parts >= 1 && (f->action != HM_FIT_WHOLE || f->before == f->after));
+	}
+	for (size_t i = 0; i < r->n_warnings; i++)
+		assert_true(hm_utf8_valid(r->warning[i]) && r->warning[i].len > 10);
+}
+
+/* A text of any length and notation fits, is sent in parts, or is refused in a sentence. */
+static void any_length(void **state)
+{
+	static const size_t lengths[] = {1, 65, 700, 2100, 5000, 33000};
+
+	for (size_t i = 0; i < k.adapters->n; i++) {
+		const struct hm_adapter *ad = k.adapters->v[i];
+
+		channel_of(ad);
+		for (size_t n = 0; n < hm_countof(lengths) * 3; n++) {
+			struct hm_arena_mark back = hm_arena_mark(&k.a);
+			uint32_t parts = 1;
+
+			kit_message(&k, message_of(ad, "t").p);
+			k.in.nonce = HM_STR("0123456789abcdef0123456789abcdef");
+			k.content.format = (enum hm_text_format)(n % 3);
+			k.content.body = long_body(lengths[n / 3], k.content.format);
+			k.in.parts_r = &parts;
+			for (k.in.part = 0; k.in.part < parts; k.in.part++) {
+				struct hm_build_report r = {0};
+				struct hm_str body;
+
+				hm_err_clear(&k.err);
+				memset(&k.call, 0, sizeof(k.call));
+				if (hm_channel_build(&k.in, &k.a, &k.call, &k.origin, &k.outcome, &k.err) !=
+				    0) {
+					assert_int_equal(k.outcome, HM_OUT_BAD_REQUEST);
+					assert_true(strlen(k.err.text) > 10);
+					break;
+				}
+				assert_in_range(parts, 1, HM_FIT_MAX_PARTS);
+				body = k.call.body;
+				k.in.report = &r;
+				assert_int_equal(
+					hm_channel_build(&k.in, &k.a, &k.call, &k.origin, &k.outcome, &k.err),
+					0);
+				k.in.report = NULL;
+				check_report(ad, &r, body);
+			}
+			hm_arena_rewind(&k.a, back);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers),   cmocka_unit_test(cut_answers),   cmocka_unit_test(garbage),
-		cmocka_unit_test(transport), cmocka_unit_test(hostile_texts),
+		cmocka_unit_test(transport), cmocka_unit_test(hostile_texts), cmocka_unit_test(any_length),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
