@@ -7,8 +7,9 @@
 #include "templates/api.h"
 #include "templates/check.h"
 
-#define TAPI_OUT_MAX	(32u << 20) /* one answer */
-#define TAPI_ERRORS_MAX 50	    /* mistakes listed in one */
+#define TAPI_OUT_MAX	   (32u << 20) /* one answer */
+#define HM_TAPI_CHECKS_MAX 32	       /* documents compiled and previewed at once, per shard */
+#define TAPI_ERRORS_MAX	   50	       /* mistakes listed in one */
 
 /* api_json.c */
 /* The {name} of the path into *name_r; false: answered. */

@@ -16,7 +16,6 @@
 #define CHANGE_MAGIC 0x74636867u
 #define CHECK_MAGIC  0x7463686bu
 #define TRIES	     3
-#define CHECKS_MAX   32 /* under way at once, per shard */
 
 struct change { /* in the request's arena */
 	uint32_t magic;
@@ -263,7 +262,7 @@ static void on_checked(uv_work_t *w, int status)
 /* Holds the set; NULL: answered, and x is at its end. */
 static struct check *check_new(struct change *x)
 {
-	struct check *k = x->api->checks < CHECKS_MAX ? calloc(1, sizeof(*k)) : NULL;
+	struct check *k = x->api->checks < HM_TAPI_CHECKS_MAX ? calloc(1, sizeof(*k)) : NULL;
 	struct hm_templates_now now = {.cfg = NULL};
 
 	if (!k) {

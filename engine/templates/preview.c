@@ -295,8 +295,11 @@ int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_b
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->n_names; i++)
-		if (hm_channel_find(p->channels, p->names[i]) == NULL)
-			return hm_err_set(e, HM_ENOENT, "no channel \"%.*s\"", HM_STRF(p->names[i]));
+		if (hm_channel_find(p->channels, p->names[i]) == NULL) {
+			hm_err_set(e, HM_ENOENT, "no channel \"%.*s\"", HM_STRF(p->names[i]));
+			hm_err_field(e, "channels");
+			return e->code;
+		}
 	if (data == NULL) {
 		if (hm_template_example(p->tmpl, a, &example, e) != 0)
 			return e->code;
