@@ -200,3 +200,31 @@ def test_refused(stage, name):
     assert [a["outcome"] for a in m["attempts"]] == [c.outcome], m
     assert m["state"] == "failed" and len(requests) == 1
     assert stage.sink.scripts() == []
+
+
+DIALECTS = {
+    "chat/slack": '"text":"Only *3* left of <https://x.example.com/a|this>"',
+    "chat/telegram": '"text":"<b>Price drop</b>\\nOnly <b>3</b> left of <a href=\\"https://x.example.com/a\\">this</a>',
+    "chat/dingtalk-robot": "### Price drop\\n\\nOnly **3** left of [this](https://x.example.com/a)",
+    "chat/teams": '"type":"TextBlock","text":"Only **3** left of [this](https://x.example.com/a)"',
+    "email/resend": "Only <strong>3</strong> left of <a href=\\\"https://x.example.com/a\\\">this</a>",
+    "push/bark": '"body":"Only 3 left of this"',
+    "push/apns": '"body":"Only 3 left of this"',
+    "sms/twilio": "Body=Only+3+left+of+this%3A+https%3A%2F%2Fx.example.com%2Fa",
+}
+
+
+def test_one_content_on_eight_media(stage):
+    """Written once, in markdown; each medium gets it as it shows text."""
+    content = {"format": "markdown", "title": "Price drop", "body": "Only **3** left of [this](https://x.example.com/a)",
+               "buttons": [{"text": "Buy", "url": "https://x.example.com/buy"}]}
+    for name, expected in DIALECTS.items():
+        c = CASES[name]
+        if c.yes:
+            stage.sink.script({"path": base(name)}, [c.yes])
+        before = len(stage.sink.requests())
+        id = stage.engine.send(channel=channel(name), to=c.to, content=content)
+        stage.engine.wait_state(id, "sent")
+        body = stage.sink.requests()[before:][-1].body.decode()
+        assert expected in body, (name, body)
+        assert ("https://x.example.com/buy" in body or "x.example.com%2Fbuy" in body) == (c.to != DEVICE and name != "push/bark"), (name, body)
