@@ -658,6 +658,9 @@ static struct hm_ex *maybe(struct hm_parser *p, struct hm_ex *(*read)(struct hm_
 
 	if (!starts_expression(kind(p)) || (p->tok[at].dead & dead))
 		return NULL;
+	if (kind(p) == T_DOT &&
+	    kind_at(p, 1) == T_ID) /* x!.name is x!(.name), and an error when there is no .name */
+		return read(p);
 	x = read(p);
 	if (!x && p->e->code == HM_EPARSE) {
 		p->tok[at].dead |= dead;
