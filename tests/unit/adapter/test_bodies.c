@@ -41,14 +41,14 @@ static void one_content(void **state)
 		const char *adapter, *settings, *to, *path, *body;
 	} rows[] = {
 		{"chat/slack", "    token: xoxb-secret\n", "C0123456789", "/api/chat.postMessage",
-		 "{\"channel\":\"C0123456789\",\"text\":\"Price drop &amp; more\\nOnly 3 left of this: htt"
-		 "ps://x.example.com/a\\nhttps://x.example.com/p?a=1&amp;b=2\",\"blocks\":[{\"type\":\"hea"
-		 "der\",\"text\":{\"type\":\"plain_text\",\"text\":\"Price drop & more\"}},{\"type\":\"sec"
-		 "tion\",\"text\":{\"type\":\"mrkdwn\",\"text\":\"Only *3* left of <https://x.example.com/"
-		 "a|this>\"}},{\"type\":\"image\",\"image_url\":\"https://x.example.com/i.png\",\"alt_text"
-		 "\":\"Price drop & more\"},{\"type\":\"actions\",\"elements\":[{\"type\":\"button\",\"tex"
-		 "t\":{\"type\":\"plain_text\",\"text\":\"Open\"},\"url\":\"https://x.example.com/p?a=1&b="
-		 "2\"}]}],\"unfurl_links\":false,\"unfurl_media\":false}"},
+		 "{\"channel\":\"C0123456789\",\"text\":\"Price drop &amp; more\\nOnly *3* left of <https:"
+		 "//x.example.com/a|this>\\nhttps://x.example.com/p?a=1&amp;b=2\",\"blocks\":[{\"type\":\""
+		 "header\",\"text\":{\"type\":\"plain_text\",\"text\":\"Price drop & more\"}},{\"type\":\""
+		 "section\",\"text\":{\"type\":\"mrkdwn\",\"text\":\"Only *3* left of <https://x.example.c"
+		 "om/a|this>\"}},{\"type\":\"image\",\"image_url\":\"https://x.example.com/i.png\",\"alt_t"
+		 "ext\":\"Price drop & more\"},{\"type\":\"actions\",\"elements\":[{\"type\":\"button\",\""
+		 "text\":{\"type\":\"plain_text\",\"text\":\"Open\"},\"url\":\"https://x.example.com/p?a=1"
+		 "&b=2\"}]}],\"unfurl_links\":false,\"unfurl_media\":false}"},
 		{"chat/slack", "    token: xoxb-secret\n    format: text\n", "C0123456789",
 		 "/api/chat.postMessage",
 		 "{\"channel\":\"C0123456789\",\"text\":\"*Price drop &amp; more*\\nOnly *3* left of <http"
@@ -56,14 +56,14 @@ static void one_content(void **state)
 		 "?a=1&amp;b=2>\",\"unfurl_links\":false,\"unfurl_media\":false}"},
 		{"chat/slack-webhook", "    url: https://hooks.slack.com/services/T0/B0/XXXX\n", "ops",
 		 "/services/T0/B0/XXXX",
-		 "{\"text\":\"Price drop &amp; more\\nOnly 3 left of this: https://x.example.com/a\\nhttps"
-		 "://x.example.com/p?a=1&amp;b=2\",\"blocks\":[{\"type\":\"header\",\"text\":{\"type\":\"p"
-		 "lain_text\",\"text\":\"Price drop & more\"}},{\"type\":\"section\",\"text\":{\"type\":\""
-		 "mrkdwn\",\"text\":\"Only *3* left of <https://x.example.com/a|this>\"}},{\"type\":\"imag"
-		 "e\",\"image_url\":\"https://x.example.com/i.png\",\"alt_text\":\"Price drop & more\"},{"
-		 "\"type\":\"actions\",\"elements\":[{\"type\":\"button\",\"text\":{\"type\":\"plain_text"
-		 "\",\"text\":\"Open\"},\"url\":\"https://x.example.com/p?a=1&b=2\"}]}],\"unfurl_links\":f"
-		 "alse,\"unfurl_media\":false}"},
+		 "{\"text\":\"Price drop &amp; more\\nOnly *3* left of <https://x.example.com/a|this>\\nht"
+		 "tps://x.example.com/p?a=1&amp;b=2\",\"blocks\":[{\"type\":\"header\",\"text\":{\"type\":"
+		 "\"plain_text\",\"text\":\"Price drop & more\"}},{\"type\":\"section\",\"text\":{\"type\""
+		 ":\"mrkdwn\",\"text\":\"Only *3* left of <https://x.example.com/a|this>\"}},{\"type\":\"i"
+		 "mage\",\"image_url\":\"https://x.example.com/i.png\",\"alt_text\":\"Price drop & more\"}"
+		 ",{\"type\":\"actions\",\"elements\":[{\"type\":\"button\",\"text\":{\"type\":\"plain_tex"
+		 "t\",\"text\":\"Open\"},\"url\":\"https://x.example.com/p?a=1&b=2\"}]}],\"unfurl_links\":"
+		 "false,\"unfurl_media\":false}"},
 		{"chat/telegram", "    token: \"123456789:AAsecret\"\n", "-1001234567890",
 		 "/bot123456789:AAsecret/sendPhoto",
 		 "{\"chat_id\":\"-1001234567890\",\"photo\":\"https://x.example.com/i.png\",\"caption\":\""
@@ -191,7 +191,6 @@ static void one_content(void **state)
 		 "+8613800000000", "/2010-04-01/Accounts/AC1/Messages.json",
 		 "To=%2B8613800000000&From=%2B14155550101&Body=Only+3+left+of+this%3A+https%3A%2F%2Fx.exam"
 		 "ple.com%2Fa%0Ahttps%3A%2F%2Fx.example.com%2Fp%3Fa%3D1%26b%3D2"},
-
 	};
 
 	for (size_t i = 0; i < hm_countof(rows); i++) {
@@ -355,36 +354,68 @@ static void limits(void **state)
 		const char *adapter, *settings, *name, *more;
 		enum hm_unit unit;
 		size_t max;
+		uint32_t parts; /* 1: cut */
 	} rows[] = {
-		{"chat/telegram", "    token: \"1:A\"\n", "\"text\":\"", "", HM_UNIT_UTF16, 4096},
+		{"chat/telegram", "    token: \"1:A\"\n", "\"text\":\"", "", HM_UNIT_UTF16, 4096, 5},
 		{"chat/telegram", "    token: \"1:A\"\n", "\"caption\":\"",
-		 "\"image\":\"https://x.example/i.png\",", HM_UNIT_UTF16, 1024},
-		{"chat/discord", "    url: https://d.example/w\n", "\"content\":\"", "", HM_UNIT_CHARS, 2000},
+		 "\"image\":\"https://x.example/i.png\",", HM_UNIT_UTF16, 1024, 1},
+		{"chat/discord", "    url: https://d.example/w\n", "\"content\":\"", "", HM_UNIT_CHARS, 2000,
+		 5},
 		{"chat/discord", "    url: https://d.example/w\n", "\"description\":\"", "\"title\":\"t\",",
-		 HM_UNIT_CHARS, 4096},
-		{"chat/wecom-robot", "    key: K\n", "\"content\":\"", "", HM_UNIT_BYTES, 2048},
+		 HM_UNIT_CHARS, 4096, 1},
+		{"chat/wecom-robot", "    key: K\n", "\"content\":\"", "", HM_UNIT_BYTES, 2048, 1},
 		{"chat/wecom-robot", "    key: K\n", "\"content\":\"", "\"title\":\"t\",", HM_UNIT_BYTES,
-		 4096},
+		 4096, 1},
 		{"chat/slack", "    token: T\n", "{\"type\":\"mrkdwn\",\"text\":\"", "\"title\":\"t\",",
-		 HM_UNIT_CHARS, 3000},
+		 HM_UNIT_CHARS, 3000, 5},
+		{"chat/line", "    token: T\n", "\"type\":\"text\",\"text\":\"", "", HM_UNIT_UTF16, 5000, 5},
 		{"push/ntfy", "    icon: https://x.example/i.png\n", "\"message\":\"", "", HM_UNIT_BYTES,
-		 4096},
+		 4096, 1},
 	};
 	static char json[80000];
 
-	for (size_t i = 0; i < hm_countof(rows); i++) {
-		struct hm_str s;
-		size_t n;
+	for (size_t i = 0; i < hm_countof(rows); i++)
+		for (uint32_t part = 0; part < rows[i].parts; part++) {
+			uint32_t parts = 0;
+			struct hm_str s;
+			size_t n;
 
-		channel(rows[i].adapter, rows[i].settings);
-		long_message(json, sizeof(json), 10000, rows[i].more);
-		kit_need_build(&k, json);
-		s = text_behind(rows[i].name);
-		assert_true(hm_utf8_valid(s));
-		/* A line break is two bytes here and one in the limit. */
-		n = hm_units(s, rows[i].unit) - (hm_str_find(s, HM_STR("\\n")) >= 0);
-		if (n > rows[i].max || n + 12 < rows[i].max || !hm_str_ends(s, HM_STR("…")))
-			fail_msg("%s %s: %zu of %zu", rows[i].adapter, rows[i].name, n, rows[i].max);
+			channel(rows[i].adapter, rows[i].settings);
+			long_message(json, sizeof(json), 10000, rows[i].more);
+			kit_message(&k, json);
+			if (hm_str_is(hm_channel_info(k.c)->adapter, "chat/line"))
+				k.rcpts[0].addr = HM_STR("U0123456789abcdef0123456789abcdef");
+			k.in.part = part;
+			k.in.parts_r = &parts;
+			memset(&k.call, 0, sizeof(k.call));
+			if (hm_channel_build(&k.in, &k.a, &k.call, &k.origin, &k.outcome, &k.err) != 0)
+				fail_msg("%s: %s", rows[i].adapter, k.err.text);
+			assert_int_equal(parts, rows[i].parts);
+			s = text_behind(rows[i].name);
+			assert_true(hm_utf8_valid(s));
+			/* A line break is two bytes here and one in the limit. */
+			n = hm_units(s, rows[i].unit) - (hm_str_find(s, HM_STR("\\n")) >= 0);
+			if (n > rows[i].max || (parts == 1 && n + 12 < rows[i].max))
+				fail_msg("%s %s: %zu of %zu", rows[i].adapter, rows[i].name, n, rows[i].max);
+			if (parts == 1)
+				assert_true(hm_str_ends(s, HM_STR("…")));
+			else
+				assert_true(
+					hm_str_starts(s, hm_arena_printf(&k.a, "(%u/%u) ", part + 1, parts)));
+		}
+	/* What stands once stands in one part: the title in the first, buttons in the last. */
+	channel("chat/slack", "    token: T\n");
+	for (uint32_t part = 0; part < 5; part++) {
+		uint32_t parts;
+
+		long_message(json, sizeof(json), 10000, "\"title\":\"t\",\"url\":\"https://x.example/\",");
+		kit_message(&k, json);
+		k.in.part = part;
+		k.in.parts_r = &parts;
+		memset(&k.call, 0, sizeof(k.call));
+		assert_int_equal(hm_channel_build(&k.in, &k.a, &k.call, &k.origin, &k.outcome, &k.err), 0);
+		assert_int_equal(has("{\"type\":\"header\""), part == 0);
+		assert_int_equal(has("{\"type\":\"button\""), part == 4);
 	}
 	/* Whole requests have limits too: the text gives way. */
 	channel("chat/feishu-robot", "    token: T\n");
