@@ -640,6 +640,16 @@ static bool whole_fits(struct fit *f, const struct hm_rich *r)
 	return written(f, &(struct hm_rich){.v = m.v, .n = m.n, .kinds = m.kinds});
 }
 
+/* A guess at what it takes to write it: growing in an arena leaves the smaller ones behind. */
+static size_t room_for(const struct hm_rich *r)
+{
+	size_t n = 64;
+
+	for (size_t i = 0; i < r->n; i++)
+		n += r->v[i].text.len + (r->v[i].kind == HM_RICH_TEXT ? 8 : 16);
+	return hm_min(n + n / 8, (size_t)MAX_TEXT);
+}
+
 static void cut(struct fit *f, struct hm_fit *out)
 {
 	struct place start = {0};
@@ -661,6 +671,7 @@ int hm_fit_rich(const struct hm_rich *text, const struct hm_rich *short_text, co
 
 	memset(out, 0, sizeof(*out));
 	hm_buf_init_arena(&f.text, a, MAX_TEXT);
+	hm_buf_reserve(&f.text, room_for(text));
 	fits = whole_fits(&f, text);
 	out->before = f.units;
 	out->n = 1;
@@ -672,8 +683,10 @@ int hm_fit_rich(const struct hm_rich *text, const struct hm_rich *short_text, co
 		text = short_text;
 		fits = whole_fits(&f, text);
 	}
-	if (f.rc == 0 && fits)
-		out->part[0] = keep(&f, out);
+	if (f.rc == 0 && fits) { /* f.text is not written again */
+		out->part[0] = f.text.len ? hm_buf_str(&f.text) : HM_STR("");
+		out->after = f.units;
+	}
 	if (f.rc == 0 && !fits && begin(&f, text, l->over == HM_OVER_SPLIT) == 0) {
 		if (l->over == HM_OVER_SPLIT)
 			split(&f, out);

@@ -609,7 +609,7 @@ static struct hm_str fit_nodes(struct hm_eval *ev, enum hm_var field, const stru
 	return ev->rc ? HM_STR("") : pick(ev, field, &fit, acted, acted_max);
 }
 
-static struct hm_str fit_short(struct hm_eval *ev, struct hm_rich *r)
+static void parse_short(struct hm_eval *ev, struct hm_rich *r)
 {
 	const struct hm_content *content = ev->in->content;
 	int rc = hm_rich_parse(content->short_text, content->format, ev->a, r, ev->err);
@@ -618,7 +618,6 @@ static struct hm_str fit_short(struct hm_eval *ev, struct hm_rich *r)
 		rc = hm_rich_wrap_links(r, content->wrap, ev->a, ev->err);
 	if (rc != 0)
 		failed(ev, rc, HM_VAR_SHORT);
-	return HM_STR("");
 }
 
 /* -- html --------------------------------------------------------------------------------------------------------- */
@@ -674,6 +673,15 @@ static struct hm_str as_given(struct hm_eval *ev, enum hm_var v)
 	return v == HM_VAR_SHORT ? ev->in->content->short_text : ev->in->content->body;
 }
 
+/* Is the short text what takes this field's place when it is too long? */
+static bool may_be_short(const struct hm_variant *form, enum hm_var v)
+{
+	for (uint32_t i = 0; i < form->n_limits; i++)
+		if (form->limits[i].field == v && form->limits[i].over == HM_OVER_SHORT)
+			return true;
+	return false;
+}
+
 static struct hm_str made(struct hm_eval *ev, enum hm_var v)
 {
 	struct hm_texts *t = ev->texts;
@@ -681,8 +689,8 @@ static struct hm_str made(struct hm_eval *ev, enum hm_var v)
 
 	if (v == HM_VAR_HTML)
 		return html_field(ev);
-	if (given(&ev->in->content->short_text))
-		fit_short(ev, &shorter);
+	if (given(&ev->in->content->short_text) && (v == HM_VAR_SHORT || may_be_short(t->form, v)))
+		parse_short(ev, &shorter);
 	if (ev->rc)
 		return HM_STR("");
 	if (v == HM_VAR_SHORT)

@@ -265,7 +265,8 @@ static void word(struct hm_buf *b, uint32_t *n)
 					   "e\xcc\x81"};
 
 	hm_buf_printf(b, "w%u", (*n)++);
-	(void)hm_rich_escape(hm_str_c(salt[rnd(hm_countof(salt))]), b);
+	if (hm_rich_escape(hm_str_c(salt[rnd(hm_countof(salt))]), b) != 0)
+		fail();
 }
 
 static void words(struct hm_buf *b, uint32_t *n, uint32_t most)
