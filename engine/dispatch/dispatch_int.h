@@ -101,6 +101,8 @@ struct msg {
 	uint8_t attempts;      /* in total */
 	uint8_t chan_attempts; /* on the current channel */
 	bool auth_retried, interim, maybe_repeat;
+	uint8_t part,
+		parts; /* of a content its channel splits: the next to send; how many, 0 or 1: it does not */
 	uint32_t index;
 	uint32_t slot; /* in-flight table */
 	struct job *job;
@@ -134,6 +136,7 @@ struct send {
 	const struct job *content_job; /* literal content of this job: equal without comparing */
 	struct hm_build_rcpt *rcpts;
 	struct hm_build_in in;
+	uint32_t parts; /* what the build made of the content; several: one message, one part */
 	struct hm_call call;
 	struct hm_cred_waiter cred;
 	struct hm_verdict verdict;
@@ -319,7 +322,8 @@ void hm_settle_unanswered(struct msg *m, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
-void hm_settle_unknown_before(struct msg *m); /* an attempt of an earlier run whose answer nobody saw */
+uint8_t hm_settle_parts_sent(const struct msg *m); /* by its channel, according to its timeline */
+void hm_settle_unknown_before(struct msg *m);	   /* an attempt of an earlier run whose answer nobody saw */
 
 /* -- ack.c -- */
 void hm_ack_wait(struct hm_dispatch *d, uint64_t ticket, struct job *j, uint32_t slot);

@@ -41,6 +41,8 @@ static bool take(struct msg *m, struct chan *c)
 	m->chan = c;
 	m->chan_attempts = 0;
 	m->auth_retried = false;
+	m->part = hm_settle_parts_sent(m);
+	m->parts = m->part > 0 ? (uint8_t)(m->part + 1) : 0;
 	return true;
 }
 

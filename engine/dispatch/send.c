@@ -172,6 +172,22 @@ static enum step_next unfit(struct send *s, enum hm_outcome o, struct hm_str rea
 	return send_goto(s, SEND_SETTLE);
 }
 
+/* Parts go out one after the other, each message by itself: all but the first message wait for a send of their own. */
+static void one_message(struct send *s)
+{
+	struct hm_node *first = hm_list_pop(&s->msgs), *n;
+
+	while ((n = hm_list_pop(&s->msgs)) != NULL) {
+		struct msg *m = hm_container_of(n, struct msg, node);
+
+		m->parts = (uint8_t)s->parts;
+		m->where = MSG_WAITING;
+		hm_list_push(&s->chan->waiting[m->lane], &m->node);
+	}
+	hm_list_push(&s->msgs, first);
+	hm_chan_wake_later(s->chan);
+}
+
 static enum step_next step_build(struct send *s)
 {
 	struct chan *c = s->chan;
@@ -199,11 +215,17 @@ static enum step_next step_build(struct send *s)
 	s->in.wall_ms = d->t->wall_ms;
 	s->in.expires_ms = first->job->expires_ms;
 	s->in.lane = (enum hm_lane)s->lane;
+	s->in.part = first->part;
+	s->in.parts_r = &s->parts;
 	memset(&s->call, 0, sizeof(s->call));
 	HM_MAGIC_SET(&s->call, HM_CALL_MAGIC);
 	s->call.arena = &s->arena;
 	if (hm_channel_build(&s->in, &s->arena, &s->call, &origin, &o, &e) != 0)
 		return unfit(s, o, HM_STR("request"), &e);
+	if (s->parts > 1 && s->msgs.len > 1) {
+		one_message(s);
+		return STEP_MORE; /* built again */
+	}
 	s->call.origin = c->origin;
 	if (c->origin == NULL && hm_wire_origin(d->deps.wire, &origin, &s->call.origin, &e) != 0)
 		return unfit(s, HM_OUT_INVALID_RECIPIENT, HM_STR("address"), &e);
@@ -358,7 +380,8 @@ void hm_send_join(struct msg *m)
 	bool literal = hm_template_is_literal(j->source, c->info->medium);
 	struct hm_content content;
 	struct hm_err e = {0};
-	struct send *s, *open = c->open;
+	struct send *s, *open = m->parts > 1 ? NULL : c->open;
+	bool batch = c->info->batch_max > 1 && m->parts <= 1;
 	uint64_t hash = 0;
 
 	if (hm_unlikely(j->n_facts > 0) && !literal && !hm_msg_facts(m))
@@ -381,7 +404,7 @@ void hm_send_join(struct msg *m)
 	s->content = content;
 	if (literal)
 		s->content_job = j;
-	if (c->info->batch_max > 1) {
+	if (batch) {
 		hash = content_hash(&content);
 		if (open != NULL && open->content_hash == hash && open->lane == m->lane &&
 		    open->in.expires_ms == j->expires_ms && content_eq(&open->content, &content)) {
@@ -393,7 +416,7 @@ void hm_send_join(struct msg *m)
 	}
 	m->where = MSG_SENDING;
 	hm_list_push(&s->msgs, &m->node);
-	if (c->info->batch_max <= 1) {
+	if (!batch) {
 		hm_send_run(s);
 		return;
 	}

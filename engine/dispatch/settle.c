@@ -1,6 +1,7 @@
 /*
  * settle.c - what becomes of a message after an attempt
  *
+ *   ok, of several parts not the last ▶ waiting with the next part
  *   ok ─────────────────────────────▶ sent
  *   auth, credential just refreshed ─▶ once more, at once
  *   retryable, attempts and time left ▶ held (full jitter, provider's hint) ▶ waiting
@@ -15,7 +16,9 @@
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
-#define MAX_PAST 16
+#define MAX_PAST \
+	32 /* every part of a content and some failures: what is left off is sent again after a crash */
+_Static_assert(MAX_PAST > HM_FIT_MAX_PARTS, "all parts");
 
 void hm_msg_free(struct msg *m)
 {
@@ -258,6 +261,34 @@ void hm_settle_unanswered(struct msg *m, struct hm_str reason)
 		hm_settle_final(m, HM_ST_FAILED, reason);
 }
 
+uint8_t hm_settle_parts_sent(const struct msg *m)
+{
+	unsigned n = 0;
+
+	for (const struct past_attempt *p = m->past; p != NULL; p = p->next)
+		n += p->outcome == HM_OUT_OK && hm_str_is(m->chan->info->name, p->channel);
+	return (uint8_t)hm_min(n, 255u);
+}
+
+/* The next part follows at once. What is sent is on record: neither a retry nor a later run sends it again. */
+static void part_sent(struct send *s, struct msg *m, const struct hm_ledger_attempt *v, size_t n)
+{
+	uint64_t ticket;
+
+	hm_settle_remember(m, &v[n - 1]);
+	m->part++;
+	m->parts = (uint8_t)s->parts;
+	m->chan_attempts = 0;
+	m->auth_retried = false;
+	ticket = put_record(m, HM_ST_SENDING,
+			    hm_arena_printf(&s->arena, "%u of %u parts are sent", m->part, m->parts), v, n);
+	if (ticket > m->job->ticket)
+		m->job->ticket = ticket;
+	m->interim = true;
+	m->where = MSG_WAITING;
+	hm_list_push_front(&m->chan->waiting[m->lane], &m->node); /* woken when this send is freed */
+}
+
 void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
 		       struct hm_str reason)
 {
@@ -289,6 +320,10 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 	m->attempts++;
 	m->chan_attempts++;
 	hm_stats_inc(d->t->stats, HM_CT_ATTEMPTS);
+	if (outcome == HM_OUT_OK && m->part + 1u < s->parts) {
+		part_sent(s, m, a, n);
+		return;
+	}
 	if (outcome == HM_OUT_OK) {
 		uint64_t now = hm_clock_wall_ms();
 
