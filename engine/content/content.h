@@ -23,7 +23,8 @@
  *     en: {title: "...", body: "...", media: {...}}
  *   default_locale: zh-CN     # the locale of the members above; default: templates.default_locale
  *
- * Which text a message gets: the recipient's locale by RFC 4647 look-up (zh-Hant-TW, zh-Hant, zh), then
+ * Which text a message gets: the recipient's locale by RFC 4647 look-up (zh-Hant-TW, zh-Hant, zh), then the
+ * same language in another region (zh-Hans-CN reads zh-CN), then
  * default_locale; in each locale the medium's override, then the locale's own. Members not given in a locale come from the
  * base. Merged when compiled: rendering picks a variant, it does not merge.
  *

@@ -66,7 +66,12 @@ static void media_and_locales_merge(void **state)
 		{"en-GB", HM_MED_PUSH, "en-title", "gb"}, /* its title comes from en */
 		{"EN_gb-oxendict", HM_MED_SMS, "en-title", "gb"},
 		{"zh-Hant-TW", HM_MED_PUSH, "base-title", "hant"},
-		{"zh-TW", HM_MED_PUSH, "base-title", "base"},
+		{"zh-TW", HM_MED_PUSH, "base-title", "hant"}, /* written as in Taiwan */
+		{"zh-HK", HM_MED_PUSH, "base-title", "hant"},
+		{"zh-Hans-CN", HM_MED_SMS, "", "base-sms"}, /* what a phone says */
+		{"zh", HM_MED_PUSH, "base-title", "base"},
+		{"zh-Hant", HM_MED_PUSH, "base-title", "hant"},
+		{"zh-SG-x-a", HM_MED_PUSH, "base-title", "base"},
 		{"en-a-bbb", HM_MED_PUSH, "en-title",
 		 "en"}, /* the single letter goes with what it announces */
 		{"-", HM_MED_PUSH, "base-title", "base"},
