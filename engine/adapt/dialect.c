@@ -320,32 +320,32 @@ static void line_break(struct hm_writer *w, struct hm_str how)
 enum { SEP_NONE, SEP_LINE, SEP_ITEM };
 
 struct lines {
-	struct hm_writer w;
+	struct hm_writer *w;
 	int sep;
 	size_t indent[HM_RICH_MAX_DEPTH + 1];
 };
 
 static void block_end(struct lines *l, int sep)
 {
-	close_to(&l->w, 0, 0);
-	flush_held(&l->w);
+	close_to(l->w, 0, 0);
+	flush_held(l->w);
 	l->sep = sep;
 }
 
 /* Before anything that is not an item. */
 static void begin(struct lines *l)
 {
-	if (l->sep == SEP_ITEM && l->w.d->list == LIST_SIGN)
-		line_break(&l->w, HM_STR("\n\n")); /* else it would belong to the item */
+	if (l->sep == SEP_ITEM && l->w->d->list == LIST_SIGN)
+		line_break(l->w, HM_STR("\n\n")); /* else it would belong to the item */
 	else if (l->sep)
-		line_break(&l->w, HM_STR("\n"));
+		line_break(l->w, HM_STR("\n"));
 	l->sep = SEP_NONE;
 }
 
 /* A block that needs a line of its own. */
 static void begin_block(struct lines *l, bool item, bool numbered)
 {
-	struct hm_writer *w = &l->w;
+	struct hm_writer *w = l->w;
 
 	if (l->sep == SEP_ITEM && item) {
 		line_break(w, HM_STR("\n"));
@@ -380,7 +380,7 @@ static void put_number(struct hm_writer *w, uint32_t n)
 
 static void item(struct lines *l, const struct hm_rich_node *n)
 {
-	struct hm_writer *w = &l->w;
+	struct hm_writer *w = l->w;
 	unsigned depth = n->depth < HM_RICH_MAX_DEPTH ? n->depth : HM_RICH_MAX_DEPTH - 1;
 	size_t indent, from;
 
@@ -411,7 +411,7 @@ static void item(struct lines *l, const struct hm_rich_node *n)
 
 static void heading(struct lines *l, const struct hm_rich_node *n)
 {
-	struct hm_writer *w = &l->w;
+	struct hm_writer *w = l->w;
 
 	if (n->close) {
 		w->nwant = 0;
@@ -453,7 +453,7 @@ static bool raw_url(struct hm_writer *w, struct hm_str url)
 	}
 	if (d->link != LINK_WORDS && !(d->flags & URL_FIRST))
 		for (size_t i = 0; i < url.len; i++)
-			if (strchr("\\*_~`[]()|<>@!$\"^{};", url.p[i]))
+			if (hm_url_signs[(unsigned char)url.p[i]] & HM_URL_MARKUP)
 				return false;
 	sync(w, HM_STR(""), 'h');
 	hm_write_url(w, url);
@@ -654,11 +654,15 @@ void hm_write_end_line(struct hm_writer *w)
 	flush_held(w);
 }
 
-static void write_lines(struct hm_writer *init)
+static void write_lines(struct hm_writer *w)
 {
-	struct lines l = {.w = *init};
-	struct hm_writer *w = &l.w;
+	struct lines l;
 
+	l.w = w;
+	l.sep = SEP_NONE;
+	if (w->r->kinds & BIT(ITEM))
+		for (size_t i = 0; i <= HM_RICH_MAX_DEPTH; i++) /* a list may begin anywhere */
+			l.indent[i] = i * 2;
 	for (w->at = 0; w->at < w->r->n; w->at++) {
 		const struct hm_rich_node *n = &w->r->v[w->at];
 
@@ -678,10 +682,22 @@ static void write_lines(struct hm_writer *init)
 	hm_write_end_line(w);
 }
 
+static void begin_writing(struct hm_writer *w, const struct hm_dialect *d, const struct hm_rich *r,
+			  struct hm_buf *out)
+{
+	memset(w, 0, offsetof(struct hm_writer, held));
+	w->d = d;
+	w->r = r;
+	w->out = out;
+	w->line = out->len;
+	w->fresh = true;
+}
+
 int hm_dialect_write(const struct hm_dialect *d, const struct hm_rich *r, struct hm_buf *out)
 {
-	struct hm_writer w = {.d = d, .r = r, .out = out, .line = out->len, .fresh = true};
+	struct hm_writer w;
 
+	begin_writing(&w, d, r, out);
 	if (d->layout == LAYOUT_BLOCKS)
 		hm_write_blocks(&w);
 	else
@@ -692,9 +708,10 @@ int hm_dialect_write(const struct hm_dialect *d, const struct hm_rich *r, struct
 int hm_dialect_escape(const struct hm_dialect *d, struct hm_str text, struct hm_buf *out)
 {
 	static const struct hm_rich none = {0};
-	struct hm_writer w = {.d = d, .r = &none, .out = out, .line = out->len, .fresh = true};
+	struct hm_writer w;
 	const char *p = text.p, *e = p + text.len;
 
+	begin_writing(&w, d, &none, out);
 	while (p < e) {
 		const char *q = p;
 		size_t ctl = 0;

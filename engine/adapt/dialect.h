@@ -6,13 +6,21 @@
  * show becomes words: a link `text: url` or `text (url)`, a list "• item", an image its link, a heading
  * a line (bold where there is bold).
  *
- * Promise, held by a property test per dialect with a reader of that dialect: text of users appears
- * as that text, whatever it holds: never as markup, a mention (@everyone, <!channel>, <at ...>), a link of its own
- * making, or structure. Where a dialect has no way to say a sign literally (slack *, wecom-md **) a U+200B
- * or the like breaks the pattern; that is the only change to the text that is allowed, and only where the
- * pattern would be read as markup.
+ * Promise, held by a property test with a reader for every dialect: text of users appears as that text, whatever it
+ * holds: never as markup, a mention (@everyone, <!channel>, <at ...>), a link of its own making, or structure. Where
+ * a dialect has no way to say a sign literally, the text changes as little as it can, and only where the sign would be
+ * read as markup:
  *
- *   plain          nothing                                  wecom-md      WeCom markdown
+ *   U+200B         breaks what needs two signs or a place: ** in WeCom, "# " at the start of a line, @name, <tag, ](
+ *   a look-alike   stands for a single sign: U+2217 * U+02CD _ U+223C ~ U+02CB ` U+2223 | U+2216 \ U+FF3B [ U+FF3D ]
+ *                  (no invisible sign keeps "*a*" from being bold everywhere)
+ *   U+200B         beside our own markers where they would not count: Slack's inside a word, CommonMark's at brackets
+ *
+ * Names after @ in an author's text are broken like those in data; who wants a mention uses the provider's field for it.
+ * A URL in text stays whole: a medium that finds it makes it a link that shows where it goes. Control characters but
+ * line feed and tab are never written. Empty lines: as many as in the text where the medium has lines, else one.
+ *
+ *   plain          nothing (plain-chat: breaks mentions)    wecom-md      WeCom markdown
  *   html           a document fragment: <p> <br> <a> ...    wecom-md2     WeCom robot markdown_v2
  *   html-doc       a whole HTML mail around it              ding-md       DingTalk
  *   matrix-html    Matrix formatted_body                    feishu-md     Feishu / Lark

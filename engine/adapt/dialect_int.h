@@ -83,22 +83,22 @@ struct hm_writer {
 	bool bold_line; /* a heading that is a bold line */
 	bool one_line;	/* a heading or link: breaks are blanks */
 	bool code;
+	bool in_p, in_heading; /* BLOCKS */
+	uint32_t nheld, nwant, nhave, nlists;
+	/* below: only as far as the counts above say */
 	struct hm_str held[4]; /* blanks at the end of what was written: out when it is known what follows */
-	uint32_t nheld;
 	/* spans asked for, and those written; the written ones are at the outside */
 	struct hm_open want[HM_RICH_MAX_DEPTH], have[HM_RICH_MAX_DEPTH];
-	uint32_t nwant, nhave;
-	/* BLOCKS */
-	bool in_p, in_heading;
 	struct {
 		bool numbered;
 		uint32_t next;
 	} lists[HM_RICH_MAX_DEPTH];
-	uint32_t nlists;
 };
 
 /* Text of users, without line breaks: dialect_text.c. `more`: something follows right behind it. */
 void hm_write_text(struct hm_writer *w, struct hm_str s, bool more);
+#define HM_URL_MARKUP 16 /* in hm_url_signs: may be markup where a URL stands in text */
+extern const uint8_t hm_url_signs[256];
 /* The target of a link, inside its markup. */
 void hm_write_url(struct hm_writer *w, struct hm_str url);
 bool hm_dialect_links_to(const struct hm_dialect *d, struct hm_str url);

@@ -362,9 +362,13 @@ void hm_write_text(struct hm_writer *w, struct hm_str s, bool more)
 	while (p < e) {
 		const char *q = skip(care, p, e);
 
+		/* HTML: a blank between two words is no more than a sign */
+		while (q > p && q + 1 < e && *q == ' ' && q[-1] != ' ' && !hm_is_blank((unsigned char)q[1]))
+			q = skip(care, q + 1, e);
 		if (q > p) {
 			hm_buf_put(w->out, p, (size_t)(q - p));
-			w->fresh = w->space = false;
+			w->fresh = false;
+			w->space = q[-1] == ' ';
 			p = q;
 			continue;
 		}
@@ -392,33 +396,43 @@ bool hm_dialect_links_to(const struct hm_dialect *d, struct hm_str url)
 	       (d->schemes == SCHEMES_MAIL && hm_str_ieq(scheme, HM_STR("mailto")));
 }
 
+#define ALWAYS 1 /* a percent sign and two digits */
+#define PARENS 2 /* that, inside markdown's parentheses */
+#define FLATS  4 /* that, for signal-cli */
+#define LOOK   8
+/* clang-format off */
+const uint8_t hm_url_signs[256] = {[0 ... 0x20] = ALWAYS, [0x7f] = ALWAYS, ['"'] = ALWAYS | HM_URL_MARKUP,
+	['<'] = ALWAYS | HM_URL_MARKUP, ['>'] = ALWAYS | HM_URL_MARKUP, ['\\'] = ALWAYS | HM_URL_MARKUP,
+	['^'] = ALWAYS | HM_URL_MARKUP, ['`'] = ALWAYS | HM_URL_MARKUP, ['{'] = ALWAYS | HM_URL_MARKUP,
+	['|'] = ALWAYS | HM_URL_MARKUP, ['}'] = ALWAYS | HM_URL_MARKUP, ['&'] = LOOK, ['('] = PARENS | HM_URL_MARKUP,
+	[')'] = PARENS | LOOK | HM_URL_MARKUP, ['['] = PARENS | HM_URL_MARKUP, [']'] = PARENS | HM_URL_MARKUP,
+	['*'] = PARENS | FLATS | HM_URL_MARKUP, ['~'] = FLATS | HM_URL_MARKUP, ['_'] = HM_URL_MARKUP, ['@'] = HM_URL_MARKUP,
+	['!'] = HM_URL_MARKUP, ['$'] = HM_URL_MARKUP, [';'] = HM_URL_MARKUP};
+/* clang-format on */
+
 void hm_write_url(struct hm_writer *w, struct hm_str url)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	const struct hm_dialect *d = w->d;
 	struct hm_buf *out = w->out;
-	const char *more = d->link == LINK_MARKDOWN ? "()[]*" : d->flags & FLAT ? "*~" : "";
+	bool mdv2 = d->code_text == hm_code_tg_mdv2, amp = d->link == LINK_TAG || d->link == LINK_ANGLE;
+	unsigned percent = ALWAYS | (d->link == LINK_MARKDOWN && !mdv2 ? PARENS : 0u) |
+			   (d->flags & FLAT ? FLATS : 0u);
 	size_t run = 0, i;
 
-	if (d->code_text == hm_code_tg_mdv2)
-		more = "";
 	for (i = 0; i < url.len; i++) {
 		unsigned char c = (unsigned char)url.p[i];
+		unsigned sign = hm_url_signs[c];
 
-		if (c > 0x20 && c < 0x80 &&
-		    (hm_is_alnum(c) || (!strchr("\"<>\\^`{|}&)\x7f", c) && !strchr(more, c))))
-			continue;
-		if (c >= 0x80)
+		if (!(sign & (percent | LOOK)) || (!(sign & percent) && !(c == '&' ? amp : mdv2)))
 			continue;
 		if (i > run)
 			hm_buf_put(out, url.p + run, i - run);
 		run = i + 1;
-		if (c == '&' && (d->link == LINK_TAG || d->link == LINK_ANGLE)) {
+		if (c == '&') {
 			hm_buf_lit(out, "&amp;");
-		} else if (c == ')' && d->code_text == hm_code_tg_mdv2) {
+		} else if (!(sign & percent)) {
 			hm_buf_lit(out, "\\)");
-		} else if ((c == ')' || c == '&') && !strchr(more, c)) {
-			run = i;
 		} else {
 			char t[3] = {'%', hex[c >> 4], hex[c & 15]};
 

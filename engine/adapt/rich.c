@@ -5,7 +5,7 @@
 
 int hm_rich_grow(struct hm_rich_b *b)
 {
-	size_t cap = b->cap ? b->cap * 2 : 16;
+	size_t cap = b->cap ? b->cap * 2 : b->first;
 	struct hm_rich_node *v;
 
 	if (b->err)
@@ -26,21 +26,28 @@ int hm_rich_grow(struct hm_rich_b *b)
 /* One text of a run of them. */
 static struct hm_str join(struct hm_rich_b *b, const struct hm_rich_node *v, size_t n)
 {
-	size_t len = 0, at = 0, i;
+	struct hm_str first = HM_STR("");
+	size_t len = 0, at = 0;
+	bool apart = false; /* they do not follow each other in memory */
 	char *p;
 
-	for (i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].text.len == 0)
+			continue;
+		if (len == 0)
+			first = v[i].text;
+		else
+			apart |= first.p + len != v[i].text.p;
 		len += v[i].text.len;
-	for (i = 1; i < n && (v[i].text.len == 0 || v[i - 1].text.p + v[i - 1].text.len == v[i].text.p); i++)
-		;
-	if (i == n) /* they follow each other in memory already */
-		return hm_str_n(v[0].text.p, len);
-	p = hm_arena_alloc(b->arena, len ? len : 1);
+	}
+	if (!apart)
+		return hm_str_n(first.p, len);
+	p = hm_arena_alloc(b->arena, len);
 	if (!p) {
 		b->err = HM_ENOMEM;
 		return HM_STR("");
 	}
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (v[i].text.len)
 			memcpy(p + at, v[i].text.p, v[i].text.len);
 		at += v[i].text.len;
@@ -216,7 +223,8 @@ void hm_rich_verbatim(struct hm_rich_b *b, struct hm_str s)
 int hm_rich_parse(struct hm_str text, enum hm_text_format f, struct hm_arena *a, struct hm_rich *out,
 		  struct hm_err *e)
 {
-	struct hm_rich_b b = {.arena = a};
+	/* room for a text with a fair amount of markup, so that the list seldom moves */
+	struct hm_rich_b b = {.arena = a, .first = 8 + text.len / 8};
 
 	*out = (struct hm_rich){0};
 	if (!text.p)
@@ -234,36 +242,36 @@ int hm_rich_parse(struct hm_str text, enum hm_text_format f, struct hm_arena *a,
 
 /* -- rewriting of links ------------------------------------------------------------ */
 
-static struct hm_str copy_html(const struct hm_rich *r, const struct hm_str *old, struct hm_arena *a,
-			       int *err)
+/* The author's HTML with the targets the nodes have now; they then say where these stand. */
+static struct hm_str copy_html(struct hm_rich *r, struct hm_arena *a, int *err)
 {
 	struct hm_buf out;
 	size_t at = 0;
-	uint32_t last = 0;
+	uint32_t last = 0, last_new = 0;
 
-	hm_buf_init_arena(&out, a, SIZE_MAX);
+	hm_buf_init_arena(&out, a, UINT32_MAX / 2);
 	for (size_t i = 0; i < r->n; i++) {
-		const struct hm_rich_node *node = &r->v[i];
+		struct hm_rich_node *node = &r->v[i];
 		size_t from;
+		bool quoted;
 
-		if (node->kind != HM_RICH_LINK || node->close || !node->n || node->n == last)
+		if (node->kind != HM_RICH_LINK || node->close || !node->n)
 			continue;
+		if (node->n == last) {
+			node->n = last_new;
+			continue;
+		}
 		last = node->n;
 		from = node->n - 1;
-		if (hm_str_eq(old[i], node->text))
-			continue;
 		hm_buf_put(&out, r->html.p + at, from - at);
-		at = hm_rich_attr_end(r->html, from);
-		if (from == 0 || (r->html.p[from - 1] != '"' && r->html.p[from - 1] != '\'')) {
+		at = hm_rich_attr_end(r->html, from, &quoted);
+		if (!quoted)
 			hm_buf_putc(&out, '"');
-			hm_buf_html(&out, node->text);
+		node->n = last_new = (uint32_t)out.len + 1;
+		hm_buf_html(&out, node->text);
+		if (!quoted)
 			hm_buf_putc(&out, '"');
-		} else {
-			hm_buf_html(&out, node->text);
-		}
 	}
-	if (at == 0)
-		return r->html;
 	hm_buf_put(&out, r->html.p + at, r->html.len - at);
 	*err = out.err;
 	return hm_buf_str(&out);
@@ -271,26 +279,19 @@ static struct hm_str copy_html(const struct hm_rich *r, const struct hm_str *old
 
 int hm_rich_wrap_links(struct hm_rich *r, const struct hm_link_wrap *w, struct hm_arena *a, struct hm_err *e)
 {
-	struct hm_str *old = NULL;
 	struct hm_buf out;
 	uint32_t count = 0, last_n = 0;
+	bool changed = false;
 	struct hm_str last = HM_STR("");
 	int rc = 0;
 
 	if (!(r->kinds & 1u << HM_RICH_LINK))
 		return 0;
-	if (r->html.p) {
-		old = hm_arena_zalloc(a, r->n * sizeof(*old));
-		if (!old)
-			return hm_err_set(e, HM_ENOMEM, "no memory for rewriting links");
-	}
 	for (size_t i = 0; i < r->n; i++) {
 		struct hm_rich_node *node = &r->v[i];
 
 		if (node->kind != HM_RICH_LINK || node->close)
 			continue;
-		if (old)
-			old[i] = node->text;
 		if (node->n && node->n == last_n) { /* one link of the source, interrupted by a block */
 			node->text = last;
 			continue;
@@ -301,12 +302,14 @@ int hm_rich_wrap_links(struct hm_rich *r, const struct hm_link_wrap *w, struct h
 			return rc;
 		if (out.err)
 			return hm_err_set(e, out.err, "the new target of a link is too long");
-		if (out.len)
+		if (out.len) {
 			node->text = hm_buf_str(&out);
+			changed = true;
+		}
 		last_n = node->n;
 		last = node->text;
 	}
-	if (r->html.p)
-		r->html = copy_html(r, old, a, &rc);
+	if (r->html.p && changed)
+		r->html = copy_html(r, a, &rc);
 	return rc ? hm_err_set(e, rc, "no memory for rewriting links") : 0;
 }

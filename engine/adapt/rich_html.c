@@ -476,14 +476,15 @@ static bool attribute(const char **p, const char *e, struct hm_str *name, const 
 	return true;
 }
 
-size_t hm_rich_attr_end(struct hm_str html, size_t at)
+size_t hm_rich_attr_end(struct hm_str html, size_t at, bool *quoted)
 {
 	size_t i = at;
 
 	/* back over blanks in front of the value */
 	while (i > 0 && white(html.p[i - 1]))
 		i--;
-	if (i > 0 && (html.p[i - 1] == '"' || html.p[i - 1] == '\'')) {
+	*quoted = i > 0 && (html.p[i - 1] == '"' || html.p[i - 1] == '\'');
+	if (*quoted) {
 		const char *end = memchr(html.p + at, html.p[i - 1], html.len - at);
 
 		return end ? (size_t)(end - html.p) : html.len;
@@ -565,7 +566,7 @@ static void picture(struct html *h, const char *p, const char *e)
 		return; /* decoration */
 	if (hm_rich_url_ok(src) && !hm_str_ieq(hm_str_n(src.p, hm_min(src.len, 7)), HM_STR("mailto:"))) {
 		struct hm_rich_node *n;
-		struct hm_rich_b one = {.arena = h->b->arena};
+		struct hm_rich_b one = {.arena = h->b->arena, .first = 4};
 		size_t len = 0;
 
 		hm_rich_verbatim(&one, alt); /* its words in one line */

@@ -15,7 +15,7 @@
 struct hm_rich_b {
 	struct hm_arena *arena;
 	struct hm_rich_node *v;
-	size_t n, cap;
+	size_t n, cap, first; /* first: nodes to begin with */
 	size_t seal; /* nodes before this one are not made longer: they stand for a sign that may become markup */
 	int err;
 	bool loose; /* texts side by side, spans to check: finish has work to do */
@@ -57,8 +57,8 @@ int hm_rich_read_html(struct hm_rich_b *b, struct hm_str s);
 /* Text with line breaks and maybe control characters, nothing in it is markup. */
 void hm_rich_verbatim(struct hm_rich_b *b, struct hm_str s);
 
-/* Where the value of the attribute that starts at html[at] ends (rich_html.c). */
-size_t hm_rich_attr_end(struct hm_str html, size_t at);
+/* Where the value of the attribute that starts at html[at] ends, and whether it is in quotes (rich_html.c). */
+size_t hm_rich_attr_end(struct hm_str html, size_t at, bool *quoted);
 
 static inline bool hm_is_punct(unsigned char c)
 {

@@ -11,7 +11,7 @@
 
 #define MAX_DELIMS   512 /* of a block; further ones are text */
 #define MAX_BRACKETS 64
-#define MAX_TARGET   8192 /* bytes of a link's target, escaped */
+#define MAX_TARGET   4096 /* bytes of a link's target, escaped */
 #define MAX_RUN	     3	  /* "****" is a row of stars: masked digits, a line */
 
 struct delim {
