@@ -186,7 +186,8 @@ static void not_shown(struct hm_eval *ev, bool given, enum hm_place_of place, en
 	bool used = ev->texts->c->ad->names.used >> v & 1;
 
 	if (given && place != HM_PLACE_BODY && (place == HM_PLACE_NONE || !used))
-		warn(ev, "%s is not shown by this medium", hm_var_name(v));
+		warn(ev, "%s %s not shown by this medium", hm_var_name(v),
+		     v == HM_VAR_BUTTONS ? "are" : "is");
 }
 
 void hm_texts_report(struct hm_eval *ev, size_t payload, size_t payload_max)

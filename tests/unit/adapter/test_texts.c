@@ -353,7 +353,7 @@ static void reports(void **state)
 	assert_int_equal(r.payload, k.call.body.len);
 	assert_int_equal(r.payload_max, 500);
 	assert_false(r.sms);
-	assert_warned(r, "body: cut at 17 of 32 bytes", "buttons is not shown by this medium");
+	assert_warned(r, "body: cut at 17 of 32 bytes", "buttons are not shown by this medium");
 }
 
 /* A payload is what goes out: escapes, nesting, other fields. */
