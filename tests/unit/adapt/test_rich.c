@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "adapt/dialect.h"
+#include "adapt/rich_int.h"
 
 static struct hm_arena arena;
 static struct hm_buf out;
@@ -399,6 +400,28 @@ static void test_limits(void **state)
 	free(big);
 }
 
+/* Passing over sixteen bytes at a time stops where going one by one does. */
+static void test_skip(void **state)
+{
+	unsigned char t[80];
+	uint32_t seed = 1;
+
+	for (unsigned i = 0; i < 200000; i++) {
+		size_t from, n;
+
+		for (size_t k = 0; k < sizeof(t); k++) {
+			seed = seed * 1664525 + 1013904223;
+			t[k] = (unsigned char)(seed >> 24);
+			if (hm_rich_stops(t[k]) && seed & 0x3f0000) /* mostly bytes that mean nothing */
+				t[k] = 'a';
+		}
+		from = seed % 20;
+		n = from + (seed >> 8) % (sizeof(t) - from);
+		assert_ptr_equal(hm_rich_skip((char *)t + from, (char *)t + n),
+				 hm_rich_skip_scalar((char *)t + from, (char *)t + n));
+	}
+}
+
 /* -- measuring ---------------------------------------------------------------------------------------------------- */
 
 static double now_ns(void)
@@ -506,7 +529,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_markdown), cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_html),	 cmocka_unit_test(test_url_ok),
 		cmocka_unit_test(test_escape),	 cmocka_unit_test(test_wrap_links),
-		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_limits),	 cmocka_unit_test(test_skip),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "-bench") == 0)
