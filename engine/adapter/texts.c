@@ -472,20 +472,33 @@ static void compose_tail(struct hm_eval *ev, struct hm_texts *t)
 	}
 }
 
+static bool bare_of(const struct hm_rich *s, enum hm_rich_kind kind)
+{
+	return !(s->kinds >> kind & 1);
+}
+
 /* Title, text, and what stands behind it. */
 static bool compose(struct hm_eval *ev)
 {
 	struct hm_texts *t = ev->texts;
 	const struct hm_rich *s = hm_texts_source(ev);
 	const struct hm_adapter *ad = t->c->ad;
+	bool titled = given(&ev->title) && t->place[HM_PLACED_TITLE] == HM_PLACE_BODY;
 	struct nodes b;
 
 	if (s == NULL || t->composed)
 		return ev->rc == 0;
 	t->composed = true;
+	t->tail = (struct hm_rich){0};
+	if (t->form->into_body)
+		compose_tail(ev, t);
+	if (!titled && (ad->links || bare_of(s, HM_RICH_LINK)) && (ad->images || bare_of(s, HM_RICH_IMAGE))) {
+		t->text = *s;
+		return ev->rc == 0;
+	}
 	if (!nodes_new(ev, &t->text, &b, s->n + 4))
 		return false;
-	if (given(&ev->title) && t->place[HM_PLACED_TITLE] == HM_PLACE_BODY) {
+	if (titled) {
 		add(&b, (struct hm_rich_node){.kind = HM_RICH_BOLD});
 		add_text(ev, &b, ev->title);
 		add(&b, (struct hm_rich_node){.kind = HM_RICH_BOLD, .close = true});
@@ -502,7 +515,6 @@ static bool compose(struct hm_eval *ev)
 		else
 			add(&b, *n);
 	}
-	compose_tail(ev, t);
 	return ev->rc == 0;
 }
 
