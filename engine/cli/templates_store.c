@@ -159,6 +159,7 @@ int tcli_ask(struct tcli *c, tcli_send_fn send, void *what, struct hm_reply *r, 
 
 	hm_err_clear(e);
 	memset(r, 0, sizeof(*r));
+	hm_tick_refresh(&c->q.tick); /* checking may have taken longer than a command may */
 	send(c, what, on_reply, &q);
 	while (!q.done)
 		hm_queue_turn(&c->q);
@@ -243,6 +244,7 @@ int tcli_change(struct tcli *c, struct hm_tstore_change *x, uint32_t *version_r,
 	x->max_templates = (uint32_t)c->q.cfg->settings.templates.max_templates;
 	if (c->a->note)
 		x->note = hm_str_c(c->a->note);
+	hm_tick_refresh(&c->q.tick);
 	hm_tstore_change(c->q.redis, c->prefix, x, on_changed, &w);
 	while (!w.done)
 		hm_queue_turn(&c->q);
