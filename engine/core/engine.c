@@ -484,6 +484,8 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 	HM_INFO(CORE, "hermod is up", HM_S("version", HM_VERSION), HM_S("node", en->node_id),
 		HM_S("api", api), HM_U("shards", en->n_shards),
 		HM_S("redis", en->embedded ? "embedded" : "given"), HM_U("channels", en->rt->channels->n));
+	if (en->reload_later)
+		hm_engine_reload(en);
 }
 
 void hm_engine_shard_ended(struct hm_engine *en, uint32_t index)
@@ -517,10 +519,11 @@ void hm_engine_reload(struct hm_engine *en)
 
 	if (en->draining)
 		return;
-	if (en->ready < en->n_shards) { /* a shard that opens now reads en->rt */
+	if (en->templates == NULL || en->ready < en->n_shards) { /* still starting: when all shards are there */
 		en->reload_later = true;
 		return;
 	}
+	en->reload_later = false;
 	if (hm_config_load(en->config_path, en->sets, &cfg, log_error, NULL) != 0) {
 		HM_ERROR(CORE, "the configuration was not reloaded; the old one keeps running");
 		return;
