@@ -40,6 +40,7 @@ struct fit {
 	uint8_t *level; /* len + 1 */
 	/* one try */
 	struct hm_rich_node *made;
+	size_t made_cap;
 	struct hm_buf text;
 	size_t units;
 	bool lost; /* a link's target, an image */
@@ -97,13 +98,20 @@ static const struct hm_rich *tail_of(const struct fit *f)
 
 static int lay_flat(struct fit *f)
 {
-	size_t cap = 1;
+	size_t cap = 1, open = 0, most = 0;
 
-	for (size_t i = 0; i < f->n; i++)
+	for (size_t i = 0; i < f->n; i++) {
 		cap += f->v[i].text.len + 3;
+		if (is_span(&f->v[i])) {
+			open += f->v[i].close ? -(size_t)(open > 0) : 1;
+			most = hm_max(most, open);
+		}
+	}
 	f->flat = hm_arena_alloc(f->a, cap);
 	f->start = hm_arena_alloc(f->a, (f->n + 1) * sizeof(*f->start));
-	f->made = hm_arena_alloc(f->a, (f->n + tail_of(f)->n + 3 * MAX_OPEN + 8) * sizeof(*f->made));
+	/* Spans opened again and closed early, the number, the mark, the break before the tail. */
+	f->made_cap = f->n + tail_of(f)->n + 2 * most + 4;
+	f->made = hm_arena_alloc(f->a, f->made_cap * sizeof(*f->made));
 	if (f->flat == NULL || f->start == NULL || f->made == NULL)
 		return no_memory(f);
 	f->len = 0;
@@ -201,7 +209,7 @@ struct piece {
 
 struct maker {
 	struct hm_rich_node *v;
-	size_t n;
+	size_t n, cap;
 	uint32_t n_open;
 	struct {
 		uint32_t node, at; /* of the text; where it was opened in what is made */
@@ -212,6 +220,7 @@ struct maker {
 
 static void put(struct maker *m, const struct hm_rich_node *n)
 {
+	hm_assert(m->n < m->cap);
 	m->v[m->n++] = *n;
 	m->kinds |= 1u << n->kind;
 }
@@ -360,7 +369,7 @@ static void write_nothing(struct fit *f)
 
 static bool try(struct fit *f, const struct piece *p)
 {
-	struct maker m = {.v = f->made};
+	struct maker m = {.v = f->made, .cap = f->made_cap};
 	char number[32];
 	int n = 0;
 
@@ -629,7 +638,8 @@ static bool whole_fits(struct fit *f, const struct hm_rich *r)
 
 	if (tail->n == 0)
 		return written(f, r);
-	m.v = hm_arena_alloc(f->a, (r->n + tail->n + 1) * sizeof(*m.v));
+	m.cap = r->n + tail->n + 1;
+	m.v = hm_arena_alloc(f->a, m.cap * sizeof(*m.v));
 	if (m.v == NULL)
 		return no_memory(f) == 0;
 	if (r->n)

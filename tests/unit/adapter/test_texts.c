@@ -448,6 +448,36 @@ static void wrapped(void **state)
 			    "\"https://t.example/1001\"}");
 }
 
+/* A shard's arena is blocks of a pool: a build takes nothing from the heap, whatever the notation. */
+static void no_malloc(void **state)
+{
+	struct hm_slab pool;
+	struct hm_arena mine;
+	uint64_t big;
+
+	use(HEAD "dialect: tg-html\ntext: {title: body, url: body, buttons: body}\n"
+		 "request: {path: /, json: {b: '${body}', t: '${text}', l: '${links}'}}\n"
+		 "limits: {fields: [{field: body, max: 120, unit: chars}]}\n",
+	    NULL);
+	kit_message(
+		&k,
+		"{" MD
+		",\"title\":\"T\",\"url\":\"https://x.example/\",\"body\":\"Your **order** 1234 is [on its "
+		"way](https://x.example/o/1234) and arrives on *Friday*.\\n\\n- tea\\n- cake\\n\\nCall us.\","
+		"\"buttons\":[{\"text\":\"B\",\"url\":\"https://b.example/\"}]}");
+	hm_slab_init(&pool, "arena", HM_ARENA_BLOCK, 0);
+	hm_arena_init(&mine, &pool, 0);
+	big = hm_arena_big();
+	for (int i = 0; i < 100; i++) {
+		hm_err_clear(&k.err);
+		assert_int_equal(hm_channel_build(&k.in, &mine, &k.call, &k.origin, &k.outcome, &k.err), 0);
+		hm_arena_reset(&mine);
+	}
+	assert_int_equal(hm_arena_big() - big, 0);
+	hm_arena_fini(&mine);
+	hm_slab_fini(&pool);
+}
+
 /* Names that look at each other, in a circle even, come to an end. */
 static void circles(void **state)
 {
@@ -501,11 +531,11 @@ static void mistakes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(notations), cmocka_unit_test(lists),	 cmocka_unit_test(filters),
-		cmocka_unit_test(places),    cmocka_unit_test(no_links), cmocka_unit_test(limits),
-		cmocka_unit_test(segments),  cmocka_unit_test(parts),	 cmocka_unit_test(reports),
-		cmocka_unit_test(payloads),  cmocka_unit_test(mails),	 cmocka_unit_test(wrapped),
-		cmocka_unit_test(circles),   cmocka_unit_test(mistakes),
+		cmocka_unit_test(notations), cmocka_unit_test(lists),	  cmocka_unit_test(filters),
+		cmocka_unit_test(places),    cmocka_unit_test(no_links),  cmocka_unit_test(limits),
+		cmocka_unit_test(segments),  cmocka_unit_test(parts),	  cmocka_unit_test(reports),
+		cmocka_unit_test(payloads),  cmocka_unit_test(mails),	  cmocka_unit_test(wrapped),
+		cmocka_unit_test(circles),   cmocka_unit_test(no_malloc), cmocka_unit_test(mistakes),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
