@@ -9,6 +9,7 @@
  *   fields:                   # what a job has to bring; see below
  *     user.name: {type: string, required: true, example: 林小满, description: "How we call them"}
  *     points: {type: number, default: 0}
+ *     city: string            # short for {type: string}; without a type: any
  *   facts:                    # fetched when the message is sent (facts/facts.h): ${facts.left}
  *     left: {fact: stock, key: "${product.sku}", fallback: "few"}
  *   title: "..."              # any of title body short url image: template text (title, url, image: plain text)
@@ -23,17 +24,23 @@
  *     en: {title: "...", body: "...", media: {...}}
  *   default_locale: zh-CN     # the locale of the members above; default: templates.default_locale
  *
+ * An empty text (title: "") takes the member away. Title, url, image, options, data and buttons are plain text whatever
+ * the format is. A document that begins with {" is JSON. Unquoted values have the type they look like (5, 1.50, true).
+ *
  * Which text a message gets: the recipient's locale by RFC 4647 look-up (zh-Hant-TW, zh-Hant, zh), then the
  * same language in another region (zh-Hans-CN reads zh-CN), then
- * default_locale; in each locale the medium's override, then the locale's own. Members not given in a locale come from the
- * base. Merged when compiled: rendering picks a variant, it does not merge.
+ * default_locale; in each locale the medium's override, then the locale's own. Members not given in a locale come from those
+ * it is a part of (en-GB: en), then from the base. Merged when compiled: rendering picks a variant, it does not merge.
+ * The language gets the recipient's locale (zh-Hant-TW as zh_TW) and time zone; without them the text's locale, and UTC.
  *
  * Fields: type string number integer boolean date list map any. A document that declares fields is checked when
  * saved: a name used in a text and not declared, a field declared and used nowhere, an `example` or `default` of the wrong
  * type (errors); and when a message is rendered: missing, empty or of the wrong type fails that message with the field's
- * name; a default fills in. Without a `fields` section nothing is checked but what the language checks.
- * A result with a leftover ${...} (or {name} where that notation is on), or that is blank although the template gives
- * it, fails the message: it never leaves.
+ * name; a default fills in for what is missing or null, also inside a map that is there. Empty: nothing but white space,
+ * or a list or map of nothing; only required fields mind. Names used by included fragments count; those the fragment
+ * declares itself need not be declared again. Without a `fields` section nothing is checked but what the language checks.
+ * A result with a leftover ${...} (or {name} where that notation is on), or a title, body, short or button that is blank
+ * although the template gives it, fails the message: it never leaves. A blank url or image is none.
  *
  * Fragments are documents too: <#include "footer"> or "footer@3". The name is looked up in the same book when the
  * document is saved (unknown: error; cycles: error that shows the way round) and when it is rendered

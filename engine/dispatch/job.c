@@ -91,6 +91,8 @@ void hm_job_accept(struct job *j)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
 }
 
+_Static_assert(HM_JOB_MAX_BUTTONS == HM_BUTTONS_MAX, "ingest and content agree");
+
 /* The content, as it is now: what is published later is for later jobs. */
 static int find_content(struct job *j, struct hm_err *e)
 {
