@@ -615,7 +615,7 @@ def test_fixtures_fail_with_a_diff_and_update(hermod, tmp_path):
 
 def test_the_samples_pass_their_tests(engine, hermod, redis):
     r = hermod("templates", "test", ROOT / "config" / "templates")
-    assert r.returncode == 0 and "3 passed, 0 failed in 1 file\n" in r.stdout, r
+    assert r.returncode == 0 and "11 passed, 0 failed in 3 files\n" in r.stdout, r
     r = hermod("templates", "push", ROOT / "config" / "templates", "--publish", "--redis", redis.url)
     assert r.returncode == 0, r
     g = Templates(engine(redis=redis)).call("GET", "").json["templates"]
