@@ -278,10 +278,9 @@ static bool compare(struct run *x, const struct kase *k, const struct hm_yaml *w
 	return same;
 }
 
-static bool check_members(struct run *x, const struct hm_yaml *want)
+static bool members_known(const struct hm_yaml *want, struct hm_err *e)
 {
 	const char *known[FIXTURE_MEMBERS + 2];
-	struct hm_err e = {0};
 	size_t n = 0;
 
 	if (want->type == HM_YAML_NULL)
@@ -293,8 +292,17 @@ static bool check_members(struct run *x, const struct hm_yaml *want)
 	known[n++] = "error";
 	known[n] = NULL;
 	if (want->type != HM_YAML_MAP)
-		hm_yaml_err(want, &e, HM_ETYPE, "must be a map such as {body: \"...\"}");
-	else if (hm_yaml_known(want, known, &e) == 0)
+		hm_yaml_err(want, e, HM_ETYPE, "must be a map such as {body: \"...\"}");
+	else
+		(void)hm_yaml_known(want, known, e);
+	return e->code == 0;
+}
+
+static bool check_members(struct run *x, const struct hm_yaml *want)
+{
+	struct hm_err e = {0};
+
+	if (members_known(want, &e))
 		return true;
 	say_err(x, &e);
 	return false;
@@ -380,8 +388,8 @@ static bool put_actual(struct run *x, const struct kase *k, const struct hm_yaml
 	enum hm_medium m;
 	char key[32];
 
-	if (medium_of(x, at, name, &m, &e))
-		return false;
+	if (medium_of(x, at, name, &m, &e) || (want && !members_known(want, &e)))
+		return false; /* a typo is for people */
 	render(x, k, m, &g);
 	hm_buf_printf(b, "  %.*s:\n", HM_STRF(name));
 	if (g.rc) {
@@ -437,6 +445,7 @@ static bool run_case(struct run *x, const struct hm_yaml *node, struct kase *k)
 	struct hm_err e = {0};
 
 	if (read_case(x, node, k, &e)) {
+		k->node = NULL; /* nothing to update */
 		say_err(x, &e);
 		return false;
 	}
@@ -519,6 +528,23 @@ static int open_file(struct run *x, struct hm_str name, struct hm_str yaml, cons
 	return 0;
 }
 
+/* YAML has more ways to write a case than are looked for: what would be written must pass as it stands. */
+static bool proves_right(struct hm_str name, const char *path, struct hm_str text,
+			 const struct hm_fixture_opts *o, const struct hm_fixture_result *r)
+{
+	struct hm_fixture_opts look = *o;
+	struct hm_fixture_result again;
+	struct hm_buf out, none;
+
+	look.update = false;
+	hm_buf_init(&out, FIXTURE_BYTES_MAX);
+	hm_buf_init(&none, FIXTURE_BYTES_MAX);
+	hm_fixture_run(name, path, text, &look, &out, &none, &again);
+	hm_buf_fini(&out);
+	hm_buf_fini(&none);
+	return again.passed == r->passed + r->updated && again.failed == r->failed;
+}
+
 void hm_fixture_run(struct hm_str name, const char *path, struct hm_str yaml, const struct hm_fixture_opts *o,
 		    struct hm_buf *out, struct hm_buf *text, struct hm_fixture_result *r)
 {
@@ -537,6 +563,11 @@ void hm_fixture_run(struct hm_str name, const char *path, struct hm_str yaml, co
 		run_cases(&x, cases, text);
 	}
 	r->tmpl = x.t;
+	if (r->updated && !proves_right(name, path, hm_buf_str(text), o, r)) {
+		say(&x, 0, "cannot be updated: write its cases with each key on a line of its own");
+		r->failed += r->updated;
+		r->updated = 0;
+	}
 	if (r->updated == 0)
 		hm_buf_reset(text);
 	hm_arena_fini(&x.scratch);
