@@ -146,6 +146,10 @@ static int limit_string(struct hm_eval *ev, enum hm_var field, const struct hm_l
 	return ev->rc;
 }
 
+_Static_assert(HM_VAR_TITLE == 0 && HM_VAR_URL == 1 && HM_VAR_IMAGE == 2 && HM_VAR_BODY == 3 &&
+		       HM_VAR_SHORT == 4 && HM_VAR_TEXT == 5,
+	       "struct hm_eval has its texts in the order of the variables");
+
 static struct hm_str *ready_field(struct hm_eval *ev, enum hm_var v)
 {
 	return v <= HM_VAR_TEXT ? &(&ev->title)[v] : NULL;

@@ -8,7 +8,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct hm_content content = {
-		.title = HM_STR("t"), .body = HM_STR("b"), .url = HM_STR("https://x.example/")};
+		.title = HM_STR("t"),
+		.body = HM_STR(
+			"**b** [l](https://x.example/1)\n\n- one, two, three, four, five, six, seven, eight"),
+		.short_text = HM_STR("*s*"),
+		.url = HM_STR("https://x.example/"),
+		.format = (enum hm_text_format)(size % 3)};
+	struct hm_build_report report = {0};
+	uint32_t parts = 1;
 	struct hm_build_rcpt rcpt = {.addr = HM_STR("https://a.example/")};
 	struct hm_build_in in = {
 		.rcpts = &rcpt, .n_rcpts = 1, .content = &content, .wall_ms = 1700000000000ull};
@@ -32,6 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct hm_verdict v;
 
 		set->v[set->n++] = (struct hm_channel *)(uintptr_t)in.channel;
+		if (size & 4) {
+			in.parts_r = &parts;
+			in.report = &report;
+		}
 		if (hm_channel_build(&in, &a, &call, &origin, &o, NULL) == 0) {
 			call.fate = HM_FATE_ANSWERED;
 			call.status = 400;
