@@ -568,6 +568,14 @@ static void the_manual_is_complete(void **state)
 		if (hm_str_find(text, hm_str_c(want)) < 0)
 			fail_msg("filter %s", want);
 	}
+	for (size_t i = 0; hm_dialect_at(i); i++) {
+		ptrdiff_t list = hm_str_find(text, HM_STR("**dialect**: one of `"));
+
+		assert_true(list > 0);
+		if (hm_str_find(hm_str_n(text.p + list, 400), hm_str_c(hm_dialect_name(hm_dialect_at(i)))) <
+		    0)
+			fail_msg("dialect %s", hm_dialect_name(hm_dialect_at(i)));
+	}
 	from = hm_str_find(text, HM_STR("adapter: {name: sms/example"));
 	assert_true(from > 0);
 	example = hm_str_n(text.p + from, text.len - (size_t)from);
@@ -582,6 +590,17 @@ static void the_manual_is_complete(void **state)
 		k.call.body,
 		HM_STR("app=a1&time=2023-11-15+06%3A13%3A20&phones=8613800000000%2C8613900000000&text=hi&"
 		       "vars=%7B%22code%22%3A%221234%22%7D&ref=01HF7YAT00E008000000000001&sign=")));
+	/* One content: markup goes, the link comes below and is kept when the text is cut. */
+	kit_need_channel(&k, "    adapter: sms/example\n    app: a1\n    secret: s1\n    sign: '[Shop]'\n");
+	kit_need_build(&k, "{\"to\":\"+8613800000000\",\"format\":\"markdown\",\"title\":\"t\",\"body\":\"**"
+			   "hi** [a](https://y.example)\","
+			   "\"url\":\"https://x.example/o\"}");
+	assert_true(hm_str_find(k.call.body, HM_STR("&text=%5BShop%5Dhi+a%3A+https%3A%2F%2Fy.example%0Ahttps%"
+						    "3A%2F%2Fx.example%2Fo&ref=")) > 0);
+	kit_need_channel(&k, "    adapter: sms/example\n    app: a1\n    secret: s1\n");
+	kit_need_build(
+		&k,
+		"{\"to\":[\"+8613800000000\",\"+8613900000000\"],\"body\":\"hi\",\"data\":{\"code\":1234}}");
 	struct hm_verdict v = kit_answer(
 		&k, 200,
 		"{\"code\":0,\"batch\":\"b\",\"results\":[{\"phone\":\"8613900000000\",\"code\":1001}]}");
