@@ -292,10 +292,8 @@ static bool members_known(const struct hm_yaml *want, struct hm_err *e)
 	known[n++] = "error";
 	known[n] = NULL;
 	if (want->type != HM_YAML_MAP)
-		hm_yaml_err(want, e, HM_ETYPE, "must be a map such as {body: \"...\"}");
-	else
-		(void)hm_yaml_known(want, known, e);
-	return e->code == 0;
+		return hm_yaml_err(want, e, HM_ETYPE, "must be a map such as {body: \"...\"}") == 0;
+	return hm_yaml_known(want, known, e) == 0;
 }
 
 static bool check_members(struct run *x, const struct hm_yaml *want)
