@@ -619,4 +619,6 @@ def test_the_samples_pass_their_tests(engine, hermod, redis):
     r = hermod("templates", "push", ROOT / "config" / "templates", "--publish", "--redis", redis.url)
     assert r.returncode == 0, r
     g = Templates(engine(redis=redis)).call("GET", "").json["templates"]
-    assert [(x["name"], x["kind"], x["state"]) for x in g] == [("order/shipped", "message", "published"), ("parts/footer", "fragment", "published")]
+    assert [(x["name"], x["kind"], x["state"]) for x in g] == [
+        ("login-code", "message", "published"), ("order/shipped", "message", "published"), ("parts/footer", "fragment", "published"),
+        ("price-drop", "message", "published")]
