@@ -63,9 +63,9 @@ static void test_no_malloc_per_message(void **state)
 	rounds(c, text, (size_t)n, 300); /* slabs and buffers find their size */
 	before = __atomic_load_n(&mallocs, __ATOMIC_RELAXED);
 	rounds(c, text, (size_t)n, 500);
-	/* 8000 messages; the ledger's thread may turn a page now and then, how often depends on how its batches fall:
-	 * one in forty messages would still be no malloc per message */
-	assert_in_range(__atomic_load_n(&mallocs, __ATOMIC_RELAXED) - before, 0, 200);
+	/* 8000 messages in 500 rounds; the ledger's thread may turn a page with a batch, and how many batches there are
+	 * depends on how fast the machine is: at most one a round. A malloc per message would be 8000. */
+	assert_in_range(__atomic_load_n(&mallocs, __ATOMIC_RELAXED) - before, 0, 600);
 	hang_up(c);
 	serve_stop(&srv);
 }
