@@ -46,6 +46,8 @@ def hints(s):
                "data": {"name": "李雷", "product": "降噪耳机", "vip_level": 5, "vip_price": 799}}
     return [
         ("send one message over HTTP", f"curl -s {api}/v1/messages -H 'Content-Type: application/json' -d '{json.dumps(message, ensure_ascii=False)}'"),
+        ("see a template on every channel before anything leaves",
+         f"curl -s {api}/v1/templates/price-drop/preview -H 'Content-Type: application/json' -d '{json.dumps({'data': message['data']}, ensure_ascii=False)}'"),
         ("the same queue from any language: a prepared file", f"redis-cli -s {quote(str(sock))} < {quote(str(s.dir / 'one-message.redis'))}"),
         ("what became of them", f"curl -s '{api}/v1/report?campaign=by-hand'"),
         ("what the simulated provider received", f"curl -s 'http://127.0.0.1:{s.ports['control']}/control/requests?n=1'"),
