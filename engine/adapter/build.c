@@ -538,7 +538,8 @@ static int apply_checks(struct hm_eval *ev, const struct hm_variant *c, enum hm_
 		if (ev->in->sample && c->checks[i].outcome == HM_OUT_INVALID_RECIPIENT)
 			continue;
 		v = hm_eval(ev, c->checks[i].when);
-
+		if (ev->rc != 0) /* a text that was refused is no missing text */
+			return ev->rc;
 		if (!hm_val_true(&v))
 			continue;
 		v = hm_eval_tpl(ev, c->checks[i].say);

@@ -547,6 +547,24 @@ static struct hm_val of_none(struct hm_eval *ev, const struct hm_expr *e)
 	}
 }
 
+/* An option is what people write; they are told which. */
+static struct hm_val not_whole(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+{
+	struct hm_str s = hm_val_text(in, ev->a), option = HM_STR("");
+	char field[64];
+	bool first = ev->rc == 0;
+
+	if (e->a[0]->op == HM_EX_OPTION && ev->in != NULL)
+		option = ev->in->channel->ad->names.options[e->a[0]->id];
+	(void)snprintf(field, sizeof(field), "%s%.*s", option.len ? "options." : "", HM_STRF(option));
+	s = hm_cut(s, 60, HM_UNIT_BYTES, HM_STR("\xe2\x80\xa6"), ev->a);
+	hm_eval_fail(ev, HM_EINVAL, "%s%s\"%.*s\" is not a whole number", field, option.len ? ": " : "",
+		     HM_STRF(s));
+	if (first && option.len)
+		hm_err_field(ev->err, field);
+	return HM_NONE;
+}
+
 struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 {
 	struct hm_val in = hm_eval(ev, e->a[0]);
@@ -558,7 +576,7 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	switch ((enum hm_fn)e->id) { /* those that look at more than text */
 	case HM_FN_INT:
 		if (!hm_val_int_of(&in, &i))
-			return hm_eval_fail(ev, HM_EINVAL, "a whole number is expected");
+			return not_whole(ev, e, &in);
 		return hm_val_int(i);
 	case HM_FN_BOOL:
 		if (in.t == HM_V_STR && (hm_str_is(in.s, "false") || hm_str_is(in.s, "0")))

@@ -181,6 +181,23 @@ static void say_plain_links(struct hm_eval *ev, struct hm_str s)
 	}
 }
 
+/* Such a target is not made a link; where it is only a value of the payload it goes out as it is. */
+static void say_bad_address(struct hm_eval *ev, enum hm_var v, struct hm_str url)
+{
+	if (url.len != 0 && !hm_rich_url_ok(url))
+		warn(ev, "%s: \"%.*s\" is no address of a link", hm_var_name(v), HM_STRF(shown(ev, url)));
+}
+
+static void say_buttons(struct hm_eval *ev, const msgpack_object *o)
+{
+	for (uint32_t i = 0; o && o->type == MSGPACK_OBJECT_ARRAY && i < o->via.array.size; i++) {
+		struct hm_val b = hm_val_of_object(&o->via.array.ptr[i]),
+			      url = hm_val_get(&b, HM_STR("url"), ev->a);
+
+		say_bad_address(ev, HM_VAR_BUTTONS, hm_val_text(&url, ev->a));
+	}
+}
+
 static void not_shown(struct hm_eval *ev, bool given, enum hm_place_of place, enum hm_var v)
 {
 	bool used = ev->texts->c->ad->names.used >> v & 1;
@@ -218,4 +235,7 @@ void hm_texts_report(struct hm_eval *ev, size_t payload, size_t payload_max)
 		  content->buttons != NULL && content->buttons->type == MSGPACK_OBJECT_ARRAY &&
 			  content->buttons->via.array.size != 0,
 		  t->place[HM_PLACED_BUTTONS], HM_VAR_BUTTONS);
+	say_bad_address(ev, HM_VAR_URL, content->url);
+	say_bad_address(ev, HM_VAR_IMAGE, content->image);
+	say_buttons(ev, content->buttons);
 }

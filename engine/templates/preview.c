@@ -167,9 +167,12 @@ static bool address(const struct row *w, struct hm_str *s_r)
 static int build(const struct row *w, const struct hm_content *c, struct hm_err *e)
 {
 	struct hm_build_rcpt rcpt = {.user = HM_STR("preview")};
+	static const uint8_t seed[1];
 	bool real = address(w, &rcpt.addr);
 	uint32_t parts = 1;
 
+	hm_ulid_derive(&rcpt.id, w->p->now_ms, seed,
+		       sizeof(seed)); /* a message of that time, always the same */
 	for (uint32_t part = 0; part < parts; part++) {
 		struct hm_build_report r = {0};
 		struct hm_build_in in = {

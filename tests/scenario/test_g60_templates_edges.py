@@ -1,0 +1,67 @@
+"""Templates at their edges: what an operator who is new to them runs into, and what must be said then."""
+import json
+
+import pytest
+
+from stage import Stage, problem
+from test_g10_adapters import CASES, channel, channels
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory, keys):
+    with Stage(tmp_path_factory.mktemp("edges"), keys, channels=channels) as s:
+        yield s
+
+
+def preview(stage, document, **body):
+    a = stage.engine.post("/v1/templates/edge/preview", {"document": document, **body})
+    assert a.status == 200, a.body
+    return {r["channel"]: r for r in a.json["channels"]}
+
+
+def row(stage, medium, document, **body):
+    return preview(stage, document, channels=[channel(medium)], **body)[channel(medium)]
+
+
+# -- what is wrong is said, and nothing else ------------------------------------------------
+
+
+def test_a_text_that_is_refused_is_not_called_missing(stage):
+    """1,601 characters are too long for Twilio: that is the reason, not that there were none."""
+    assert row(stage, "sms/twilio", {"body": "a" * 1600})["ok"]
+    r = row(stage, "sms/twilio", {"body": "a" * 1601})
+    assert not r["ok"] and r["error"] == "body: 1601 characters, at most 1600 are allowed" and r["field"] == "body", r
+
+
+@pytest.mark.parametrize("medium", ["push/apns", "push/fcm", "push/bark"])
+def test_an_option_of_the_wrong_kind_is_named(stage, medium):
+    r = row(stage, medium, {"title": "t", "body": "x", "options": {"badge": "${n}"}}, data={"n": "many"})
+    assert not r["ok"] and r["error"] == 'options.badge: "many" is not a whole number' and r["field"] == "options.badge", r
+
+
+def test_targets_that_are_no_links_are_spoken_of(stage):
+    """They are left out, or sent as text; the preview says so on every channel that would use them."""
+    doc = {"title": "t", "body": "x", "url": "${u}", "image": "https://x.example/i.png", "buttons": [{"text": "Buy", "url": "${b}"}]}
+    for name, r in preview(stage, doc, data={"u": "javascript:alert(1)", "b": "not a url"}).items():
+        if not r["ok"]:
+            assert "url" in r["error"], r
+            continue
+        said = "\n".join(r["warnings"])
+        assert 'url: "javascript:alert(1)" is no address of a link' in said, (name, r["warnings"])
+        assert 'buttons: "not a url" is no address of a link' in said, (name, r["warnings"])
+    for name, r in preview(stage, doc, data={"u": "myapp://orders/1", "b": "tel:10086"}).items():
+        assert "no address" not in "\n".join(r.get("warnings", [])), (name, r["warnings"])
+
+
+# -- what is shown is what is sent ------------------------------------------------------------
+
+
+def test_a_preview_is_of_its_time(stage):
+    shown = preview(stage, {"title": "t", "body": "x"}, now=1700000000000)
+    assert shown["hook-sink"]["payloads"][0]["json"]["timestamp"] == "2023-11-14T22:13:20Z"
+    assert "1970-01-01" not in json.dumps(shown)
+
+
+def test_a_title_that_is_cut_is_said(stage):
+    r = row(stage, "chat/serverchan", {"title": "T" * 40, "body": "x"})
+    assert r["ok"] and "title: cut at 32 of 40 characters" in r["warnings"], r["warnings"]
