@@ -519,7 +519,8 @@ void hm_engine_reload(struct hm_engine *en)
 
 	if (en->draining)
 		return;
-	if (en->templates == NULL || en->ready < en->n_shards) { /* still starting: when all shards are there */
+	if (en->templates == NULL ||
+	    en->ready < en->n_shards) { /* still starting: when all shards are there */
 		en->reload_later = true;
 		return;
 	}

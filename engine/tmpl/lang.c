@@ -48,10 +48,14 @@ int hm_tmpl_setting_find(struct hm_str name)
 }
 
 static const struct hm_str fmt_names[FMT_COUNT] = {
-	[FMT_PLAIN] = HM_STR_INIT("plainText"), [FMT_HTML] = HM_STR_INIT("HTML"),
-	[FMT_XHTML] = HM_STR_INIT("XHTML"),	[FMT_XML] = HM_STR_INIT("XML"),
-	[FMT_JSON] = HM_STR_INIT("JSON"),	[FMT_JS] = HM_STR_INIT("JavaScript"),
-	[FMT_CSS] = HM_STR_INIT("CSS"),		[FMT_MARKDOWN] = HM_STR_INIT("markdown"),
+	[FMT_PLAIN] = HM_STR_INIT("plainText"),
+	[FMT_HTML] = HM_STR_INIT("HTML"),
+	[FMT_XHTML] = HM_STR_INIT("XHTML"),
+	[FMT_XML] = HM_STR_INIT("XML"),
+	[FMT_JSON] = HM_STR_INIT("JSON"),
+	[FMT_JS] = HM_STR_INIT("JavaScript"),
+	[FMT_CSS] = HM_STR_INIT("CSS"),
+	[FMT_MARKDOWN] = HM_STR_INIT("markdown"),
 	[FMT_UNDEFINED] = HM_STR_INIT("undefined"),
 };
 

@@ -7,10 +7,8 @@
 #include "tmpl/code.h"
 
 static const struct hm_str format_names[] = {
-	[HM_TMPL_PLAIN] = HM_STR_INIT("plain"),
-	[HM_TMPL_HTML] = HM_STR_INIT("html"),
-	[HM_TMPL_XML] = HM_STR_INIT("xml"),
-	[HM_TMPL_JSON] = HM_STR_INIT("json"),
+	[HM_TMPL_PLAIN] = HM_STR_INIT("plain"),	      [HM_TMPL_HTML] = HM_STR_INIT("html"),
+	[HM_TMPL_XML] = HM_STR_INIT("xml"),	      [HM_TMPL_JSON] = HM_STR_INIT("json"),
 	[HM_TMPL_MARKDOWN] = HM_STR_INIT("markdown"),
 };
 

@@ -26,7 +26,8 @@ static void names_used_and_declared_must_agree(void **state)
 	bad("body: ${facts.x}\nfields: {}\n", "\"facts.x\" is used", NULL);
 	/* a map below a name, a name below a map, a list's items, what the text defines itself */
 	hm_template_unref(good(
-		"body: '<#if user?has_content>${user.name}</#if> ${address.city.zip} <#list items as i>${i.x}</#list>"
+		"body: '<#if user?has_content>${user.name}</#if> ${address.city.zip} <#list items as "
+		"i>${i.x}</#list>"
 		"<#assign z = 1>${z}'\n"
 		"fields:\n  user.name: string\n  user.age: integer\n  address: {type: map}\n  items: {type: "
 		"list}\n"));
