@@ -13,6 +13,7 @@
 #include "adapter/dryrun.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/conf_args.h"
 
 static const char usage[] =
 	"usage: hermod adapters list [--json] [--dir DIR]\n"
@@ -48,24 +49,6 @@ static void print_error(void *arg, const struct hm_err *e)
 	fprintf(stderr, "%s\n", text);
 }
 
-/* "--name value" or "--name=value". */
-static bool value_of(const char *option, int argc, char **argv, int *i, const char **out, bool *bad)
-{
-	size_t n = strlen(option);
-
-	if (strncmp(argv[*i], option, n) != 0 || (argv[*i][n] != '\0' && argv[*i][n] != '='))
-		return false;
-	if (argv[*i][n] == '=') {
-		*out = argv[*i] + n + 1;
-	} else if (*i + 1 < argc) {
-		*out = argv[++*i];
-	} else {
-		fprintf(stderr, "hermod: %s needs a value\n", option);
-		*bad = true;
-	}
-	return true;
-}
-
 static bool parse(struct args *a, int argc, char **argv)
 {
 	static const char *words[64];
@@ -74,12 +57,12 @@ static bool parse(struct args *a, int argc, char **argv)
 	memset(a, 0, sizeof(*a));
 	a->files = words;
 	for (int i = 2; i < argc && !bad; i++) {
-		if (value_of("--dir", argc, argv, &i, &a->dir, &bad) ||
-		    value_of("--channel", argc, argv, &i, &a->channel, &bad) ||
-		    value_of("--message", argc, argv, &i, &a->message, &bad) ||
-		    value_of("--at", argc, argv, &i, &a->at, &bad) ||
-		    value_of("--nonce", argc, argv, &i, &a->nonce, &bad) ||
-		    value_of("--token", argc, argv, &i, &a->token, &bad))
+		if (hm_option_take("--dir", &a->dir, argc, argv, &i, &bad) ||
+		    hm_option_take("--channel", &a->channel, argc, argv, &i, &bad) ||
+		    hm_option_take("--message", &a->message, argc, argv, &i, &bad) ||
+		    hm_option_take("--at", &a->at, argc, argv, &i, &bad) ||
+		    hm_option_take("--nonce", &a->nonce, argc, argv, &i, &bad) ||
+		    hm_option_take("--token", &a->token, argc, argv, &i, &bad))
 			continue;
 		if (strcmp(argv[i], "--json") == 0) {
 			a->json = true;

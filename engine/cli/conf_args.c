@@ -28,6 +28,24 @@ bool hm_wants_help(const char *arg)
 	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+bool hm_option_take(const char *name, const char **value_r, int argc, char **argv, int *i, bool *bad)
+{
+	size_t n = strlen(name);
+	const char *a = argv[*i];
+
+	if (strncmp(a, name, n) != 0 || (a[n] != '\0' && a[n] != '='))
+		return false;
+	if (a[n] == '=') {
+		*value_r = a + n + 1;
+	} else if (*i + 1 < argc) {
+		*value_r = argv[++*i];
+	} else {
+		fprintf(stderr, "hermod: %s needs a value\n", name);
+		*bad = true;
+	}
+	return true;
+}
+
 bool hm_conf_args_take(struct hm_conf_args *c, int argc, char **argv, int *i, bool *bad)
 {
 	const char *a = argv[*i], *value = NULL;

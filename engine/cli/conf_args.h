@@ -19,6 +19,8 @@ void hm_conf_args_init(struct hm_conf_args *c);
 /* Looks at argv[*i]; true when it was one of the options above (then *i stands on its last word). Wrong use prints
  * one sentence and sets *bad. */
 bool hm_conf_args_take(struct hm_conf_args *c, int argc, char **argv, int *i, bool *bad);
+/* "--name VALUE" or "--name=VALUE" at argv[*i]: true when it is there; *bad and a sentence when the value is not. */
+bool hm_option_take(const char *name, const char **value_r, int argc, char **argv, int *i, bool *bad);
 /* "--help" or "-h". */
 bool hm_wants_help(const char *arg);
 #define HM_CONF_ARGS_HELP                                                               \

@@ -317,29 +317,6 @@ static int read_all(struct run *r)
 
 /* -- arguments -------------------------------------------------------------------------- */
 
-struct option {
-	const char *name; /* --channel */
-	const char *key;  /* of a message; NULL: not a default */
-	const char **out;
-};
-
-static bool option_value(int argc, char **argv, int *i, const char *name, const char **v, bool *bad)
-{
-	size_t n = strlen(name);
-
-	if (strncmp(argv[*i], name, n) != 0 || (argv[*i][n] != '\0' && argv[*i][n] != '='))
-		return false;
-	if (argv[*i][n] == '=')
-		*v = argv[*i] + n + 1;
-	else if (*i + 1 < argc)
-		*v = argv[++*i];
-	else {
-		fprintf(stderr, "hermod: %s needs a value\n", name);
-		*bad = true;
-	}
-	return true;
-}
-
 static int parse(struct run *r, int argc, char **argv, struct hm_lines_default *d, size_t *n_d)
 {
 	static const char *const keys[] = {"channel",  "route",	 "template", "lane",	"campaign",
@@ -351,20 +328,20 @@ static int parse(struct run *r, int argc, char **argv, struct hm_lines_default *
 	hm_conf_args_init(&r->conf);
 	for (int i = 1; i < argc && !bad; i++) {
 		bool taken = hm_conf_args_take(&r->conf, argc, argv, &i, &bad) ||
-			     option_value(argc, argv, &i, "--redis", &r->redis, &bad) ||
-			     option_value(argc, argv, &i, "--format", &r->format, &bad) ||
-			     option_value(argc, argv, &i, "--rate", &r->rate_text, &bad) ||
-			     option_value(argc, argv, &i, "--rejects", &r->rejects_path, &bad);
+			     hm_option_take("--redis", &r->redis, argc, argv, &i, &bad) ||
+			     hm_option_take("--format", &r->format, argc, argv, &i, &bad) ||
+			     hm_option_take("--rate", &r->rate_text, argc, argv, &i, &bad) ||
+			     hm_option_take("--rejects", &r->rejects_path, argc, argv, &i, &bad);
 
 		for (size_t k = 0; k < hm_countof(keys) && !taken; k++) {
 			char name[32];
 
 			(void)snprintf(name, sizeof(name), "--%s", keys[k]);
-			taken = option_value(argc, argv, &i, name, &values[k], &bad);
+			taken = hm_option_take(name, &values[k], argc, argv, &i, &bad);
 		}
 		if (taken)
 			continue;
-		if (option_value(argc, argv, &i, "--tag", &v, &bad)) {
+		if (hm_option_take("--tag", &v, argc, argv, &i, &bad)) {
 			if (!bad && n_tags == HM_JOB_MAX_TAGS) {
 				fprintf(stderr, "hermod: a message has at most %d tags\n", HM_JOB_MAX_TAGS);
 				bad = true;

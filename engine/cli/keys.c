@@ -34,23 +34,6 @@ struct args {
 	bool json;
 };
 
-static bool value_of(const char *option, int argc, char **argv, int *i, const char **out, bool *bad)
-{
-	size_t n = strlen(option);
-
-	if (strncmp(argv[*i], option, n) != 0 || (argv[*i][n] != '\0' && argv[*i][n] != '='))
-		return false;
-	if (argv[*i][n] == '=') {
-		*out = argv[*i] + n + 1;
-	} else if (*i + 1 < argc) {
-		*out = argv[++*i];
-	} else {
-		fprintf(stderr, "hermod: %s needs a value\n", option);
-		*bad = true;
-	}
-	return true;
-}
-
 static int parse(struct args *a, int argc, char **argv)
 {
 	bool bad = false;
@@ -59,10 +42,10 @@ static int parse(struct args *a, int argc, char **argv)
 	hm_conf_args_init(&a->conf);
 	for (int i = 2; i < argc && !bad; i++) {
 		if (hm_conf_args_take(&a->conf, argc, argv, &i, &bad) ||
-		    value_of("--redis", argc, argv, &i, &a->redis, &bad) ||
-		    value_of("--scope", argc, argv, &i, &a->scope, &bad) ||
-		    value_of("--name", argc, argv, &i, &a->name, &bad) ||
-		    value_of("--rate", argc, argv, &i, &a->rate, &bad))
+		    hm_option_take("--redis", &a->redis, argc, argv, &i, &bad) ||
+		    hm_option_take("--scope", &a->scope, argc, argv, &i, &bad) ||
+		    hm_option_take("--name", &a->name, argc, argv, &i, &bad) ||
+		    hm_option_take("--rate", &a->rate, argc, argv, &i, &bad))
 			continue;
 		if (strcmp(argv[i], "--json") == 0) {
 			a->json = true;

@@ -14,24 +14,6 @@ void hm_ledger_args_init(struct hm_ledger_args *a)
 	a->data_dir = NULL;
 }
 
-bool hm_option_take(const char *name, const char **value_r, int argc, char **argv, int *i, bool *bad)
-{
-	size_t n = strlen(name);
-	const char *a = argv[*i];
-
-	if (strncmp(a, name, n) != 0 || (a[n] != '\0' && a[n] != '='))
-		return false;
-	if (a[n] == '=') {
-		*value_r = a + n + 1;
-	} else if (*i + 1 < argc) {
-		*value_r = argv[++*i];
-	} else {
-		fprintf(stderr, "hermod: %s needs a value\n", name);
-		*bad = true;
-	}
-	return true;
-}
-
 bool hm_ledger_args_take(struct hm_ledger_args *a, int argc, char **argv, int *i, bool *bad)
 {
 	return hm_option_take("--data-dir", &a->data_dir, argc, argv, i, bad) ||

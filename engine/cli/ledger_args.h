@@ -18,8 +18,6 @@ struct hm_ledger_args {
 void hm_ledger_args_init(struct hm_ledger_args *a);
 /* As hm_conf_args_take, with --data-dir. */
 bool hm_ledger_args_take(struct hm_ledger_args *a, int argc, char **argv, int *i, bool *bad);
-/* "--name VALUE" or "--name=VALUE" at argv[*i]: true when it is there; *bad and a sentence when the value is not. */
-bool hm_option_take(const char *name, const char **value_r, int argc, char **argv, int *i, bool *bad);
 /* Prints what is wrong and returns the exit code, or 0. */
 int hm_ledger_args_open(const struct hm_ledger_args *a, struct hm_ledger **l_r);
 #define HM_LEDGER_ARGS_HELP \

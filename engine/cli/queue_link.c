@@ -146,9 +146,9 @@ void hm_queue_close(struct hm_queue_link *q)
 	hm_config_unref(q->cfg);
 }
 
-/* -- one call -------------------------------------------------------------------- */
+/* -- one question -------------------------------------------------------------------- */
 
-struct call {
+struct question {
 	struct hm_arena *arena;
 	struct hm_reply *out;
 	struct hm_err *err;
@@ -176,24 +176,45 @@ static bool copy(struct hm_arena *a, const struct hm_reply *from, struct hm_repl
 
 static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
-	struct call *c = arg;
+	struct question *x = arg;
 
-	c->done = true;
+	x->done = true;
 	if (err)
-		*c->err = *err;
-	else if (!copy(c->arena, reply, c->out))
-		hm_err_set(c->err, HM_ENOMEM, "out of memory");
+		*x->err = *err;
+	else if (!copy(x->arena, reply, x->out))
+		hm_err_set(x->err, HM_ENOMEM, "out of memory");
+}
+
+int hm_queue_ask(struct hm_queue_link *q, hm_queue_send_fn send, void *what, struct hm_arena *a,
+		 struct hm_reply *reply_r, struct hm_err *e)
+{
+	struct question x = {.arena = a, .out = reply_r, .err = e};
+
+	hm_err_clear(e);
+	memset(reply_r, 0, sizeof(*reply_r));
+	send(q, what, on_reply, &x);
+	while (!x.done)
+		hm_queue_turn(q);
+	return e->code;
+}
+
+struct command {
+	struct hm_str key;
+	const struct hm_str *argv;
+	size_t argc;
+};
+
+static void send_command(struct hm_queue_link *q, void *what, hm_reply_fn fn, void *arg)
+{
+	const struct command *c = what;
+
+	hm_redis_send(q->redis, c->key, c->argv, c->argc, fn, arg);
 }
 
 int hm_queue_call(struct hm_queue_link *q, struct hm_str key, const struct hm_str *argv, size_t argc,
 		  struct hm_arena *a, struct hm_reply *reply_r, struct hm_err *e)
 {
-	struct call c = {.arena = a, .out = reply_r, .err = e};
+	struct command c = {key, argv, argc};
 
-	hm_err_clear(e);
-	memset(reply_r, 0, sizeof(*reply_r));
-	hm_redis_send(q->redis, key, argv, argc, on_reply, &c);
-	while (!c.done)
-		hm_queue_turn(q);
-	return e->code;
+	return hm_queue_ask(q, send_command, &c, a, reply_r, e);
 }

@@ -3,8 +3,8 @@
  *
  * Opens the configuration, finds the Redis it names (for an embedded one: the socket in
  * the data directory of the running engine) and waits until it is there. Everything
- * after that is either one call at a time (hm_queue_call) or hm_redis itself with
- * hm_queue_turn to run the loop.
+ * after that is either one question at a time (hm_queue_call, hm_queue_ask) or hm_redis
+ * itself with hm_queue_turn to run the loop.
  *
  * Errors are printed as one sentence to stderr; functions return 0 or an HM_E code.
  */
@@ -33,5 +33,9 @@ void hm_queue_turn(struct hm_queue_link *q);
 /* One command, waited for. The reply is copied into the arena. Fails with the error's sentence in e. */
 int hm_queue_call(struct hm_queue_link *q, struct hm_str key, const struct hm_str *argv, size_t argc,
 		  struct hm_arena *a, struct hm_reply *reply_r, struct hm_err *e) HM_MUSTCHECK;
+/* The same for whatever `send` sends; it has fn called once with arg. */
+typedef void (*hm_queue_send_fn)(struct hm_queue_link *q, void *what, hm_reply_fn fn, void *arg);
+int hm_queue_ask(struct hm_queue_link *q, hm_queue_send_fn send, void *what, struct hm_arena *a,
+		 struct hm_reply *reply_r, struct hm_err *e) HM_MUSTCHECK;
 
 #endif

@@ -77,23 +77,6 @@ static int parse_ref(const char *text, bool must_pin, bool may_draft, struct hm_
 	return 0;
 }
 
-static bool value_of(const char *option, int argc, char **argv, int *i, const char **out, bool *bad)
-{
-	size_t n = strlen(option);
-
-	if (strncmp(argv[*i], option, n) != 0 || (argv[*i][n] != '\0' && argv[*i][n] != '='))
-		return false;
-	if (argv[*i][n] == '=') {
-		*out = argv[*i] + n + 1;
-	} else if (*i + 1 < argc) {
-		*out = argv[++*i];
-	} else {
-		fprintf(stderr, "hermod: %s needs a value\n", option);
-		*bad = true;
-	}
-	return true;
-}
-
 /* -- list ------------------------------------------------------------------------------------------- */
 
 struct page {
@@ -450,8 +433,8 @@ static int parse(struct tcli_args *a, const struct word *w, int argc, char **arg
 		bool taken = false;
 
 		if (hm_conf_args_take(&a->conf, argc, argv, &i, &bad) ||
-		    value_of("--redis", argc, argv, &i, &a->redis, &bad) ||
-		    ((w->options & O_NOTE) && value_of("--note", argc, argv, &i, &a->note, &bad)))
+		    hm_option_take("--redis", &a->redis, argc, argv, &i, &bad) ||
+		    ((w->options & O_NOTE) && hm_option_take("--note", &a->note, argc, argv, &i, &bad)))
 			continue;
 		for (size_t k = 0; k < hm_countof(flags); k++)
 			if ((w->options & flags[k].bit) && strcmp(argv[i], flags[k].name) == 0)

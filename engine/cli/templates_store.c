@@ -119,51 +119,24 @@ int tcli_load(struct tcli *c)
 /* -- one question ---------------------------------------------------------------------------------- */
 
 struct question {
-	struct hm_arena *arena;
-	struct hm_reply *out;
-	struct hm_err *err;
-	bool done;
+	struct tcli *c;
+	tcli_send_fn send;
+	void *what;
 };
 
-static bool copy(struct hm_arena *a, const struct hm_reply *from, struct hm_reply *to)
+static void send_question(struct hm_queue_link *q, void *what, hm_reply_fn fn, void *arg)
 {
-	*to = *from;
-	if (from->s.p) {
-		to->s = hm_arena_str(a, from->s);
-		if (!to->s.p)
-			return false;
-	}
-	if (from->n == 0)
-		return true;
-	to->v = hm_arena_alloc(a, from->n * sizeof(*to->v));
-	for (size_t i = 0; i < from->n; i++)
-		if (!to->v || !copy(a, &from->v[i], &to->v[i]))
-			return false;
-	return true;
-}
+	const struct question *x = what;
 
-static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_err *err)
-{
-	struct question *q = arg;
-
-	q->done = true;
-	if (err)
-		*q->err = *err;
-	else if (!copy(q->arena, reply, q->out))
-		hm_err_set(q->err, HM_ENOMEM, "out of memory");
+	x->send(x->c, x->what, fn, arg);
 }
 
 int tcli_ask(struct tcli *c, tcli_send_fn send, void *what, struct hm_reply *r, struct hm_err *e)
 {
-	struct question q = {.arena = &c->arena, .out = r, .err = e};
+	struct question x = {c, send, what};
 
-	hm_err_clear(e);
-	memset(r, 0, sizeof(*r));
 	hm_tick_refresh(&c->q.tick); /* checking may have taken longer than a command may */
-	send(c, what, on_reply, &q);
-	while (!q.done)
-		hm_queue_turn(&c->q);
-	return e->code;
+	return hm_queue_ask(&c->q, send_question, &x, &c->arena, r, e);
 }
 
 struct get {
