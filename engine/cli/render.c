@@ -47,7 +47,7 @@ static int usage(void)
 	       "it.\n\n"
 	       "  --template FILE     the template\n"
 	       "  --data FILE         its variables, a JSON object; none when left out\n"
-	       "  --format FORMAT     plain (default), html, xml or json; html and xml escape automatically\n"
+	       "  --format FORMAT     plain (default), html, xml, json or markdown; html, xml and markdown escape automatically\n"
 	       "  --locale LOCALE     en_US (default), zh_CN, ...\n"
 	       "  --timezone ZONE     UTC (default), America/New_York, GMT+08:00, ...\n"
 	       "  --single-brace      {name} is a placeholder, too\n"
@@ -318,7 +318,7 @@ static int take_option(struct render *r, const char *name, const char *value)
 		r->ctx.locale = hm_str_c(value);
 	else if (strcmp(name, "--format") == 0) {
 		if (!hm_tmpl_format_by_name(hm_str_c(value), &r->opts.format))
-			return wrong_use("--format is plain, html, xml or json, not", value);
+			return wrong_use("--format is plain, html, xml, json or markdown, not", value);
 	} else if (strcmp(name, "--timezone") == 0) {
 		if (!hm_tmpl_ctx_zone(&r->ctx, hm_str_c(value)))
 			return wrong_use("the time zone is not known:", value);
