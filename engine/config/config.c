@@ -4,6 +4,7 @@
 #include "config/config_int.h"
 
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,6 +17,19 @@ void config_problem(struct config_load *l, const struct hm_err *e)
 	l->problems++;
 	if (l->report)
 		l->report(l->arg, e);
+}
+
+void config_problem_at(struct config_load *l, const struct hm_yaml *n, const char *fmt, ...)
+{
+	char text[sizeof(((struct hm_err *)0)->text)];
+	struct hm_err e;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	hm_yaml_err(n, &e, HM_ECONFIG, "%s", text);
+	config_problem(l, &e);
 }
 
 static size_t index_of(const struct hm_setting_info *row)

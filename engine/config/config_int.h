@@ -32,6 +32,7 @@ struct hm_config_at {
 	int line, col;
 };
 void config_problem(struct config_load *l, const struct hm_err *e);
+void config_problem_at(struct config_load *l, const struct hm_yaml *n, const char *fmt, ...) HM_PRINTF(3, 4);
 
 /* settings.c. Setting returns 0, HM_ECONFIG (does not fit) or HM_ENOMEM. */
 int config_set(struct hm_arena *a, const struct hm_setting_info *i, struct hm_str text,

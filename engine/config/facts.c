@@ -11,7 +11,6 @@
  */
 #include "config/config_int.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,29 +27,7 @@ struct facts_load {
 	struct config_load *l;
 	const struct hm_yaml *n; /* the fact's map */
 	struct hm_fact_conf *f;
-	bool ok;
 };
-
-static void problem_at(struct facts_load *x, const struct hm_yaml *n, const char *fmt, ...) HM_PRINTF(3, 4);
-static void problem_at(struct facts_load *x, const struct hm_yaml *n, const char *fmt, ...)
-{
-	char text[sizeof(((struct hm_err *)0)->text)];
-	struct hm_err e;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	hm_yaml_err(n, &e, HM_ECONFIG, "%s", text);
-	config_problem(x->l, &e);
-	x->ok = false;
-}
-
-static void problem(struct facts_load *x, const struct hm_err *e)
-{
-	config_problem(x->l, e);
-	x->ok = false;
-}
 
 /* -- single keys --------------------------------------------------------------------------------- */
 
@@ -66,7 +43,7 @@ static bool text(struct facts_load *x, const char *key, struct hm_str *v)
 	if (n == NULL || failed_ref(n))
 		return n != NULL;
 	if (n->type != HM_YAML_SCALAR || n->text.len == 0 || memchr(n->text.p, 0, n->text.len))
-		problem_at(x, n, "fact %s: %s: expected text", x->f->name.p, key);
+		config_problem_at(x->l, n, "fact %s: %s: expected text", x->f->name.p, key);
 	else
 		*v = n->text;
 	return true;
@@ -81,7 +58,7 @@ static int choice(struct facts_load *x, const char *key, const char *const *name
 	for (int i = 0; names[i]; i++)
 		if (n->type == HM_YAML_SCALAR && hm_str_is(n->text, names[i]))
 			return i;
-	problem_at(x, n, "fact %s: %s: expected %s", x->f->name.p, key, list);
+	config_problem_at(x->l, n, "fact %s: %s: expected %s", x->f->name.p, key, list);
 	return def;
 }
 
@@ -92,7 +69,7 @@ static uint32_t number(struct facts_load *x, const char *key, int64_t max, uint3
 	int64_t v = def;
 
 	if (n && hm_yaml_i64(n, 1, max, &v, &e) < 0)
-		problem(x, &e);
+		config_problem(x->l, &e);
 	return (uint32_t)v;
 }
 
@@ -106,10 +83,10 @@ static uint64_t duration(struct facts_load *x, const char *key, uint64_t min, ui
 	if (n == NULL)
 		return def;
 	if (hm_yaml_duration(n, &v, &e) < 0)
-		problem(x, &e);
+		config_problem(x->l, &e);
 	else if (v < min || v > max)
-		problem_at(x, n, "fact %s: %s: expected a duration %s, such as 500ms or 5s", x->f->name.p,
-			   key, range);
+		config_problem_at(x->l, n, "fact %s: %s: expected a duration %s, such as 500ms or 5s",
+				  x->f->name.p, key, range);
 	return v;
 }
 
@@ -122,7 +99,7 @@ static int8_t tls_verify(struct facts_load *x)
 	if (n == NULL)
 		return -1;
 	if (hm_yaml_bool(n, &v, &e) < 0)
-		problem(x, &e);
+		config_problem(x->l, &e);
 	return v;
 }
 
@@ -139,7 +116,7 @@ static void path(struct facts_load *x)
 		goto bad;
 	v = hm_arena_alloc(&x->l->cfg->arena, PATH_MAX_DEPTH * sizeof(*v));
 	if (v == NULL) {
-		problem_at(x, n, "out of memory");
+		config_problem_at(x->l, n, "out of memory");
 		return;
 	}
 	for (rest = n->text; hm_str_split(&rest, '.', &part); k++) {
@@ -150,8 +127,8 @@ static void path(struct facts_load *x)
 	x->f->path = (struct hm_strs){k, v};
 	return;
 bad:
-	problem_at(
-		x, n,
+	config_problem_at(
+		x->l, n,
 		"fact %s: path: expected at most %d names with dots between them, as in data.items.0.price",
 		x->f->name.p, PATH_MAX_DEPTH);
 }
@@ -188,13 +165,14 @@ static void headers(struct facts_load *x)
 	if (map == NULL || failed_ref(map))
 		return;
 	if (map->type != HM_YAML_MAP || map->len > HEADERS_MAX) {
-		problem_at(x, map, "fact %s: headers: expected a map of at most %d names and values",
-			   x->f->name.p, HEADERS_MAX);
+		config_problem_at(x->l, map,
+				  "fact %s: headers: expected a map of at most %d names and values",
+				  x->f->name.p, HEADERS_MAX);
 		return;
 	}
 	v = hm_arena_zalloc(&x->l->cfg->arena, map->len * sizeof(*v));
 	if (v == NULL) {
-		problem_at(x, map, "out of memory");
+		config_problem_at(x->l, map, "out of memory");
 		return;
 	}
 	for (const struct hm_yaml *n = map->first; n; n = n->next) {
@@ -210,14 +188,14 @@ static void headers(struct facts_load *x)
 			reserved = reserved || strcmp(name, ours[i]) == 0;
 		if (name == NULL || !header_name(n->key) || n->type != HM_YAML_SCALAR ||
 		    !header_value(n->text))
-			problem_at(
-				x, n,
+			config_problem_at(
+				x->l, n,
 				"fact %s: headers: a header has a name of letters, digits and - and a text "
 				"without line breaks",
 				x->f->name.p);
 		else if (reserved)
-			problem_at(x, n, "fact %s: headers: %s is set by the request itself", x->f->name.p,
-				   name);
+			config_problem_at(x->l, n, "fact %s: headers: %s is set by the request itself",
+					  x->f->name.p, name);
 		else
 			v[k++] = (struct hm_fact_header){hm_str_c(name), n->text};
 	}
@@ -298,14 +276,15 @@ static void fallback(struct facts_load *x)
 	if (n == NULL || failed_ref(n))
 		return;
 	if (n->type == HM_YAML_NULL) {
-		problem_at(x, n, "fact %s: fallback: expected a value; leave the line out when there is none",
-			   x->f->name.p);
+		config_problem_at(
+			x->l, n, "fact %s: fallback: expected a value; leave the line out when there is none",
+			x->f->name.p);
 		return;
 	}
 	o = hm_arena_alloc(&x->l->cfg->arena, sizeof(*o));
 	if (o == NULL || !value_of(&x->l->cfg->arena, n, 0, o)) {
-		problem_at(x, n, "fact %s: fallback: nested deeper than %d levels", x->f->name.p,
-			   FALLBACK_MAX_DEPTH);
+		config_problem_at(x->l, n, "fact %s: fallback: nested deeper than %d levels", x->f->name.p,
+				  FALLBACK_MAX_DEPTH);
 		return;
 	}
 	x->f->fallback = o;
@@ -316,7 +295,7 @@ static void fallback(struct facts_load *x)
 static void pair(struct facts_load *x, struct hm_str cert, struct hm_str key)
 {
 	if ((cert.len == 0) != (key.len == 0))
-		problem_at(x, x->n, "fact %s: cert_file and key_file go together", x->f->name.p);
+		config_problem_at(x->l, x->n, "fact %s: cert_file and key_file go together", x->f->name.p);
 }
 
 static void load_redis(struct facts_load *x)
@@ -334,10 +313,11 @@ static void load_redis(struct facts_load *x)
 		good = good ||
 		       (hm_str_starts(f->redis, hm_str_c(schemes[i])) && f->redis.len > strlen(schemes[i]));
 	if (!good)
-		problem_at(x, hm_yaml_get(x->n, "redis"),
-			   "fact %s: redis: expected a URL that starts with redis://, rediss://, unix://, "
-			   "redis+cluster:// or rediss+cluster://; without the line it is the hub's own",
-			   f->name.p);
+		config_problem_at(
+			x->l, hm_yaml_get(x->n, "redis"),
+			"fact %s: redis: expected a URL that starts with redis://, rediss://, unix://, "
+			"redis+cluster:// or rediss+cluster://; without the line it is the hub's own",
+			f->name.p);
 }
 
 static void load_http(struct facts_load *x)
@@ -347,20 +327,22 @@ static void load_http(struct facts_load *x)
 	const struct hm_yaml *n = hm_yaml_get(x->n, "url");
 
 	if (n == NULL) {
-		problem_at(x, x->n, "fact %s: from http needs a url", f->name.p);
+		config_problem_at(x->l, x->n, "fact %s: from http needs a url", f->name.p);
 		return;
 	}
 	(void)text(x, "url", &f->url);
 	f->per_key = hm_str_find(f->url, HM_STR("{key}")) >= 0;
 	if (f->url.len && !hm_str_starts(f->url, HM_STR("http://")) &&
 	    !hm_str_starts(f->url, HM_STR("https://")))
-		problem_at(x, n, "fact %s: url: expected a URL that starts with https:// or http://",
-			   f->name.p);
+		config_problem_at(x->l, n,
+				  "fact %s: url: expected a URL that starts with https:// or http://",
+				  f->name.p);
 	f->http = (uint8_t)choice(x, "http", versions, "auto, 1.1, 2 or h2c", 0);
 	headers(x);
 	if (f->per_key && hm_yaml_get(x->n, "batch"))
-		problem_at(x, hm_yaml_get(x->n, "batch"),
-			   "fact %s: batch: a url with {key} is asked for one key at a time", f->name.p);
+		config_problem_at(x->l, hm_yaml_get(x->n, "batch"),
+				  "fact %s: batch: a url with {key} is asked for one key at a time",
+				  f->name.p);
 }
 
 static void load_fact(struct config_load *l, const struct hm_yaml *n, struct hm_fact_conf *f)
@@ -375,14 +357,14 @@ static void load_fact(struct config_load *l, const struct hm_yaml *n, struct hm_
 						"path",	     "type",	 "cache",	  "timeout",
 						"fallback",  "batch",	 "max_in_flight", "ca_file",
 						"cert_file", "key_file", "tls_verify",	  NULL};
-	struct facts_load x = {l, n, f, true};
+	struct facts_load x = {l, n, f};
 	struct hm_err e;
 	int source;
 
 	if (hm_yaml_get(n, "from") == NULL) {
-		problem_at(&x, n,
-			   "fact %s: says not where it comes from; add \"from: redis\" or \"from: http\"",
-			   f->name.p);
+		config_problem_at(
+			l, n, "fact %s: says not where it comes from; add \"from: redis\" or \"from: http\"",
+			f->name.p);
 		return;
 	}
 	source = choice(&x, "from", from, "redis or http", -1);
@@ -390,7 +372,7 @@ static void load_fact(struct config_load *l, const struct hm_yaml *n, struct hm_
 		return;
 	f->from = (uint8_t)source;
 	if (hm_yaml_known(n, source == HM_FACT_HTTP ? http_keys : redis_keys, &e) < 0)
-		problem(&x, &e);
+		config_problem(l, &e);
 	if (source == HM_FACT_HTTP)
 		load_http(&x);
 	else

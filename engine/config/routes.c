@@ -14,24 +14,7 @@
  */
 #include "config/config_int.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #define NAME_MAX_BYTES 64
-
-static void problem_at(struct config_load *l, const struct hm_yaml *n, const char *fmt, ...) HM_PRINTF(3, 4);
-static void problem_at(struct config_load *l, const struct hm_yaml *n, const char *fmt, ...)
-{
-	char text[sizeof(((struct hm_err *)0)->text)];
-	struct hm_err e;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	hm_yaml_err(n, &e, HM_ECONFIG, "%s", text);
-	config_problem(l, &e);
-}
 
 /* Names go into keys, metrics and URLs. */
 bool config_good_name(struct hm_str s)
@@ -55,8 +38,8 @@ static bool check_names(struct config_load *l, const struct hm_yaml *map, const 
 	if (map->type == HM_YAML_NULL)
 		return true;
 	if (map->type != HM_YAML_MAP) {
-		problem_at(l, map, "%ss: expected a map from name to %s, found %s", what, what,
-			   hm_yaml_type_name(map));
+		config_problem_at(l, map, "%ss: expected a map from name to %s, found %s", what, what,
+				  hm_yaml_type_name(map));
 		return false;
 	}
 	for (const struct hm_yaml *n = map->first; n; n = n->next)
@@ -80,15 +63,15 @@ static bool load_channel(struct config_load *l, const struct hm_yaml *n, struct 
 	ptrdiff_t slash;
 
 	if (n->type != HM_YAML_MAP) {
-		problem_at(l, n,
-			   "channel %s: expected a map with at least \"adapter: medium/name\", found %s",
-			   n->key.p, hm_yaml_type_name(n));
+		config_problem_at(
+			l, n, "channel %s: expected a map with at least \"adapter: medium/name\", found %s",
+			n->key.p, hm_yaml_type_name(n));
 		return false;
 	}
 	adapter = hm_yaml_get(n, "adapter");
 	if (adapter == NULL) {
-		problem_at(l, n, "channel %s: names no adapter; add \"adapter: push/apns\" or another",
-			   n->key.p);
+		config_problem_at(l, n, "channel %s: names no adapter; add \"adapter: push/apns\" or another",
+				  n->key.p);
 		return false;
 	}
 	slash = adapter->type == HM_YAML_SCALAR ? hm_str_chr(adapter->text, '/') : -1;
@@ -96,10 +79,11 @@ static bool load_channel(struct config_load *l, const struct hm_yaml *n, struct 
 	name = slash < 0 ? HM_STR("")
 			 : hm_str_n(adapter->text.p + slash + 1, adapter->text.len - (size_t)slash - 1);
 	if (hm_medium_find(medium) < 0 || !config_good_name(name)) {
-		problem_at(l, adapter,
-			   "channel %s: adapter is written medium/name, with a medium of push, sms, email, "
-			   "chat, voice, inbox, webhook",
-			   n->key.p);
+		config_problem_at(
+			l, adapter,
+			"channel %s: adapter is written medium/name, with a medium of push, sms, email, "
+			"chat, voice, inbox, webhook",
+			n->key.p);
 		return false;
 	}
 	*c = (struct hm_channel_conf){
@@ -116,7 +100,7 @@ void config_load_channels(struct config_load *l, const struct hm_yaml *map)
 		return;
 	v = hm_arena_zalloc(&l->cfg->arena, map->len * sizeof(*v));
 	if (v == NULL) {
-		problem_at(l, map, "out of memory");
+		config_problem_at(l, map, "out of memory");
 		return;
 	}
 	/* A broken channel keeps its place, so that routes naming it are not complained about too. */
@@ -137,10 +121,11 @@ static void load_on(struct config_load *l, const struct hm_yaml *on, uint32_t *m
 	};
 
 	if (on->type != HM_YAML_SEQ || on->len == 0) {
-		problem_at(l, on,
-			   "on: expected a list of outcomes such as [invalid_recipient, provider_down], "
-			   "found %s",
-			   on->type == HM_YAML_SEQ ? "an empty one" : hm_yaml_type_name(on));
+		config_problem_at(
+			l, on,
+			"on: expected a list of outcomes such as [invalid_recipient, provider_down], "
+			"found %s",
+			on->type == HM_YAML_SEQ ? "an empty one" : hm_yaml_type_name(on));
 		return;
 	}
 	for (const struct hm_yaml *o = on->first; o; o = o->next) {
@@ -148,10 +133,11 @@ static void load_on(struct config_load *l, const struct hm_yaml *on, uint32_t *m
 		const char *near = out < 0 ? hm_str_nearest(o->text, names) : NULL;
 
 		if (out < 0)
-			problem_at(l, o, "on: \"%.*s\" is not an outcome%s%s%s", HM_STRF(o->text),
-				   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+			config_problem_at(l, o, "on: \"%.*s\" is not an outcome%s%s%s", HM_STRF(o->text),
+					  near ? "; did you mean \"" : "", near ? near : "",
+					  near ? "\"?" : "");
 		else if (out == HM_OUT_OK)
-			problem_at(l, o, "on: ok ends a route; there is nothing to try afterwards");
+			config_problem_at(l, o, "on: ok ends a route; there is nothing to try afterwards");
 		else
 			*mask |= 1u << out;
 	}
@@ -170,8 +156,8 @@ static void check_channel(struct config_load *l, const struct hm_yaml *n, struct
 	}
 	names[k] = NULL;
 	near = hm_str_nearest(name, names);
-	problem_at(l, n, "there is no channel \"%.*s\"%s%s%s", HM_STRF(name), near ? "; did you mean \"" : "",
-		   near ? near : "", near ? "\"?" : "");
+	config_problem_at(l, n, "there is no channel \"%.*s\"%s%s%s", HM_STRF(name),
+			  near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 static void load_step(struct config_load *l, const struct hm_yaml *n, struct hm_route_step *s)
@@ -190,7 +176,7 @@ static void load_step(struct config_load *l, const struct hm_yaml *n, struct hm_
 		on = hm_yaml_get(n, "on");
 	}
 	if (channel == NULL || channel->type != HM_YAML_SCALAR) {
-		problem_at(l, n, "a step is a channel's name, or {channel: name, on: [outcomes]}");
+		config_problem_at(l, n, "a step is a channel's name, or {channel: name, on: [outcomes]}");
 		return;
 	}
 	s->channel = channel->text;
@@ -218,13 +204,14 @@ static void load_route(struct config_load *l, const struct hm_yaml *n, struct hm
 			config_problem(l, &e);
 	}
 	if (steps == NULL || steps->type != HM_YAML_SEQ || steps->len == 0) {
-		problem_at(l, n, "route %s: expected a list of channels, as in [apns-main, sms-backup]",
-			   n->key.p);
+		config_problem_at(l, n,
+				  "route %s: expected a list of channels, as in [apns-main, sms-backup]",
+				  n->key.p);
 		return;
 	}
 	v = hm_arena_zalloc(&l->cfg->arena, steps->len * sizeof(*v));
 	if (v == NULL) {
-		problem_at(l, n, "out of memory");
+		config_problem_at(l, n, "out of memory");
 		return;
 	}
 	for (const struct hm_yaml *c = steps->first; c; c = c->next, k++)
@@ -242,7 +229,7 @@ void config_load_routes(struct config_load *l, const struct hm_yaml *map)
 		return;
 	v = hm_arena_zalloc(&l->cfg->arena, map->len * sizeof(*v));
 	if (v == NULL) {
-		problem_at(l, map, "out of memory");
+		config_problem_at(l, map, "out of memory");
 		return;
 	}
 	for (const struct hm_yaml *n = map->first; n; n = n->next)
