@@ -45,6 +45,20 @@ static void failed(struct hm_eval *ev, int rc, enum hm_var field)
 
 /* -- rows of limits -------------------------------------------------------------------------- */
 
+/* Does a row apply, and with which limit? */
+static bool applies(struct hm_eval *ev, const struct hm_limit *lim, int64_t *max_r)
+{
+	struct hm_val v;
+
+	if (lim->when) {
+		v = hm_eval(ev, lim->when);
+		if (!hm_val_true(&v))
+			return false;
+	}
+	v = hm_eval(ev, lim->max);
+	return hm_val_int_of(&v, max_r);
+}
+
 /* The next row about the field that applies, from *i on; false when there is none. */
 static bool next_limit(struct hm_eval *ev, uint32_t *i, enum hm_var field, const struct hm_limit **lim_r,
 		       int64_t *max_r)
@@ -53,17 +67,8 @@ static bool next_limit(struct hm_eval *ev, uint32_t *i, enum hm_var field, const
 
 	while (*i < form->n_limits) {
 		const struct hm_limit *lim = &form->limits[(*i)++];
-		struct hm_val v;
 
-		if (lim->field != field)
-			continue;
-		if (lim->when) {
-			v = hm_eval(ev, lim->when);
-			if (!hm_val_true(&v))
-				continue;
-		}
-		v = hm_eval(ev, lim->max);
-		if (!hm_val_int_of(&v, max_r))
+		if (lim->field != field || !applies(ev, lim, max_r))
 			continue;
 		*lim_r = lim;
 		return true;
@@ -163,19 +168,11 @@ static int limit_strings(struct hm_eval *ev)
 	for (uint32_t i = 0; i < t->form->n_limits && ev->rc == 0; i++) {
 		const struct hm_limit *lim = &t->form->limits[i];
 		struct hm_str *s = ready_field(ev, lim->field);
-		struct hm_val v;
 		int64_t max;
 		bool rich = false;
 
-		if (s == NULL || s->len == 0 || (!t->plain && lim->field > HM_VAR_IMAGE))
-			continue;
-		if (lim->when) {
-			v = hm_eval(ev, lim->when);
-			if (!hm_val_true(&v))
-				continue;
-		}
-		v = hm_eval(ev, lim->max);
-		if (!hm_val_int_of(&v, &max))
+		if (s == NULL || s->len == 0 || (!t->plain && lim->field > HM_VAR_IMAGE) ||
+		    !applies(ev, lim, &max))
 			continue;
 		if (limit_string(ev, lim->field, lim, max, s, &rich) != 0)
 			break;
