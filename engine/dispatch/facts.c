@@ -10,7 +10,7 @@
  *
  * A message that asks keeps its place on the channel (chan.asking), so that no more are expanded than can leave.
  * Values are those of the moment of sending: a message that had to wait with them (a channel at rest, a retry) asks
- * again, which costs a look into the cache as long as they are good.
+ * again, which costs a look into the cache as long as they are good. Once a part of its text is sent they stay.
  */
 #include "base/json.h"
 #include "dispatch/dispatch_int.h"
@@ -161,7 +161,8 @@ bool hm_msg_facts(struct msg *m)
 	struct msg_facts *mf = m->facts;
 	struct hm_err e = {0};
 
-	if (mf != NULL && mf->whole && hm_tick_ms(d->t) - mf->known_ms <= KEEP_MS)
+	/* The parts of a content are parts of one text: with other values it might be divided elsewhere. */
+	if (mf != NULL && mf->whole && (m->part > 0 || hm_tick_ms(d->t) - mf->known_ms <= KEEP_MS))
 		return true;
 	if (mf == NULL)
 		mf = m->facts = facts_new(m);

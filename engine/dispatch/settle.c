@@ -16,8 +16,7 @@
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
-#define MAX_PAST \
-	32 /* every part of a content and some failures: what is left off is sent again after a crash */
+#define MAX_PAST 32 /* of the record: every part of a content and some failures */
 _Static_assert(MAX_PAST > HM_FIT_MAX_PARTS, "all parts");
 
 void hm_msg_free(struct msg *m)
@@ -38,18 +37,30 @@ void hm_msg_free(struct msg *m)
 	j->open--;
 }
 
-/* Oldest first into v; returns the number. */
-static size_t attempts_of(const struct msg *m, struct hm_ledger_attempt *v)
+/* What a later run needs most: the parts that are sent, then the answers that were lost. */
+static unsigned rank_of(const struct past_attempt *p)
 {
-	size_t n = 0;
+	return p->outcome == HM_OUT_OK ? 0 : p->outcome == HM_OUT_UNKNOWN ? 1 : 2;
+}
 
-	for (const struct past_attempt *p = m->past; p != NULL && n < MAX_PAST; p = p->next, n++)
-		;
-	if (n == 0)
-		return 0;
-	size_t i = n;
+/* Oldest first into v, at most max; returns the number. When there are more, old failures are left out first. */
+static size_t attempts_of(const struct msg *m, struct hm_ledger_attempt *v, size_t max)
+{
+	size_t room[3] = {0}, n = 0, i;
 
+	for (const struct past_attempt *p = m->past; p != NULL; p = p->next)
+		room[rank_of(p)]++;
+	for (i = 0; i < hm_countof(room); i++) {
+		room[i] = hm_min(room[i], max - n);
+		n += room[i];
+	}
+	i = n;
 	for (const struct past_attempt *p = m->past; p != NULL && i > 0; p = p->next) {
+		size_t *left = &room[rank_of(p)];
+
+		if (*left == 0)
+			continue;
+		--*left;
 		v[--i] = (struct hm_ledger_attempt){
 			.channel = hm_str_c(p->channel),
 			.outcome = p->outcome,
@@ -128,7 +139,7 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason)
 {
 	struct hm_ledger_attempt v[MAX_PAST];
-	size_t n = attempts_of(m, v);
+	size_t n = attempts_of(m, v, MAX_PAST);
 
 	end(m, state, reason, v, n);
 }
@@ -209,15 +220,29 @@ void hm_msg_timer_init(struct msg *m)
 	hm_timer_init(&m->timer, on_held_due);
 }
 
+/* Nothing of it is on the wire, and what was is in the record of that ticket: as soon as that is durable, a crash leaves
+ * nothing unknown. Slots that wait for the disk must not be missing for what leaves next. */
+static void off_the_wire(struct msg *m, uint64_t ticket)
+{
+	struct hm_dispatch *d = m->job->d;
+
+	if (m->slot == HM_INFLIGHT_NONE || ticket == 0 ||
+	    hm_inflight_free_slots(d->inflight) < d->inflight_limit)
+		return;
+	hm_ack_wait(d, ticket, NULL, m->slot);
+	m->slot = HM_INFLIGHT_NONE;
+}
+
 static void hold(struct msg *m, uint64_t delay_ms)
 {
 	struct hm_dispatch *d = m->job->d;
 	struct hm_ledger_attempt v[MAX_PAST];
-	size_t n = attempts_of(m, v);
+	size_t n = attempts_of(m, v, MAX_PAST);
 	uint64_t ticket = put_record(m, HM_ST_HELD, HM_STR("waiting for another try"), v, n);
 
 	if (ticket > m->job->ticket)
 		m->job->ticket = ticket;
+	off_the_wire(m, ticket);
 	m->interim = true;
 	m->where = MSG_HELD;
 	hm_list_push(&d->held, &m->node);
@@ -284,6 +309,7 @@ static void part_sent(struct send *s, struct msg *m, const struct hm_ledger_atte
 			    hm_arena_printf(&s->arena, "%u of %u parts are sent", m->part, m->parts), v, n);
 	if (ticket > m->job->ticket)
 		m->job->ticket = ticket;
+	off_the_wire(m, ticket);
 	m->interim = true;
 	m->where = MSG_WAITING;
 	hm_list_push_front(&m->chan->waiting[m->lane], &m->node); /* woken when this send is freed */
@@ -295,14 +321,10 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 	struct chan *c = s->chan;
 	struct hm_dispatch *d = c->d;
 	struct job *j = m->job;
-	struct hm_ledger_attempt a[MAX_PAST + 1];
-	size_t n = attempts_of(m, a);
+	struct hm_ledger_attempt a[MAX_PAST];
+	size_t n = attempts_of(m, a, MAX_PAST - 1);
 	bool again;
 
-	if (n == MAX_PAST) { /* keep the newest */
-		memmove(a, a + 1, (MAX_PAST - 1) * sizeof(a[0]));
-		n--;
-	}
 	a[n] = (struct hm_ledger_attempt){
 		.channel = c->info->name,
 		.outcome = (uint8_t)outcome,
