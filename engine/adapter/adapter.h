@@ -34,7 +34,6 @@ struct hm_channel;     /* one account; see the accessors */
 
 /* Loads every <dir>/<medium>/<name>.yaml; an empty dir is the folder that came with the program.
  * Collects several errors (file:line:col) through report(). */
-typedef void (*hm_report_fn)(void *arg, const struct hm_err *e);
 int hm_adapter_set_load(struct hm_str dir, struct hm_adapter_set **set_r, hm_report_fn report,
 			void *arg) HM_MUSTCHECK;
 void hm_adapter_set_unref(struct hm_adapter_set *s);

@@ -109,6 +109,14 @@ size_t hm_err_format(const struct hm_err *e, char *out, size_t cap)
 	return strlen(out);
 }
 
+void hm_err_keep_first(void *arg, const struct hm_err *e)
+{
+	struct hm_err *first = arg;
+
+	if (first->code == 0)
+		*first = *e;
+}
+
 const char *hm_err_name(int code)
 {
 	switch (code) {

@@ -37,6 +37,12 @@ int hm_err_wrap(struct hm_err *e, const char *fmt, ...) HM_PRINTF(2, 3);
 void hm_err_field(struct hm_err *e, const char *field);
 /* "file:line:col: text" or "text". Returns length written (cut to cap). */
 size_t hm_err_format(const struct hm_err *e, char *out, size_t cap);
+
+/* Takes the problems of a text or a set of files: called once for each, with file, line and column where there are any. */
+typedef void (*hm_report_fn)(void *arg, const struct hm_err *e);
+/* A hm_report_fn that keeps the first; arg is a struct hm_err, cleared before. */
+void hm_err_keep_first(void *arg, const struct hm_err *e);
+
 const char *hm_err_name(int code); /* "ETIMEDOUT" */
 int hm_err_http(int code);	   /* the HTTP status an API answer uses */
 

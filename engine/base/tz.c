@@ -44,20 +44,13 @@ struct hm_tz {
 
 /* -- civil time ---------------------------------------------------------------------------- */
 
-static int64_t floor_div(int64_t a, int64_t b)
-{
-	int64_t q = a / b;
-
-	return q - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-/* Days since 1970-01-01 of the first of a month (Howard Hinnant's algorithm). */
-static int64_t days_of(int64_t y, int m, int64_t d)
+/* Howard Hinnant's algorithm. */
+int64_t hm_civil_days(int64_t y, int m, int64_t d)
 {
 	int64_t era, yoe, doy;
 
 	y -= m <= 2;
-	era = floor_div(y, 400);
+	era = hm_floor_div(y, 400);
 	yoe = y - era * 400;
 	doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
 	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
@@ -66,16 +59,16 @@ static int64_t days_of(int64_t y, int m, int64_t d)
 int64_t hm_civil_seconds(struct hm_civil c)
 {
 	int64_t months = (int64_t)c.month - 1;
-	int64_t year = c.year + floor_div(months, 12);
+	int64_t year = c.year + hm_floor_div(months, 12);
 
-	return days_of(year, (int)(months - floor_div(months, 12) * 12) + 1, c.day) * DAY_S +
+	return hm_civil_days(year, (int)(months - hm_floor_div(months, 12) * 12) + 1, c.day) * DAY_S +
 	       c.hour * 3600ll + c.minute * 60ll + c.second;
 }
 
 struct hm_civil hm_civil_of(int64_t s)
 {
-	int64_t days = floor_div(s, DAY_S), t = s - days * DAY_S;
-	int64_t z = days + 719468, era = floor_div(z, 146097), doe = z - era * 146097;
+	int64_t days = hm_floor_div(s, DAY_S), t = s - days * DAY_S;
+	int64_t z = days + 719468, era = hm_floor_div(z, 146097), doe = z - era * 146097;
 	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
 	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
 	struct hm_civil c;
@@ -87,11 +80,6 @@ struct hm_civil hm_civil_of(int64_t s)
 	c.minute = (int)(t / 60 % 60);
 	c.second = (int)(t % 60);
 	return c;
-}
-
-static bool leap(int64_t y)
-{
-	return y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
 }
 
 /* -- the rule in the footer (POSIX TZ, with the extensions of RFC 8536) ------------------------ */
@@ -208,16 +196,16 @@ static int64_t change(const struct rule_day *d, int64_t year)
 	int64_t day;
 
 	if (d->kind == 'M') {
-		int64_t first = days_of(year, d->month, 1);
+		int64_t first = hm_civil_days(year, d->month, 1);
 		int weekday = (int)(((first + 4) % 7 + 7) % 7);
 		int length = (d->month == 12 ? 31 : before[d->month] - before[d->month - 1]) +
-			     (d->month == 2 && leap(year));
+			     (d->month == 2 && hm_leap_year(year));
 		int n = (d->day - weekday + 7) % 7 + (d->week - 1) * 7;
 
 		day = first + (n < length ? n : n - 7);
 	} else {
-		day = days_of(year, 1, 1) + d->day;
-		if (d->kind == 'J' && !(leap(year) && d->day >= 60))
+		day = hm_civil_days(year, 1, 1) + d->day;
+		if (d->kind == 'J' && !(hm_leap_year(year) && d->day >= 60))
 			day--;
 	}
 	return day * DAY_S + d->at;

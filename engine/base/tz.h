@@ -36,6 +36,19 @@ struct hm_civil {
 	int64_t year;
 	int month, day, hour, minute, second; /* month 1..12, day 1..31 */
 };
+/* Rounds down, also below 0. */
+static inline int64_t hm_floor_div(int64_t a, int64_t b)
+{
+	int64_t q = a / b;
+
+	return q - (a % b != 0 && (a < 0) != (b < 0));
+}
+static inline bool hm_leap_year(int64_t y)
+{
+	return y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+}
+/* Days since 1970-01-01; the day may be out of range, the month may not. */
+int64_t hm_civil_days(int64_t year, int month, int64_t day);
 int64_t hm_civil_seconds(struct hm_civil c); /* as if it were UTC; proleptic Gregorian calendar */
 struct hm_civil hm_civil_of(int64_t local_s);
 

@@ -129,9 +129,6 @@ struct hm_config {
 
 /* -- load -------------------------------------------------------------------- */
 
-/* Called once per problem, with file, line and column where there are any. */
-typedef void (*hm_report_fn)(void *arg, const struct hm_err *e);
-
 /* path NULL: no file. sets: NULL, or a NULL-terminated list of "section.key=value".
  * Returns 0 with one reference, or HM_ECONFIG after at least one report. */
 int hm_config_load(const char *path, const char *const *sets, struct hm_config **cfg_r, hm_report_fn report,

@@ -8,20 +8,6 @@
 
 #include "templates/store.h"
 
-struct first {
-	struct hm_err e;
-	bool any;
-};
-
-static void keep_first(void *arg, const struct hm_err *e)
-{
-	struct first *f = arg;
-
-	if (!f->any)
-		f->e = *e;
-	f->any = true;
-}
-
 static void out_of_memory(hm_report_fn report, void *arg)
 {
 	struct hm_err e;
@@ -101,7 +87,7 @@ size_t hm_tcheck_broken(const struct hm_template_set *before, const struct hm_te
 	then.with = after;
 	for (size_t i = 0; i < hm_template_set_count(before); i++) {
 		const struct hm_template *t = hm_template_set_at(before, i);
-		struct first f = {.any = false}, ignored = {.any = true};
+		struct hm_err f, ignored;
 		struct hm_template *again = NULL;
 		struct hm_str name;
 
@@ -110,21 +96,23 @@ size_t hm_tcheck_broken(const struct hm_template_set *before, const struct hm_te
 		name = hm_template_name(t);
 		if (hm_template_find(after, name, NULL) != t)
 			continue; /* it changes itself, and is checked for that */
-		if (hm_template_compile(name, 0, hm_template_source(t), "", &then, keep_first, &f, &again) ==
-		    0) {
+		hm_err_clear(&f);
+		if (hm_template_compile(name, 0, hm_template_source(t), "", &then, hm_err_keep_first, &f,
+					&again) == 0) {
 			hm_template_unref(again);
 			continue;
 		}
 		/* one that is wrong anyhow is not this change's fault */
-		if (hm_template_compile(name, 0, hm_template_source(t), "", &now, keep_first, &ignored,
+		hm_err_clear(&ignored);
+		if (hm_template_compile(name, 0, hm_template_source(t), "", &now, hm_err_keep_first, &ignored,
 					&again))
 			continue;
 		hm_template_unref(again);
 		wrong++;
-		hm_err_wrap(&f.e, "\"%.*s\", which uses it, would be wrong", HM_STRF(name));
-		f.e.line = f.e.col = 0; /* of another document */
-		f.e.field[0] = '\0';
-		report(arg, &f.e);
+		hm_err_wrap(&f, "\"%.*s\", which uses it, would be wrong", HM_STRF(name));
+		f.line = f.col = 0; /* of another document */
+		f.field[0] = '\0';
+		report(arg, &f);
 	}
 	return wrong;
 }
@@ -135,13 +123,15 @@ size_t hm_tcheck_users(struct hm_str name, struct hm_str doc, const struct hm_te
 	struct hm_template_set *before = hm_template_set_ref((struct hm_template_set *)(uintptr_t)opts->with),
 			       *after;
 	struct hm_book *b = hm_book_fork(before);
-	struct first f = {.any = false};
+	struct hm_err f;
 	struct hm_template *t = NULL;
 	size_t wrong = 0;
 
-	if (doc.len && hm_template_compile(name, HM_TCHECK_VERSION, doc, "", opts, keep_first, &f, &t)) {
+	hm_err_clear(&f);
+	if (doc.len &&
+	    hm_template_compile(name, HM_TCHECK_VERSION, doc, "", opts, hm_err_keep_first, &f, &t)) {
 		wrong = 1;
-		report(arg, &f.e);
+		report(arg, &f);
 	} else if (!b || hm_tcheck_overlay(b, before, name, t)) {
 		wrong = 1;
 		out_of_memory(report, arg);

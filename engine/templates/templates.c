@@ -180,32 +180,19 @@ static void tell(struct hm_templates_wait **list)
 
 /* -- into the book ------------------------------------------------------------------------------ */
 
-struct first_error {
-	struct hm_err e;
-	bool any;
-};
-
-static void keep_first(void *arg, const struct hm_err *e)
-{
-	struct first_error *f = arg;
-
-	if (!f->any)
-		f->e = *e;
-	f->any = true;
-}
-
 static struct hm_template *compile(struct one *o, uint32_t version, struct hm_str text)
 {
 	struct hm_template_opts opts = o->t->d.opts;
 	struct hm_template *tmpl = NULL;
-	struct first_error f = {.any = false};
+	struct hm_err f;
 
 	opts.with = NULL;
+	hm_err_clear(&f);
 	o->t->stats.compiled++;
-	if (hm_template_compile(name_of(o), version, text, "", &opts, keep_first, &f, &tmpl) == 0)
+	if (hm_template_compile(name_of(o), version, text, "", &opts, hm_err_keep_first, &f, &tmpl) == 0)
 		return tmpl;
 	HM_ERROR(TMPL, "a stored template does not compile here and is left out", HM_S("template", o->name),
-		 HM_U("version", version), HM_E(&f.e), HM_I("line", f.e.line));
+		 HM_U("version", version), HM_E(&f), HM_I("line", f.line));
 	return NULL;
 }
 

@@ -10,61 +10,34 @@ struct parts {
 	int yearday;				  /* 1.. */
 };
 
-static int64_t floor_div(int64_t a, int64_t b)
-{
-	int64_t q = a / b;
-
-	return q - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-/* Days since 1970-01-01 of a date of the Gregorian calendar (Howard Hinnant's algorithm). */
-static int64_t days_of(int64_t y, int m, int d)
-{
-	int64_t era, yoe, doy;
-
-	y -= m <= 2;
-	era = floor_div(y, 400);
-	yoe = y - era * 400;
-	doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-}
-
 int32_t hm_zone_at(struct hm_zone z, int64_t ms)
 {
-	return z.tz ? hm_tz_offset(z.tz, floor_div(ms, 1000), NULL) : z.offset_s;
+	return z.tz ? hm_tz_offset(z.tz, hm_floor_div(ms, 1000), NULL) : z.offset_s;
 }
 
 static struct parts split(int64_t ms, int32_t offset_s)
 {
-	int64_t local = ms + (int64_t)offset_s * 1000, days = floor_div(local, DAY_MS),
-		t = local - days * DAY_MS;
-	int64_t z = days + 719468, era = floor_div(z, 146097), doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-	struct parts p;
+	int64_t local = ms + (int64_t)offset_s * 1000, at = hm_floor_div(local, 1000),
+		days = hm_floor_div(at, 86400);
+	struct hm_civil c = hm_civil_of(at);
+	struct parts p = {.year = c.year,
+			  .month = c.month,
+			  .day = c.day,
+			  .hour = c.hour,
+			  .minute = c.minute,
+			  .second = c.second,
+			  .ms = (int)(local - at * 1000)};
 
-	p.day = (int)(doy - (153 * mp + 2) / 5 + 1);
-	p.month = (int)(mp < 10 ? mp + 3 : mp - 9);
-	p.year = yoe + era * 400 + (p.month <= 2);
-	p.hour = (int)(t / 3600000);
-	p.minute = (int)(t / 60000 % 60);
-	p.second = (int)(t / 1000 % 60);
-	p.ms = (int)(t % 1000);
 	p.weekday = (int)(((days % 7) + 11) % 7);
-	p.yearday = (int)(days - days_of(p.year, 1, 1)) + 1;
+	p.yearday = (int)(days - hm_civil_days(p.year, 1, 1)) + 1;
 	return p;
-}
-
-static bool leap(int64_t y)
-{
-	return y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
 }
 
 static int month_days(int64_t y, int m)
 {
 	static const int8_t n[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 
-	return m == 2 && leap(y) ? 29 : n[m - 1];
+	return m == 2 && hm_leap_year(y) ? 29 : n[m - 1];
 }
 
 /*
@@ -73,9 +46,9 @@ static int month_days(int64_t y, int m)
  */
 static int64_t join(const struct parts *p, struct hm_zone z, bool *gap_r)
 {
-	int64_t local = days_of(p->year, p->month, p->day) * DAY_MS + p->hour * 3600000ll +
+	int64_t local = hm_civil_days(p->year, p->month, p->day) * DAY_MS + p->hour * 3600000ll +
 			p->minute * 60000ll + p->second * 1000ll + p->ms;
-	int64_t s = floor_div(local, 1000);
+	int64_t s = hm_floor_div(local, 1000);
 	enum hm_tz_fit fit = HM_TZ_ONCE;
 
 	if (z.tz)
@@ -682,8 +655,8 @@ bool hm_date_parse_pattern(struct hm_str text, struct hm_str pattern, struct hm_
 	/* lenient, as SimpleDateFormat: what is left of the text is ignored, and 30 February is 2 March */
 	if (half.hour12 >= 0)
 		p.hour = half.hour12 + (half.pm == 1 ? 12 : 0);
-	p.year += floor_div(p.month - 1, 12);
-	p.month = (int)(p.month - 1 - floor_div(p.month - 1, 12) * 12) + 1;
+	p.year += hm_floor_div(p.month - 1, 12);
+	p.month = (int)(p.month - 1 - hm_floor_div(p.month - 1, 12) * 12) + 1;
 	if (p.year > 290000)
 		return false;
 	if (p.yearday)
