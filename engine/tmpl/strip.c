@@ -95,6 +95,28 @@ static inline bool is_name(const struct hm_tmpl *t, uint32_t k, const char *p, u
 }
 
 /*
+ * The data is just what the text asks for, in the order in which it asks: each name once, none missing, so there is nothing
+ * to search and no second key of a name to look for. Other roots have no say then.
+ */
+static inline bool in_order(struct hm_strip *st, const msgpack_object *root)
+{
+	const struct hm_tmpl *t = st->t;
+	const struct hm_str *name = t->name, *end = name + t->nnames;
+	const msgpack_object **value = st->value;
+	const msgpack_object_kv *kv;
+
+	if (!root || root->type != MSGPACK_OBJECT_MAP || root->via.map.size != t->nnames)
+		return false;
+	for (kv = root->via.map.ptr; name < end; name++, kv++) {
+		if (kv->key.via.str.size != name->len || kv->key.type != MSGPACK_OBJECT_STR ||
+		    !hm_same(kv->key.via.str.ptr, name->p, name->len) || kv->val.type == MSGPACK_OBJECT_NIL)
+			return false;
+		*value++ = &kv->val;
+	}
+	return true;
+}
+
+/*
  * One pass over the data, whatever the text asks for: the first root that has a value for a name wins, and of two keys
  * with one name in it the last counts. Often the data stands in the order in which the text uses it: the next name is
  * tried before it is searched for.
@@ -104,6 +126,8 @@ void hm_strip_begin(struct hm_strip *st, const msgpack_object *const *roots, siz
 	const struct hm_tmpl *t = st->t;
 	uint32_t names = t->nnames;
 
+	if (nroots > 0 && in_order(st, roots[0]))
+		return;
 	for (uint32_t i = 0; i < names; i += 2)
 		st->value[i] = st->value[i + 1] = NULL;
 	for (size_t r = 0; r < nroots; r++) {
