@@ -107,8 +107,12 @@ static void load_dir(struct loading *l, const char *dir, const char *prefix, int
 			fail(l, "%s/%s: the name is too long", dir, de->d_name);
 			continue;
 		}
-		if (stat(path, &st) != 0)
+		if (stat(path, &st) != 0) {
+			fail(l, "%s: cannot be read: %s", path, strerror(errno));
 			continue;
+		}
+		if (S_ISREG(st.st_mode) && len > 4 && strcmp(de->d_name + len - 4, ".yml") == 0)
+			fail(l, "%s: would not be read: templates end in .yaml", path);
 		if (S_ISDIR(st.st_mode) && depth < DIR_DEPTH) {
 			strcat(name, "/");
 			load_dir(l, path, name, depth + 1);

@@ -111,17 +111,27 @@ static void on_durable(void *arg, uint64_t ticket)
 
 /* -- what the HTTP server asks ---------------------------------------------------------------- */
 
-static bool known(void *arg, enum hm_http_name what, struct hm_str name)
+/* Only what can be sent: a job with a fragment could but fail. */
+static bool template_known(struct hm_shard *s, struct hm_str ref, struct hm_err *e)
+{
+	const struct hm_template *t;
+
+	if (!hm_templates_loaded(s->en->templates)) /* while the managed ones are not loaded, nobody knows */
+		return true;
+	t = hm_template_find(hm_book_look(&s->templates), ref, e);
+	if (t && hm_template_is_fragment(t))
+		hm_err_set(e, HM_EINVAL, "\"%.*s\" is a fragment: it is included, not sent", HM_STRF(ref));
+	return e->code == 0;
+}
+
+static bool known(void *arg, enum hm_http_name what, struct hm_str name, struct hm_err *e)
 {
 	struct hm_shard *s = arg;
 
 	switch (what) {
 	case HM_HTTP_CHANNEL: return hm_channel_find(s->rt->channels, name) != NULL;
 	case HM_HTTP_ROUTE: return hm_config_route(s->rt->cfg, name) != NULL;
-	case HM_HTTP_TEMPLATE:
-		/* while the managed ones are not loaded, nobody knows */
-		return hm_template_find(hm_book_look(&s->templates), name, NULL) != NULL ||
-		       !hm_templates_loaded(s->en->templates);
+	case HM_HTTP_TEMPLATE: return template_known(s, name, e);
 	}
 	return false;
 }

@@ -32,10 +32,15 @@ int hm_http_check_names(struct hm_http_server *s, const struct hm_job_spec *spec
 	}
 	if (!d->known)
 		return 0;
+	hm_err_clear(e);
 	for (size_t i = 0; i < hm_countof(names); i++)
-		if (names[i].len && !d->known(d->arg, (enum hm_http_name)(HM_HTTP_CHANNEL + i), names[i])) {
-			hm_err_set(e, HM_EINVAL, "%s: there is no %s \"%.*s\"", fields[i], fields[i],
-				   HM_STRF(names[i]));
+		if (names[i].len &&
+		    !d->known(d->arg, (enum hm_http_name)(HM_HTTP_CHANNEL + i), names[i], e)) {
+			if (e->code)
+				hm_err_wrap(e, "%s", fields[i]);
+			else
+				hm_err_set(e, HM_EINVAL, "%s: there is no %s \"%.*s\"", fields[i], fields[i],
+					   HM_STRF(names[i]));
 			hm_err_field(e, fields[i]);
 			return HM_EINVAL;
 		}

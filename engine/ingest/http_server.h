@@ -54,8 +54,9 @@ struct hm_http_deps {
 	uint64_t boot_id;		 /* written as `acc` into entries (8 bytes, big endian) */
 	struct hm_str node_id;
 	void *arg; /* of the callbacks below; all on the tick's thread, all must not block */
-	/* Does the name exist in the current configuration? template: "name" or "name@version". NULL: everything exists. */
-	bool (*known)(void *arg, enum hm_http_name what, struct hm_str name);
+	/* Does the name exist in the current configuration? template: "name" or "name@version". When it does not, *e may be
+	 * set to a sentence that says more than that. NULL: everything exists. */
+	bool (*known)(void *arg, enum hm_http_name what, struct hm_str name, struct hm_err *e);
 	/* false: appends to `why` one sentence (draining, ledger failing ...). NULL: ready when Redis is up. */
 	bool (*ready)(void *arg, struct hm_buf *why);
 	/* Prometheus text; NULL: /metrics answers 404. */

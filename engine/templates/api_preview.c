@@ -24,6 +24,7 @@ struct view { /* in the request's arena, which is held */
 	struct hm_tapi_body body;
 	struct hm_preview p;
 	struct hm_str route;
+	bool draft; /* asked for */
 };
 
 static void view_end(struct view *v)
@@ -247,7 +248,9 @@ static void on_draft(void *arg, const struct hm_reply *reply, const struct hm_er
 		hm_tapi_problem_redis(v->r, err);
 	else
 		hm_http_problem(v->r, HM_PROBLEM_NOT_FOUND, NULL,
-				last ? "\"%.*s\" has no draft" : "there is no template \"%.*s\"",
+				!last	   ? "there is no template \"%.*s\""
+				: v->draft ? "\"%.*s\" has no draft"
+					   : "all versions of \"%.*s\" are archived; say which version",
 				HM_STRF(v->name));
 	view_end(v);
 }
@@ -331,6 +334,7 @@ void hm_tapi_preview(struct hm_http_req *r)
 	if (member(v, "document")) {
 		show_document(v, member(v, "document"));
 	} else if (version && hm_mp_str(version, &s) && hm_str_is(s, "draft")) {
+		v->draft = true;
 		ask_draft(v);
 	} else if (version && (!hm_mp_u64(version, &n) || n == 0 || n > UINT32_MAX)) {
 		(void)wrong(v, "version", "must be a number, or \"draft\"");

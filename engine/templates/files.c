@@ -123,6 +123,8 @@ static void walk_dir(struct walk *w, const char *dir, const char *begin, int dep
 			}
 			strcat(name, "/");
 			walk_dir(w, path, name, depth + 1);
+		} else if (S_ISREG(st.st_mode) && hm_str_ends(file, HM_STR(".yml"))) {
+			complain(w, path, "would not be read: templates end in .yaml");
 		} else if (S_ISREG(st.st_mode) && fixture == w->fixtures &&
 			   hm_str_ends(file, HM_STR(".yaml"))) {
 			size_t end = fixture ? sizeof(".test.yaml") - 1 : sizeof(".yaml") - 1;

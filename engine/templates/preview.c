@@ -289,6 +289,26 @@ static const msgpack_object *facts_root(const struct hm_preview *p, struct hm_ar
 	return root;
 }
 
+/* A map of addresses: what is not read there would be missed without a word. */
+static int check_addresses(const struct hm_preview *p, struct hm_err *e)
+{
+	const msgpack_object *o = p->to;
+	struct hm_str k, v;
+
+	for (uint32_t i = 0; o && o->type == MSGPACK_OBJECT_MAP && i < o->via.map.size; i++) {
+		if (!hm_mp_str(&o->via.map.ptr[i].key, &k) ||
+		    (hm_medium_find(k) < 0 && hm_channel_find(p->channels, k) == NULL))
+			hm_err_set(e, HM_EINVAL, "\"%.*s\" is neither a medium nor a channel", HM_STRF(k));
+		else if (!hm_mp_str(&o->via.map.ptr[i].val, &v))
+			hm_err_set(e, HM_EINVAL, "the address for %.*s must be a text", HM_STRF(k));
+		else
+			continue;
+		hm_err_field(e, "to");
+		return e->code;
+	}
+	return 0;
+}
+
 int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_buf *out, struct hm_err *e)
 {
 	const msgpack_object *data = p->data;
@@ -303,6 +323,8 @@ int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_b
 			hm_err_field(e, "channels");
 			return e->code;
 		}
+	if (check_addresses(p, e) != 0)
+		return e->code;
 	if (data == NULL) {
 		if (hm_template_example(p->tmpl, a, &example, e) != 0)
 			return e->code;

@@ -41,7 +41,7 @@ struct hm_preview {
 	const msgpack_object *to; /* an address, or a map of them by medium or channel; NULL: a sample */
 	uint64_t now_ms;
 };
-/* HM_ENOENT for an unknown channel name; what a single channel cannot do stands in its row. */
+/* HM_ENOENT for an unknown channel name, HM_EINVAL for an address of nobody; what a single channel cannot do stands in its row. */
 int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_buf *out,
 		     struct hm_err *e) HM_MUSTCHECK;
 

@@ -65,3 +65,69 @@ def test_a_preview_is_of_its_time(stage):
 def test_a_title_that_is_cut_is_said(stage):
     r = row(stage, "chat/serverchan", {"title": "T" * 40, "body": "x"})
     assert r["ok"] and "title: cut at 32 of 40 characters" in r["warnings"], r["warnings"]
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+def put(stage, name, document, publish=True):
+    a = stage.engine.post("/v1/templates", {"name": name, "document": document, "publish": publish})
+    assert a.status == 201, a.body
+
+
+def refused(stage, template):
+    a = stage.engine.post("/v1/messages", {"channel": "apns-sink", "to": "3" * 64, "template": template})
+    return problem(a, 422, "invalid-message", "template")["detail"]
+
+
+def test_why_a_template_cannot_be_used(stage):
+    put(stage, "why/one", {"body": "x"})
+    put(stage, "why/foot", {"kind": "fragment", "text": "x"})
+    put(stage, "why/draft", {"body": "x"}, publish=False)
+    assert refused(stage, "why/none") == 'template: no template "why/none"'
+    assert refused(stage, "why/draft") == 'template: no template "why/draft"'
+    assert refused(stage, "why/one@2") == 'template: the template "why/one" has no version 2 that could be sent'
+    assert refused(stage, "why/one@x") == 'template: no template "why/one@x": after @ comes the number of a version'
+    assert refused(stage, "why/foot") == 'template: "why/foot" is a fragment: it is included, not sent'
+    assert stage.engine.post("/v1/templates/why%2Fone/archive").status == 200
+    assert refused(stage, "why/one") == 'template: no version of the template "why/one" is published'
+    a = stage.engine.post("/v1/templates/why%2Fone/preview", {})
+    problem(a, 404, "not-found", text="archived; say which version")
+    assert stage.engine.post("/v1/templates/why%2Fone/preview", {"version": 1}).status == 200
+
+
+def test_addresses_of_a_preview(stage):
+    ask = lambda to: stage.engine.post("/v1/templates/edge/preview", {"document": {"body": "x"}, "to": to, "channels": ["chat-telegram"]})
+    assert ask({"chat": "-100", "chat-telegram": "-1007"}).json["channels"][0]["payloads"][0]["json"]["chat_id"] == "-1007"
+    problem(ask({"caht": "-100"}), 422, "invalid-message", "to", '"caht" is neither a medium nor a channel')
+    problem(ask({"chat": 100}), 422, "invalid-message", "to", "the address for chat must be a text")
+
+
+# -- folders ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    d = tmp_path / "t"
+    d.mkdir()
+    (d / "a.yaml").write_text("body: x\n")
+    (tmp_path / "c.yaml").write_text("templates: {dir: t}\n")
+    return d
+
+
+def test_files_that_would_not_be_read_are_told(folder, hermod, redis, tmp_path):
+    """k.yml beside a.yaml: without a word, its jobs would fail one by one, and its tests would never run."""
+    check = lambda: hermod("check", "--config", "c.yaml", cwd=tmp_path)
+    push = lambda: hermod("templates", "push", "t", "--redis", redis.url, cwd=tmp_path)
+    assert check().returncode == 0 and push().returncode == 0
+    (folder / "k.yml").write_text("body: y\n")
+    for r in (check(), push()):
+        assert r.returncode != 0 and "t/k.yml: would not be read: templates end in .yaml" in r.stderr, r
+    (folder / "k.yml").unlink()
+    (folder / "a.test.yml").write_text("cases: []\n")
+    r = hermod("templates", "test", "t", cwd=tmp_path)
+    assert r.returncode == 1 and "t/a.test.yml: would not be read" in r.stdout + r.stderr, r
+    (folder / "a.test.yml").unlink()
+    (folder / "gone.yaml").symlink_to("nowhere")
+    for r in (check(), push()):
+        assert r.returncode != 0 and "t/gone.yaml: cannot be read: No such file or directory" in r.stderr, r

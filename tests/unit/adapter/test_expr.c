@@ -178,7 +178,7 @@ static void language(void **state)
 		{"'plain' | rfc2047", "\"plain\""},
 		{"'Grüße' | rfc2047", "\"=?UTF-8?B?R3LDvMOfZQ==?=\""},
 		{"'12' | int + 1", "13"},
-		{"'x' | int", "!a whole number is expected"},
+		{"'x' | int", "!\"x\" is not a whole number"},
 		{"none | int", "null"},
 		{"'' | require('the name')", "!the name is missing"},
 		{"0 | require('the name')", "0"},

@@ -128,7 +128,7 @@ UNUSED_FN redisReply *redis(struct serve *s, const char *fmt, ...)
 
 /* -- the server's thread ----------------------------------------------------------- */
 
-static bool known(void *arg, enum hm_http_name what, struct hm_str name)
+static bool known(void *arg, enum hm_http_name what, struct hm_str name, struct hm_err *e)
 {
 	return what == HM_HTTP_TEMPLATE ? !hm_str_is(name, "missing") : !hm_str_starts(name, HM_STR("no"));
 }
