@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "facts/facts_int.h"
+#include "tmpl/decimal.h"
 
 #define SAY(...) snprintf(why, HM_FACT_REASON_MAX, __VA_ARGS__)
 
@@ -47,20 +48,34 @@ static int to_string(const msgpack_object *o, struct hm_arena *a, msgpack_object
 	return 0;
 }
 
+/* A number that the language cannot hold would fail the message: better the fallback. */
+static int fits(struct hm_str s, char *why)
+{
+	struct hm_dec d;
+
+	if (hm_dec_parse(s, &d))
+		return 0;
+	SAY("the number %.*s is too large", (int)hm_utf8_cut(s, 40), s.p);
+	return HM_ELIMIT;
+}
+
 static int to_number(const msgpack_object *o, msgpack_object *o_r, char *why)
 {
 	struct hm_str s;
 
-	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER || o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER ||
-	    hm_mp_decimal(o, &s)) {
+	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER || o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER) {
 		*o_r = *o;
 		return 0;
+	}
+	if (hm_mp_decimal(o, &s)) {
+		*o_r = *o;
+		return fits(s, why);
 	}
 	if (o->type == MSGPACK_OBJECT_STR) {
 		s = hm_str_trim(hm_str_n(o->via.str.ptr, o->via.str.size));
 		if (hm_decimal_valid(s)) {
 			hm_fact_text_value(s, true, o_r);
-			return 0;
+			return fits(s, why);
 		}
 		SAY("\"%.*s\" is not a number", (int)hm_utf8_cut(s, 40), s.p);
 		return HM_ETYPE;
