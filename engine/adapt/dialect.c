@@ -337,6 +337,8 @@ static void begin(struct lines *l)
 {
 	if (l->sep == SEP_ITEM && l->w->d->list == LIST_SIGN)
 		line_break(l->w, HM_STR("\n\n")); /* else it would belong to the item */
+	else if (l->sep == SEP_LINE && l->w->d->heading != HEADING_HASH && l->w->d->brk.len > 1)
+		line_break(l->w, HM_STR("\n\n")); /* a bold line does not end by itself */
 	else if (l->sep)
 		line_break(l->w, HM_STR("\n"));
 	l->sep = SEP_NONE;

@@ -336,6 +336,11 @@ static void test_cases(void **state)
 		/* paragraphs */
 		{"adaptive", "a\nb\n\nc", "a\n\nb\n\nc"},
 		{"ding-md", "a\nb\n\nc", "a  \nb\n\nc"},
+		/* a heading that is only bold needs the line break of the medium */
+		{"adaptive", "# a\nb", "**a**\n\nb"},
+		{"adaptive", "# a\n- b\n# c\n## d", "**a**\n\n- b\n\n**c**\n\n**d**"},
+		{"ding-md", "# a\nb", "# a\nb"},
+		{"slack-mrkdwn", "# a\nb", "*a*\nb"},
 		{"matrix-html", "a\nb", "a<br>b"},
 		{"html", "a\\\n\\ \\ b", "<p>a<br>&nbsp; b</p>"},
 		{"plain", "", ""},
