@@ -119,6 +119,8 @@ static void print_row(struct hm_buf *b, struct hm_str name, const struct hm_tsto
 	} else {
 		if (t->latest == t->current)
 			(void)snprintf(versions, sizeof(versions), "%s%u", t->latest ? "@" : "", t->latest);
+		else if (t->current == 0)
+			(void)snprintf(versions, sizeof(versions), "- of %u", t->latest);
 		else
 			(void)snprintf(versions, sizeof(versions), "@%u of %u", t->current, t->latest);
 		hm_buf_printf(b, "%-32.*s  %-9s  %-9s  %-5s  %.19s  %.*s\n", HM_STRF(name), state,

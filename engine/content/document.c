@@ -423,7 +423,7 @@ static void read_format(struct reading *r, const struct hm_yaml *root, struct fo
 	if (n == NULL)
 		return;
 	if (n->type != HM_YAML_SCALAR || !hm_tmpl_format_by_name(n->text, &f->text.format)) {
-		hm_doc_fail(r, n, false, "", "format must be plain, markdown, html, json or xml");
+		hm_doc_fail(r, n, false, "format", "must be plain, markdown, html, json or xml");
 		return;
 	}
 	if (f->text.format == HM_TMPL_HTML)

@@ -431,8 +431,11 @@ static void head_done(struct hm_http_conn *c, struct hm_http_req *r)
 			method_not_allowed(r, allow);
 		else
 			hm_http_problem(r, HM_PROBLEM_NOT_FOUND, NULL,
-					"nothing is served at %.*s; see /openapi.json",
-					(int)hm_min(r->path.len, (size_t)120), r->path.p);
+					"nothing is served at %.*s; see /openapi.json%s",
+					(int)hm_min(r->path.len, (size_t)120), r->path.p,
+					hm_str_starts(r->path, HM_STR("/v1/templates/"))
+						? " (a / in the name of a template is written %2F)"
+						: "");
 		return;
 	}
 	if (needs_scope(r)) {

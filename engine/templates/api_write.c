@@ -591,10 +591,17 @@ void hm_tapi_publish(struct hm_http_req *r)
 
 static void version_change(struct hm_http_req *r, enum hm_tstore_op op, bool all)
 {
+	static const char *const known[] = {"note", NULL};
 	struct change *x = change_new(r, op, true);
+	struct hm_tapi_body b;
 	struct hm_str word;
+	bool ok;
 
 	if (!x || (!all && !hm_tapi_version(r, false, &x->c.version, &word)))
+		return;
+	ok = hm_tapi_object(r, true, known, &b) && read_note(r, &b, &x->c.note);
+	hm_tapi_body_end(&b);
+	if (!ok)
 		return;
 	hm_http_hold(r);
 	if (op == HM_TSTORE_RESTORE)

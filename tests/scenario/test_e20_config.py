@@ -188,7 +188,7 @@ def test_options_are_all_documented(hermod):
     ("body: |\n  fine\n  Hi ${name\n", ":3:", []),
     ("body: 'Hi <#if x>never closed'\n", ":1:", ["#if"]),
     ("bdoy: x\n", ":1:1", ["bdoy", 'did you mean "body"?']),
-    ("format: pdf\nbody: x\n", ":1:", ["format must be plain, markdown, html, json or xml"]),
+    ("format: pdf\nbody: x\n", ":1:", ["format: must be plain, markdown, html, json or xml"]),
     ("body: [1]\n", ":1:", ["body"]),
     ("\tbody: x\n", ":1:", ["tab"]),
     ("", ":1:", []),

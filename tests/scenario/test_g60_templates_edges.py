@@ -131,3 +131,30 @@ def test_files_that_would_not_be_read_are_told(folder, hermod, redis, tmp_path):
     (folder / "gone.yaml").symlink_to("nowhere")
     for r in (check(), push()):
         assert r.returncode != 0 and "t/gone.yaml: cannot be read: No such file or directory" in r.stderr, r
+
+
+# -- what is given is kept, or refused ----------------------------------------------------------
+
+
+def test_why_a_version_was_taken_back_is_kept(stage):
+    e = stage.engine
+    put(stage, "note/one", {"body": "x"})
+    at = "/v1/templates/note%2Fone"
+    for path, note in ((at + "/archive", "too early"), (at + "/versions/1/restore", "now it is time"), (at + "/versions/1/archive", "or not")):
+        assert e.post(path, {"note": note}).status == 200
+    h = e.get(at + "/history").json["history"]
+    assert [(x["change"], x.get("note")) for x in h] == [
+        ("archive", "or not"), ("restore", "now it is time"), ("archive", "too early"), ("publish", None)]
+    problem(e.post(at + "/versions/1/restore", {"notes": "x"}), 422, "invalid-message", text="did you mean note?")
+    problem(e.post(at + "/versions/1/restore", b"because", {"Content-Type": "text/plain"}), 415, "unsupported-media-type")
+    assert e.get(at).json["current"] == 0  # what was refused changed nothing
+
+
+def test_words_that_help(stage, hermod):
+    problem(stage.engine.get("/v1/templates/note/one"), 404, "not-found", text="(a / in the name of a template is written %2F)")
+    a = stage.engine.post("/v1/templates/edge/validate", {"body": "x", "format": "md"})
+    problem(a, 422, "invalid-template", "format", "format: must be plain, markdown, html, json or xml")
+    put(stage, "words/gone", {"body": "x"})
+    assert stage.engine.post("/v1/templates/words%2Fgone/archive").status == 200
+    r = hermod("templates", "list", "words/", "--redis", stage.redis.url)
+    assert r.stdout.splitlines()[1].split()[:5] == ["words/gone", "archived", "-", "of", "1"], r

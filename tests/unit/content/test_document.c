@@ -131,7 +131,7 @@ static void every_mistake_is_reported_where_it_is(void **state)
 	    "w.yaml:8:9: media.sms: \"bdy\" is not known here; did you mean \"body\"?",
 	    "w.yaml:10:3: locales.e: this is not a locale",
 	    "w.yaml:11:10: buttons: [0]: needs exactly one of url and action", NULL);
-	bad("format: pdf\nbody: x\n", "w.yaml:1:9: format must be ", NULL);
+	bad("format: pdf\nbody: x\n", "w.yaml:1:9: format: must be ", NULL);
 	bad("kind: letter\nbody: x\n", "w.yaml:1:7: kind: must be message or fragment", NULL);
 	bad("description: nothing else\n", "w.yaml:1:1: has nothing to send", NULL);
 	bad("[1]\n", "w.yaml:1:1: a template is a map", NULL);
