@@ -2,9 +2,9 @@
  * book.c - all templates of a process: snapshots and the book that hands them out
  *
  * A snapshot is a sorted list of entries, one per name; an entry holds what is known under that name. Both never
- * change once they can be seen: a change copies the list, shares the entries it does not touch and puts the copy
- * in place. Writers come one after the other; readers wait for nobody but the moment in which the pointer
- * is exchanged, and only when there is a new snapshot (hm_book_look).
+ * change once they are seen: a change copies the list, shares the entries it does not touch and puts the copy
+ * in place; only a list that nobody has taken is changed itself. Writers come one after the other; readers wait for
+ * nobody but the moment in which the pointer is exchanged, and only when there is a new snapshot (hm_book_look).
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ struct hm_template_set {
 	atomic_uint refs;
 	uint64_t generation;
 	struct entry **e; /* sorted by name */
-	size_t n;
+	size_t n, room;
 };
 
 struct hm_book {
@@ -94,6 +94,7 @@ static struct hm_template_set *set_new(size_t room)
 		return NULL;
 	}
 	HM_MAGIC_SET(s, HM_TEMPLATE_SET_MAGIC);
+	s->room = room;
 	atomic_init(&s->refs, 1);
 	return s;
 }
@@ -275,6 +276,32 @@ static void exchange(struct hm_book *b, struct hm_template_set *s)
 	hm_template_set_unref(old);
 }
 
+/* A snapshot that nobody has taken can still be changed: thousands of names come one by one, and so many copies of
+ * thousands would take seconds. b->lock held, so that nobody takes it meanwhile. */
+static bool replace_here(struct hm_template_set *s, size_t at, bool there, struct entry *x)
+{
+	if (atomic_load_explicit(&s->refs, memory_order_acquire) != 1)
+		return false;
+	if (x != NULL && !there) {
+		if (s->n == s->room) {
+			size_t room = hm_max(2 * s->room, (size_t)16);
+			struct entry **e = realloc(s->e, room * sizeof(*e));
+
+			if (e == NULL)
+				return false;
+			s->e = e;
+			s->room = room;
+		}
+		memmove(&s->e[at + 1], &s->e[at], (s->n++ - at) * sizeof(struct entry *));
+	} else if (x == NULL && there) {
+		memmove(&s->e[at], &s->e[at + 1], (--s->n - at) * sizeof(struct entry *));
+	}
+	if (x != NULL)
+		s->e[at] = x;
+	s->generation++;
+	return true;
+}
+
 static struct entry *entry_ref(struct entry *x)
 {
 	atomic_fetch_add_explicit(&x->refs, 1, memory_order_relaxed);
@@ -284,11 +311,21 @@ static struct entry *entry_ref(struct entry *x)
 /* The snapshot of now with the entry of one name replaced (x NULL: taken out). Writer's lock held; x is taken over. */
 static int replace(struct hm_book *b, struct hm_str name, struct entry *x)
 {
-	const struct hm_template_set *old = b->set;
-	struct hm_template_set *s = set_new(old->n + 1);
+	struct hm_template_set *old = b->set, *s;
 	size_t at;
-	bool there = place_of(old, name, &at);
+	bool there = place_of(old, name, &at), here;
+	struct entry *was = there ? old->e[at] : NULL;
 
+	pthread_mutex_lock(&b->lock);
+	here = replace_here(old, at, there, x);
+	if (here)
+		atomic_store_explicit(&b->generation, old->generation, memory_order_release);
+	pthread_mutex_unlock(&b->lock);
+	if (here) {
+		entry_unref(was);
+		return 0;
+	}
+	s = set_new(old->n + 1 + old->n / 8);
 	if (s == NULL) {
 		entry_unref(x);
 		return HM_ENOMEM;
