@@ -552,10 +552,13 @@ static struct hm_val not_whole(struct hm_eval *ev, const struct hm_expr *e, cons
 {
 	struct hm_str s = hm_val_text(in, ev->a), option = HM_STR("");
 	char field[64];
+	const struct hm_expr *from = e->a[0];
 	bool first = ev->rc == 0;
 
-	if (e->a[0]->op == HM_EX_OPTION && ev->in != NULL)
-		option = ev->in->channel->ad->names.options[e->a[0]->id];
+	while (from->op == HM_EX_COALESCE || (from->op == HM_EX_LET && from->id < ev->n_lets))
+		from = from->op == HM_EX_LET ? ev->let[from->id] : from->a[0];
+	if (from->op == HM_EX_OPTION && ev->in != NULL)
+		option = ev->in->channel->ad->names.options[from->id];
 	(void)snprintf(field, sizeof(field), "%s%.*s", option.len ? "options." : "", HM_STRF(option));
 	s = hm_cut(s, 60, HM_UNIT_BYTES, HM_STR("\xe2\x80\xa6"), ev->a);
 	hm_eval_fail(ev, HM_EINVAL, "%s%s\"%.*s\" is not a whole number", field, option.len ? ": " : "",

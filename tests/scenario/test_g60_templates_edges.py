@@ -37,6 +37,19 @@ def test_a_text_that_is_refused_is_not_called_missing(stage):
 def test_an_option_of_the_wrong_kind_is_named(stage, medium):
     r = row(stage, medium, {"title": "t", "body": "x", "options": {"badge": "${n}"}}, data={"n": "many"})
     assert not r["ok"] and r["error"] == 'options.badge: "many" is not a whole number' and r["field"] == "options.badge", r
+    r = row(stage, "sms/twilio", {"body": "x", "options": {"ttl": "soon"}})  # options.ttl ?? ttl
+    assert not r["ok"] and r["error"] == 'options.ttl: "soon" is not a whole number', r
+
+
+@pytest.mark.parametrize("options,says", [
+    ({"interruption_level": "loud"}, "options.interruption_level: expected passive, active, time-sensitive or critical"),
+    ({"badge": -1}, "options.badge: expected a number, not less than 0"),
+    ({"ttl": -5}, "options.ttl: expected seconds, not less than 0"),
+])
+def test_apple_would_drop_these_without_a_word(stage, options, says):
+    r = row(stage, "push/apns", {"title": "t", "body": "x", "options": options})
+    assert not r["ok"] and r["error"] == says, r
+    assert row(stage, "push/apns", {"title": "t", "body": "x", "options": {"interruption_level": "passive", "badge": 0, "ttl": 0}})["ok"]
 
 
 def test_targets_that_are_no_links_are_spoken_of(stage):
