@@ -6,7 +6,6 @@ render: templates rendered, against FreeMarker on a warm JVM. Method and figures
 """
 import argparse
 import json
-import os
 import platform
 import re
 import subprocess

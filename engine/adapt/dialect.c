@@ -19,7 +19,7 @@ static const struct hm_dialect dialects[] = {
 	{.name = nm, .layout = LAYOUT_##lay, .bold = b, .italic = i, .code = c, .link = LINK_##lnk, .bare = BARE_##br, \
 	 .schemes = SCHEMES_##sch, .heading = HEADING_##head, .hmin = h0, .hmax = h1, .list = LIST_##lst, .image = IMAGE_##img, \
 	 .brk = HM_STR_INIT(eol), .flank = FLANK_##flk, .flags = fl, .text = txt, .code_text = ctxt, .names = nms, .start = st, \
-	 .start_slash = sl, .used_by = used},
+	 .start_slash = sl},
 #include "tbl/dialects.h"
 #undef HM_DIALECT
 };
@@ -46,11 +46,6 @@ const struct hm_dialect *hm_dialect_plain(void)
 const char *hm_dialect_name(const struct hm_dialect *d)
 {
 	return d->name;
-}
-
-const char *hm_dialect_used_by(const struct hm_dialect *d)
-{
-	return d->used_by;
 }
 
 uint32_t hm_dialect_shows(const struct hm_dialect *d)

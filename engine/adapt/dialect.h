@@ -43,9 +43,8 @@ struct hm_dialect; /* one row */
 const struct hm_dialect *hm_dialect_find(struct hm_str name);
 const struct hm_dialect *hm_dialect_plain(void);
 const char *hm_dialect_name(const struct hm_dialect *d);
-const char *hm_dialect_used_by(const struct hm_dialect *d); /* for people: "Slack" */
-uint32_t hm_dialect_shows(const struct hm_dialect *d);	    /* bit per enum hm_rich_kind it has markup for */
-const struct hm_dialect *hm_dialect_at(size_t i);	    /* all of them, NULL at the end: docs, tests */
+uint32_t hm_dialect_shows(const struct hm_dialect *d); /* bit per enum hm_rich_kind it has markup for */
+const struct hm_dialect *hm_dialect_at(size_t i);      /* all of them, NULL at the end: docs, tests */
 
 /* Appends the nodes. */
 int hm_dialect_write(const struct hm_dialect *d, const struct hm_rich *r, struct hm_buf *out) HM_MUSTCHECK;

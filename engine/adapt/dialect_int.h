@@ -54,7 +54,6 @@ struct hm_dialect {
 	const char *const *names; /* after "@"; NULL: any name */
 	const char *start;	  /* signs that make a block at the start of a line */
 	bool start_slash;	  /* a backslash disarms # > + - and the dot of a number, U+200B the others */
-	const char *used_by;
 };
 
 extern const uint8_t hm_text_plain[256], hm_text_plain_chat[256], hm_text_html[256], hm_text_matrix[256],

@@ -46,16 +46,6 @@ struct fit {
 	bool lost; /* a link's target, an image */
 };
 
-int hm_over_find(struct hm_str name)
-{
-	static const char *const names[] = {"cut", "refuse", "split", "short"};
-
-	for (size_t i = 0; i < hm_countof(names); i++)
-		if (hm_str_is(name, names[i]))
-			return (int)i;
-	return -1;
-}
-
 static int no_memory(struct fit *f)
 {
 	return f->rc = hm_err_set(f->e, HM_ENOMEM, "out of memory");

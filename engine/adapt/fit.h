@@ -26,7 +26,6 @@
 #include "adapt/measure.h"
 
 enum hm_over { HM_OVER_CUT, HM_OVER_REFUSE, HM_OVER_SPLIT, HM_OVER_SHORT };
-int hm_over_find(struct hm_str name); /* "cut" "refuse" "split" "short"; -1: unknown */
 
 #define HM_FIT_MAX_PARTS 20
 

@@ -600,9 +600,3 @@ int64_t hm_tz_seconds_to_utc(const struct hm_tz *tz, int64_t local, enum hm_tz_o
 		*fit_r = fit;
 	return fit == HM_TZ_GAP ? gap : which == HM_TZ_FIRST ? first : last;
 }
-
-int64_t hm_tz_local_to_utc(const struct hm_tz *tz, struct hm_civil c, enum hm_tz_overlap which,
-			   enum hm_tz_fit *fit_r)
-{
-	return hm_tz_seconds_to_utc(tz, hm_civil_seconds(c), which, fit_r);
-}

@@ -58,10 +58,8 @@ struct hm_civil hm_civil_of(int64_t local_s);
  */
 enum hm_tz_overlap { HM_TZ_FIRST, HM_TZ_SECOND };
 enum hm_tz_fit { HM_TZ_ONCE, HM_TZ_GAP, HM_TZ_TWICE };
-/* The moment at which clocks of the zone read c (or, for a gap, would have). fit_r may be NULL. */
-int64_t hm_tz_local_to_utc(const struct hm_tz *tz, struct hm_civil c, enum hm_tz_overlap which,
-			   enum hm_tz_fit *fit_r);
-/* The same for a reading as hm_civil_seconds() gives it. */
+/* The moment at which clocks of the zone read that (or, for a gap, would have); local_s is a reading as
+ * hm_civil_seconds() gives it. fit_r may be NULL. */
 int64_t hm_tz_seconds_to_utc(const struct hm_tz *tz, int64_t local_s, enum hm_tz_overlap which,
 			     enum hm_tz_fit *fit_r);
 

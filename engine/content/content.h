@@ -100,7 +100,6 @@ uint32_t hm_template_version(const struct hm_template *t);
 struct hm_str hm_template_source(const struct hm_template *t); /* the document as it was given */
 struct hm_str hm_template_description(const struct hm_template *t);
 bool hm_template_is_fragment(const struct hm_template *t);
-enum hm_text_format hm_template_format(const struct hm_template *t); /* of body and short */
 
 struct hm_template_field {
 	struct hm_str name, description;

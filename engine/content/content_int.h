@@ -141,7 +141,6 @@ void hm_doc_read_text(struct reading *r, const struct hm_yaml *n, const char *pa
 		      const struct hm_tmpl_opts *o, struct hm_template_text *x);
 /* Frees what only compiling needs; the template if there were errors (then NULL). */
 struct hm_template *hm_doc_close(struct reading *r);
-struct hm_template *hm_template_new(struct hm_str name, uint32_t version, struct hm_str source);
 
 /* -- fields.c: what a message has to bring -- */
 void hm_fields_read(struct reading *r, const struct hm_yaml *n);

@@ -23,7 +23,7 @@ struct layers {
 
 /* -- the object -------------------------------------------------------------------------------------- */
 
-struct hm_template *hm_template_new(struct hm_str name, uint32_t version, struct hm_str source)
+static struct hm_template *template_new(struct hm_str name, uint32_t version, struct hm_str source)
 {
 	struct hm_template *t = calloc(1, sizeof(*t));
 
@@ -89,11 +89,6 @@ struct hm_str hm_template_description(const struct hm_template *t)
 bool hm_template_is_fragment(const struct hm_template *t)
 {
 	return t->fragment;
-}
-
-enum hm_text_format hm_template_format(const struct hm_template *t)
-{
-	return t->format;
 }
 
 bool hm_template_name_ok(struct hm_str name)
@@ -535,7 +530,7 @@ int hm_doc_open(struct hm_str name, uint32_t version, struct hm_str text, const 
 	struct hm_yaml *root;
 	struct hm_err e = {0};
 
-	if (r == NULL || (r->t = hm_template_new(name, version, text)) == NULL) {
+	if (r == NULL || (r->t = template_new(name, version, text)) == NULL) {
 		free(r);
 		hm_err_set(&e, HM_ENOMEM, "out of memory");
 		report(arg, &e);

@@ -63,7 +63,6 @@ struct hm_facts *hm_facts_new(const struct hm_facts_deps *d, struct hm_config *c
 void hm_facts_reload(struct hm_facts *f, struct hm_config *cfg);
 /* No waiter may be left. Requests under way are cut. Close it before the wire. on_closed from the loop. */
 void hm_facts_close(struct hm_facts *f, void (*on_closed)(void *arg), void *arg);
-bool hm_facts_known(const struct hm_config *cfg, struct hm_str name);
 /* What the configuration's own check cannot know: URLs in detail, files of TLS. Reports each problem with its line,
  * returns their number. Any thread. */
 size_t hm_facts_check(const struct hm_config *cfg, hm_report_fn report, void *arg);

@@ -227,8 +227,3 @@ size_t hm_facts_check(const struct hm_config *cfg, hm_report_fn report, void *ar
 		n += check_one(cfg, &cfg->facts[i], report, arg);
 	return n;
 }
-
-bool hm_facts_known(const struct hm_config *cfg, struct hm_str name)
-{
-	return hm_config_fact(cfg, name) != NULL;
-}

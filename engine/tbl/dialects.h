@@ -18,6 +18,7 @@
  *   start    signs that make a block at the start of a line, 1 for a number; slash: a backslash disarms them
  *   flags    SPANS_LINE: bold and the like end with the line; FLAT: no markup inside markup; DOC: a whole document;
  *            NO_P: no <p> around a text that is only a paragraph; URL_FIRST: what a URL holds is never markup
+ *   used by  for readers of this table
  * Source: the providers' documentation; what is known from use only is marked [use].
  */
 /* clang-format off */

@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import channels_to, wait_for, xadd
+from conftest import wait_for, xadd
 
 pytestmark = pytest.mark.threads
 

@@ -126,11 +126,6 @@ static void refused(void **state)
 	l.unit = HM_UNIT_SEGMENTS;
 	l.max = 1;
 	assert_int_equal(hm_fit_rich(&r, NULL, hm_dialect_plain(), &l, &a, &out, &e), 0);
-	assert_int_equal(hm_over_find(HM_STR("refuse")), HM_OVER_REFUSE);
-	assert_int_equal(hm_over_find(HM_STR("cut")), HM_OVER_CUT);
-	assert_int_equal(hm_over_find(HM_STR("split")), HM_OVER_SPLIT);
-	assert_int_equal(hm_over_find(HM_STR("short")), HM_OVER_SHORT);
-	assert_int_equal(hm_over_find(HM_STR("")), -1);
 }
 
 static void shorter(void **state)

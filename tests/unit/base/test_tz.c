@@ -113,7 +113,8 @@ static void test_names(void **state)
 static int64_t utc(const char *name, int64_t y, int mo, int d, int h, int mi, enum hm_tz_overlap which,
 		   enum hm_tz_fit *fit)
 {
-	return hm_tz_local_to_utc(zone(name), (struct hm_civil){y, mo, d, h, mi, 0}, which, fit);
+	return hm_tz_seconds_to_utc(zone(name), hm_civil_seconds((struct hm_civil){y, mo, d, h, mi, 0}),
+				    which, fit);
 }
 
 static void test_local_to_utc(void **state)

@@ -271,8 +271,8 @@ static void test_redis_values(void **state)
 	expect_none("whole", "nothing", "{\"x\":[1,\"2\"]}", "there is no value");
 	expect_none("whole", "yes2", "{\"x\":[1,\"2\"]}", "there is no value");
 	expect_none("nobody", "x", "null", "fact nobody: it is not in the configuration");
-	assert_true(hm_facts_known(cfg, HM_STR("s")));
-	assert_false(hm_facts_known(cfg, HM_STR("nobody")));
+	assert_non_null(hm_config_fact(cfg, HM_STR("s")));
+	assert_null(hm_config_fact(cfg, HM_STR("nobody")));
 }
 
 static void test_a_templates_fallback_wins(void **state)
