@@ -1,5 +1,6 @@
 """What sending with facts, parts and changing templates must survive: crashes, bad sources, changes under load."""
 import shutil
+import time
 
 import pytest
 from conftest import ROOT, wait_for, xadd
@@ -134,3 +135,91 @@ def test_what_is_answered_is_not_unknown_after_a_crash(start, wide):
     assert m["state"] == "sent", m
     assert [b["part"] for b in bodies(wide)] == [1, 2, 2, 3]
     assert "unknown" not in [a["outcome"] for a in m["attempts"]], m
+
+
+def test_sigterm_between_parts_and_facts_repeats_nothing(start, wide, redis, shop):
+    n = 400
+    shop.values = {f"sku{i}": i % 7 for i in range(50)}
+    e = start(templates={"parted": PARTED}, settings={"node": {"drain_timeout": "10s"}, "facts": {
+        "stock": {"from": "http", "url": shop.url + "/stock", "batch": 10, "cache": "20ms", "timeout": "20s"}}})
+    for i in range(0, n, 50):
+        rs = [{"addr": f"r{k}", "data": {"sku": f"sku{k % 50}", "text": TEXT}} for k in range(i, i + 50)]
+        xadd(redis.client, {"channel": "once", "rs": rs, "template": "parted", "campaign": "term"}, partition=i // 50 % 16)
+    for turn in range(1, 4):
+        wait_for(lambda: len(bodies(wide)) > 200 * turn or e.final("term") == n, what="parts leave")
+        assert e.stop() == 0
+        e.start()
+    r = e.wait_final(n, "term", 90)
+    assert r["sent"] == n and r["unknown_attempts"] == 0, r
+    sent = sorted((b["to"], b["part"]) for b in bodies(wide))
+    assert len(sent) == len(set(sent))
+    assert wide.ledger()["duplicates"] == 0
+
+
+def test_the_text_has_become_shorter_after_a_crash(start, wide, redis):
+    """Two parts are sent and the text that is there now has only one: it ends, with a reason, and nothing is sent twice."""
+    e = start(templates={"t": f"body: \"{LONG}\"\n"})
+    wide.script({"path": "/parts/one"}, [{"status": 200}, {"status": 200}, {"status": 503}])
+    id = e.send(channel="one", to="a", template="t", campaign="shorter")
+    e.wait_state(id, "held")
+    e.kill9()
+    (e.dir / "templates" / "t.yaml").write_text("body: short\n")
+    e.start()
+    m = e.wait_state(id, "sent", "failed", seconds=40)
+    assert m["state"] == "failed" and "no part 3" in m["reason"], m
+    assert [b["part"] for b in bodies(wide)] == [1, 2, 3]
+    e.assert_balanced("shorter")
+
+
+def test_cancel_and_expiry_between_parts(start, wide):
+    e = start()
+    for how in ("cancelled", "expired"):
+        wide.script({"path": "/parts/one"}, [{"status": 200}, {"status": 503}])
+        id = e.send(channel="one", to=how, content={"body": LONG}, campaign=how,
+                    **({"expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 600))} if how == "expired" else {}))
+        e.wait_state(id, "held")
+        if how == "cancelled":
+            assert e.post(f"/v1/messages/{id}/cancel").status in (200, 202)
+            e.advance(120_000)
+        else:
+            e.advance(700_000)
+        m = e.wait_state(id, "sent", "failed", "cancelled", "expired")
+        assert m["state"] == how and m["attempts"][0]["outcome"] == "ok", m
+        assert [b["part"] for b in bodies(wide) if b["to"] == how] == [1, 2]
+        e.assert_balanced(how)
+
+
+def test_the_queue_goes_away_while_parts_and_facts_are_under_way(start, wide, redis, shop):
+    n = 600
+    shop.values = {f"sku{i}": i % 7 for i in range(50)}
+    e = start(templates={"parted": PARTED}, settings={"facts": {"stock": {"from": "http", "url": shop.url + "/stock", "cache": "20ms"}}})
+    for i in range(0, n, 50):
+        rs = [{"addr": f"r{k}", "data": {"sku": f"sku{k % 50}", "text": TEXT}} for k in range(i, i + 50)]
+        xadd(redis.client, {"channel": "one", "rs": rs, "template": "parted", "campaign": "away"}, partition=i // 50 % 16)
+    wait_for(lambda: len(bodies(wide)) > 100, what="sending has begun")
+    redis.stop()
+    redis.restart()
+    r = e.wait_final(n, "away", 90)
+    assert r["sent"] == n, r
+    sent = sorted((b["to"], b["part"]) for b in bodies(wide))
+    assert len(sent) - len(set(sent)) <= r["unknown_attempts"], r
+
+
+def test_another_node_takes_parts_over(start, wide, redis):
+    """What it cannot know counts as unknown; nothing is lost."""
+    n = 200
+    a = start(name="a")
+    for i in range(0, n, 20):
+        rs = [f"r{k}" for k in range(i, i + 20)]
+        xadd(redis.client, {"channel": "one", "rs": rs, "content": {"body": LONG}, "campaign": "over"}, partition=i // 20 % 16)
+    wait_for(lambda: len(bodies(wide)) > 50, what="sending has begun")
+    a.kill9()
+    b = start(name="b")
+    wait_for(lambda: redis.client.xlen("{hm:0}:q:normal") == 0 and sum(redis.client.xlen(f"{{hm:{p}}}:q:normal") for p in range(16)) == 0, 60, "all taken over")
+    got = {}
+    for x in bodies(wide):
+        got.setdefault(x["to"], []).append(x["part"])
+    assert len(got) == n and all({1, 2, 3} == set(v) for v in got.values())
+    repeated = sum(len(v) > 3 for v in got.values())
+    r = b.assert_balanced("over")
+    assert repeated <= r["unknown_attempts"], (repeated, r)

@@ -1,9 +1,8 @@
 """Facts from sources that misbehave: slow, huge, wrong, away. Messages fall back, the process stays small and sound."""
-import json
+import os
+import signal
 import socket
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import Redis, wait_for, xadd
@@ -186,8 +185,6 @@ def test_a_source_that_dies_and_returns_under_load(engine, sink, redis, tmp_path
 
 def test_a_hung_redis_holds_nobody_back(engine, sink, redis, tmp_path):
     own = Redis(tmp_path / "own")
-    import os
-    import signal
     try:
         e = engine(sink, redis, templates={"stock": STOCK, "plain": "body: hello\n"}, settings={
             "facts": {"pause_after": 1000, "stock": {"from": "redis", "redis": own.url, "key": "stock:{key}", "cache": 0, "timeout": "200ms",
