@@ -116,6 +116,20 @@ static inline void kit_need_channel(struct kit *k, const char *map)
 	}
 }
 
+/* A channel on an adapter made up for the purpose; NULL: one without settings on sms/test. */
+static inline void kit_use(struct kit *k, const char *adapter, const char *channel)
+{
+	struct hm_adapter *ad = kit_adapter_text(k, adapter);
+
+	if (ad == NULL) {
+		fprintf(stderr, "%s", k->errors);
+		fail();
+	}
+	kit_drop_channel(k);
+	kit_use_adapter(k, ad);
+	kit_need_channel(k, channel ? channel : "    adapter: sms/test\n");
+}
+
 static inline void kit_fini(struct kit *k)
 {
 	kit_drop_channel(k);

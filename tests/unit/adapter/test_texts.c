@@ -27,15 +27,7 @@ static int teardown(void **state)
 
 static void use(const char *adapter, const char *channel)
 {
-	struct hm_adapter *ad = kit_adapter_text(&k, adapter);
-
-	if (ad == NULL) {
-		fprintf(stderr, "%s", k.errors);
-		fail();
-	}
-	kit_drop_channel(&k);
-	kit_use_adapter(&k, ad);
-	kit_need_channel(&k, channel ? channel : "    adapter: sms/test\n");
+	kit_use(&k, adapter, channel);
 }
 
 static void expect(const char *json, const char *body)

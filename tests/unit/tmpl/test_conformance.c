@@ -15,14 +15,17 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "rows.h"
 #include "tmpl/cases.h"
 
 struct tally {
+	struct hm_arena *arena;
 	unsigned rows, pass, strict;
 };
 
-static bool check_row(struct hm_str row, struct hm_arena *arena, struct tally *t)
+static void check_row(struct hm_str row, void *arg)
 {
+	struct tally *t = arg;
 	struct hm_buf out, expected, answer;
 	msgpack_zone zone;
 	msgpack_object want, got;
@@ -33,7 +36,7 @@ static bool check_row(struct hm_str row, struct hm_arena *arena, struct tally *t
 	hm_buf_init(&expected, 64u << 20);
 	hm_buf_init(&answer, 64u << 20);
 	msgpack_zone_init(&zone, 8192);
-	hm_tmpl_case(row, arena, &out);
+	hm_tmpl_case(row, t->arena, &out);
 	assert_int_equal(hm_json_to_msgpack(row, &expected, NULL), 0);
 	assert_int_equal(hm_json_to_msgpack(hm_buf_str(&out), &answer, NULL), 0);
 	assert_int_equal(hm_msgpack_decode(&zone, hm_buf_str(&expected), &want, NULL), 0);
@@ -55,34 +58,15 @@ static bool check_row(struct hm_str row, struct hm_arena *arena, struct tally *t
 	hm_buf_fini(&answer);
 	hm_buf_fini(&expected);
 	hm_buf_fini(&out);
-	return pass;
-}
-
-static void check_file(const char *path, struct hm_arena *arena, struct tally *t)
-{
-	FILE *f = fopen(path, "r");
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t n;
-
-	assert_non_null(f);
-	while ((n = getline(&line, &cap, f)) > 0) {
-		struct hm_str row = hm_str_trim(hm_str_n(line, (size_t)n));
-
-		if (row.len)
-			check_row(row, arena, t);
-	}
-	free(line);
-	fclose(f);
 }
 
 static void run_file(const char *dir, const char *name, struct hm_arena *arena, struct tally *all)
 {
-	struct tally t = {0};
+	struct tally t = {.arena = arena};
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	check_file(path, arena, &t);
+	each_row(path, check_row, &t);
 	print_message("%-18s %4u of %4u%s", name, t.pass, t.rows, t.pass == t.rows ? "" : "  <--");
 	if (t.strict != t.pass)
 		print_message("  (%u with type and other told apart)", t.strict);

@@ -1,7 +1,8 @@
 /*
  * test_fast.c - what is done the short way gives what the long way gives
  *
- * The rows of the conformance files are rendered twice: as messages are, and with more roots than hm_strip() takes. Searching for what needs an escape, printing decimals from their text: against the plain way.
+ * The rows of the conformance files are rendered twice: as messages are, and with more roots than hm_strip() takes.
+ * Searching for what needs an escape, printing decimals from their text: against the plain way.
  */
 #include <dirent.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "rows.h"
 #include "tmpl/numfmt.h"
 #include "tmpl/put.h"
 #include "tmpl/tmpl.h"
@@ -75,8 +77,9 @@ static void compare(struct both *b, const struct hm_tmpl *t, const msgpack_objec
 	b->rendered += fast == 0;
 }
 
-static void check_row(struct both *b, struct hm_str row)
+static void check_row(struct hm_str row, void *arg)
 {
+	struct both *b = arg;
 	struct hm_tmpl_opts o = {.format = HM_TMPL_PLAIN};
 	const msgpack_object *data;
 	struct hm_buf packed;
@@ -106,24 +109,6 @@ static void check_row(struct both *b, struct hm_str row)
 	hm_buf_fini(&packed);
 }
 
-static void check_file(struct both *b, const char *path)
-{
-	FILE *f = fopen(path, "r");
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t n;
-
-	assert_non_null(f);
-	while ((n = getline(&line, &cap, f)) > 0) {
-		struct hm_str row = hm_str_trim(hm_str_n(line, (size_t)n));
-
-		if (row.len)
-			check_row(b, row);
-	}
-	free(line);
-	fclose(f);
-}
-
 static void test_rows(void **state)
 {
 	const char *dir = HM_TEST_DIR "/conformance/templates";
@@ -142,7 +127,7 @@ static void test_rows(void **state)
 		if (n < 6 || strcmp(ent->d_name + n - 6, ".jsonl") != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, ent->d_name);
-		check_file(&b, path);
+		each_row(path, check_row, &b);
 	}
 	closedir(d);
 	assert_true(b.rows > 1000 && b.rendered > b.rows);
