@@ -312,6 +312,7 @@ static int check_addresses(const struct hm_preview *p, struct hm_err *e)
 int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_buf *out, struct hm_err *e)
 {
 	const msgpack_object *data = p->data;
+	struct hm_arena_mark mark;
 	struct hm_arena scratch;
 	msgpack_object example;
 	struct row w;
@@ -339,6 +340,7 @@ int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_b
 		      hm_template_version(p->tmpl));
 	put_object(out, "data", data);
 	hm_buf_lit(out, ",\"channels\":[");
+	mark = hm_arena_mark(a);
 	for (size_t i = 0; i < p->channels->n; i++) {
 		w.ch = p->channels->v[i];
 		w.info = hm_channel_info(w.ch);
@@ -346,7 +348,9 @@ int hm_preview_write(const struct hm_preview *p, struct hm_arena *a, struct hm_b
 			continue;
 		if (n++ > 0)
 			hm_buf_putc(out, ',');
-		put_row(&w);
+		put_row(&w); /* all of it is in `out` then, and every channel has the same room */
+		hm_arena_rewind(a, mark);
+		hm_arena_reset(&scratch);
 	}
 	hm_buf_lit(out, "]}");
 	hm_arena_fini(&scratch);

@@ -171,3 +171,14 @@ def test_words_that_help(stage, hermod):
     assert stage.engine.post("/v1/templates/words%2Fgone/archive").status == 200
     r = hermod("templates", "list", "words/", "--redis", stage.redis.url)
     assert r.stdout.splitlines()[1].split()[:5] == ["words/gone", "archived", "-", "of", "1"], r
+
+
+# -- large ----------------------------------------------------------------------------------------
+
+
+def test_a_large_text_on_every_channel_is_judged_on_each_alone(stage):
+    """What one channel is told must not depend on how many stand before it."""
+    doc, data = {"title": "t", "body": "${x}"}, {"x": "\u4e2d" * 150000}
+    names = [channel(m) for m in ("chat/wecom-app", "sms/aliyun", "email/sendgrid", "email/resend", "chat/slack", "chat/slack-webhook")]
+    shown = preview(stage, doc, data=data, channels=names)
+    assert {n: r.get("error") for n, r in shown.items()} == dict.fromkeys(names)
