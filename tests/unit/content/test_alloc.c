@@ -19,30 +19,7 @@ int main(void)
 	return 0; /* the sanitizers have a malloc of their own */
 }
 #else
-
-static uint64_t mallocs;
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t a, size_t b);
-void *__libc_realloc(void *p, size_t n);
-
-void *malloc(size_t n)
-{
-	__atomic_add_fetch(&mallocs, 1, __ATOMIC_RELAXED);
-	return __libc_malloc(n);
-}
-
-void *calloc(size_t a, size_t b)
-{
-	__atomic_add_fetch(&mallocs, 1, __ATOMIC_RELAXED);
-	return __libc_calloc(a, b);
-}
-
-void *realloc(void *p, size_t n)
-{
-	__atomic_add_fetch(&mallocs, 1, __ATOMIC_RELAXED);
-	return __libc_realloc(p, n);
-}
+#include "../malloc_count.h"
 
 static const char document[] =
 	"format: markdown\n"
