@@ -11,8 +11,6 @@
 #include "base/slab.h"
 #include "content/content.h"
 
-#include "content_help.h"
-
 #if defined(HM_ASAN) || defined(HM_TSAN) || !defined(__GLIBC__)
 int main(void)
 {
@@ -20,6 +18,7 @@ int main(void)
 }
 #else
 #include "../malloc_count.h"
+#include "content_help.h"
 
 static const char document[] =
 	"format: markdown\n"
