@@ -82,6 +82,8 @@ static void take(struct walk *w, const char *path, struct hm_str name)
 		complain(w, path, "cannot be read: %s", strerror(errno));
 	} else if (b.len > HM_TSTORE_DOC_MAX) {
 		complain(w, path, "has more than the %u bytes a template may have", HM_TSTORE_DOC_MAX);
+	} else if (b.err != 0) {
+		complain(w, path, "there is no memory for so many templates");
 	} else {
 		x.text = hm_arena_str(&w->f->arena, b.len ? hm_buf_str(&b) : HM_STR(""));
 		if (!x.name.p || !x.path || !x.text.p || w->f->n == HM_TFILES_MAX || !add(w->f, &x))
@@ -191,7 +193,7 @@ int hm_tfile_write(const char *path, struct hm_str text, struct hm_err *e)
 	struct stat st;
 	char tmp[4096];
 	size_t at = 0;
-	int fd;
+	int fd, failed = 0;
 
 	if (make_folders(path, e))
 		return e->code;
@@ -205,8 +207,10 @@ int hm_tfile_write(const char *path, struct hm_str text, struct hm_err *e)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0) {
+			failed = errno;
 			break;
+		}
 		at += (size_t)n;
 	}
 	/* mkstemp makes it private; the others of the folder are what they were, or what the umask says */
@@ -218,8 +222,14 @@ int hm_tfile_write(const char *path, struct hm_str text, struct hm_err *e)
 		(void)umask(mask);
 		(void)fchmod(fd, 0666 & ~mask);
 	}
-	if (at < text.len || fsync(fd) != 0 || close(fd) != 0 || rename(tmp, path) != 0) {
-		hm_err_set(e, HM_EIO, "cannot write %s: %s", path, strerror(errno));
+	if (!failed && fsync(fd) != 0)
+		failed = errno;
+	if (close(fd) != 0 && !failed)
+		failed = errno;
+	if (!failed && rename(tmp, path) != 0)
+		failed = errno;
+	if (failed) {
+		hm_err_set(e, HM_EIO, "cannot write %s: %s", path, strerror(failed));
 		(void)unlink(tmp);
 		return e->code;
 	}
