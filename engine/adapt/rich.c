@@ -313,3 +313,28 @@ int hm_rich_wrap_links(struct hm_rich *r, const struct hm_link_wrap *w, struct h
 		r->html = copy_html(r, a, &rc);
 	return rc ? hm_err_set(e, rc, "no memory for rewriting links") : 0;
 }
+
+bool hm_rich_clean(struct hm_str text)
+{
+	const char *p = text.p, *e = p + text.len;
+
+#ifdef __SSE2__
+	const __m128i low = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), lf = _mm_set1_epi8('\n'),
+		      del = _mm_set1_epi8(0x7f), c2 = _mm_set1_epi8((char)0xc2);
+
+	/* what may be one; a line break of Windows and a sign of Latin-1 are looked at below */
+	for (; e - p >= 16; p += 16) {
+		__m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i fine = _mm_or_si128(_mm_cmpeq_epi8(x, tab), _mm_cmpeq_epi8(x, lf));
+		__m128i hit = _mm_andnot_si128(fine, _mm_cmpeq_epi8(_mm_min_epu8(x, low), x));
+
+		hit = _mm_or_si128(hit, _mm_or_si128(_mm_cmpeq_epi8(x, del), _mm_cmpeq_epi8(x, c2)));
+		if (_mm_movemask_epi8(hit))
+			break;
+	}
+#endif
+	for (; p < e; p++)
+		if (hm_control(p, e))
+			return false;
+	return true;
+}

@@ -85,6 +85,8 @@ int hm_rich_parse(struct hm_str text, enum hm_text_format f, struct hm_arena *a,
 /* Appends text so that markdown reads it as exactly that text. Looks at the end of *out: a backslash that stands there
  * alone is made text first, or it would take the value's own. */
 int hm_rich_escape(struct hm_str text, struct hm_buf *out) HM_MUSTCHECK;
+/* No control character that a parse would drop: such a plain text is what it would become, and needs no parse. */
+bool hm_rich_clean(struct hm_str text);
 /* May this be the target of a link? */
 bool hm_rich_url_ok(struct hm_str url);
 

@@ -271,7 +271,8 @@ int hm_texts_begin(struct hm_eval *ev, struct hm_texts *t, const struct hm_chann
 	if (content->wrap)
 		ev->url = wrapped(ev, ev->url, URL_LINK);
 	t->plain = content->format == HM_TEXT_PLAIN && t->dialect == hm_dialect_plain() &&
-		   (!form->into_body || !in_body(ev, t));
+		   (!form->into_body || !in_body(ev, t)) && hm_rich_clean(content->body) &&
+		   hm_rich_clean(content->short_text);
 	t->begun = true;
 	if (ev->rc || (form->n_limits && limit_strings(ev) != 0))
 		return ev->rc;

@@ -422,6 +422,27 @@ static void test_skip(void **state)
 	}
 }
 
+static void test_clean(void **state)
+{
+	char t[48];
+
+	/* every byte at every place of a block: what is no control character, and two bytes that together are one */
+	for (unsigned at = 0; at + 1 < sizeof(t); at++)
+		for (unsigned c = 0; c < 256; c++) {
+			memset(t, 'a', sizeof(t));
+			t[at] = (char)c;
+			assert_int_equal(hm_rich_clean(hm_str_n(t, sizeof(t))),
+					 hm_control(t + at, t + sizeof(t)) == 0);
+			t[at] = (char)0xc2;
+			t[at + 1] = (char)c;
+			assert_int_equal(hm_rich_clean(hm_str_n(t, sizeof(t))),
+					 hm_control(t + at, t + sizeof(t)) == 0 &&
+						 hm_control(t + at + 1, t + sizeof(t)) == 0);
+		}
+	assert_true(hm_rich_clean(HM_STR("")));
+	assert_true(hm_rich_clean(HM_STR("尊敬的林小满:\n\t您好,\r\ncafé")));
+}
+
 /* -- measuring ---------------------------------------------------------------------------------------------------- */
 
 static double now_ns(void)
@@ -530,6 +551,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_html),	 cmocka_unit_test(test_url_ok),
 		cmocka_unit_test(test_escape),	 cmocka_unit_test(test_wrap_links),
 		cmocka_unit_test(test_limits),	 cmocka_unit_test(test_skip),
+		cmocka_unit_test(test_clean),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "-bench") == 0)

@@ -91,6 +91,14 @@ static void notations(void **state)
 	expect("{\"to\":\"a\"}", "{}");
 }
 
+static void control_characters(void **state)
+{
+	use(HEAD BODY, NULL);
+	expect("{\"to\":\"x\",\"body\":\"a\\u0000b\\u001b[31m\\u0085c\\td\\ne\"}",
+	       "{\"b\":\"ab[31mc\\td\\ne\"}");
+	expect("{\"to\":\"x\",\"body\":\"a\\u0007\",\"format\":\"markdown\"}", "{\"b\":\"a\"}");
+}
+
 static void lists(void **state)
 {
 	use(HEAD "request: {path: /, json: {links: '${links}', images: '${images}', buttons: '${buttons}', "
@@ -523,11 +531,14 @@ static void mistakes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(notations), cmocka_unit_test(lists),	  cmocka_unit_test(filters),
-		cmocka_unit_test(places),    cmocka_unit_test(no_links),  cmocka_unit_test(limits),
-		cmocka_unit_test(segments),  cmocka_unit_test(parts),	  cmocka_unit_test(reports),
-		cmocka_unit_test(payloads),  cmocka_unit_test(mails),	  cmocka_unit_test(wrapped),
-		cmocka_unit_test(circles),   cmocka_unit_test(no_malloc), cmocka_unit_test(mistakes),
+		cmocka_unit_test(notations), cmocka_unit_test(control_characters),
+		cmocka_unit_test(lists),     cmocka_unit_test(filters),
+		cmocka_unit_test(places),    cmocka_unit_test(no_links),
+		cmocka_unit_test(limits),    cmocka_unit_test(segments),
+		cmocka_unit_test(parts),     cmocka_unit_test(reports),
+		cmocka_unit_test(payloads),  cmocka_unit_test(mails),
+		cmocka_unit_test(wrapped),   cmocka_unit_test(circles),
+		cmocka_unit_test(no_malloc), cmocka_unit_test(mistakes),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
