@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "loop/conn.h"
 
-#define LINGER_MS 30
+#define LINGER_MS 300
 #define ANSWER	  (24u << 20) /* more than a socket takes at once */
 
 struct fix {
