@@ -98,6 +98,7 @@ struct hm_tmpl {
 	enum hm_tmpl_format format;
 	bool single_brace;
 	bool pure; /* by the verifier: assigns nothing, includes nothing, lists no variables: a name is what the data says */
+	bool line;	   /* pure, and nothing but text and names of the data, unescaped: hm_strip_line() */
 	struct hm_src src; /* text and lines, for messages */
 	uint32_t ncode;
 	struct hm_insn *code;

@@ -166,6 +166,56 @@ void hm_strip_begin(struct hm_strip *st, const msgpack_object *const *roots, siz
 	}
 }
 
+/*
+ * A line of text with names in it, as most text messages are, and data in the order of its names: both are read once, side
+ * by side. Anything else, and nothing was written: the usual way does it. Returns where to go on.
+ */
+uint32_t hm_strip_line(struct hm_strip *st, const msgpack_object *root, uint32_t pc)
+{
+	const struct hm_tmpl *const t = st->t;
+	const struct hm_insn *i = t->code + pc;
+	const struct hm_str *name = t->name;
+	const msgpack_object_kv *kv;
+	char *at, *end;
+
+	if (!root || root->type != MSGPACK_OBJECT_MAP || root->via.map.size != t->nnames || st->out->err ||
+	    !st->out->p)
+		return pc;
+	at = st->out->p + st->out->len;
+	end = st->out->p + st->out->cap;
+	kv = root->via.map.ptr;
+	for (; i->op == OP_EMITG; i++) {
+		const msgpack_object_kv *e = kv + i->c;
+		const struct hm_str *lit = &t->lit[i->b];
+		const char *p = e->val.via.str.ptr;
+		size_t n = e->val.via.str.size;
+
+		if (name == t->name + i->c) { /* its first use */
+			if (e->key.via.str.size != name->len || e->key.type != MSGPACK_OBJECT_STR ||
+			    !hm_same(e->key.via.str.ptr, name->p, name->len))
+				return pc;
+			name++;
+		}
+		if (e->val.type != MSGPACK_OBJECT_STR || n >= 64 || (size_t)(end - at) < lit->len + 64 + ROOM)
+			return pc;
+		hm_copy_padded(at, lit->p, lit->len);
+		at += lit->len;
+		hm_copy(at, p, n);
+		at += n;
+	}
+	if (i->op == OP_LIT) {
+		const struct hm_str *lit = &t->lit[i->c];
+
+		if ((size_t)(end - at) < lit->len + ROOM)
+			return pc;
+		hm_copy_padded(at, lit->p, lit->len);
+		at += lit->len;
+		i++;
+	}
+	st->out->len = (size_t)(at - st->out->p);
+	return (uint32_t)(i - t->code);
+}
+
 /* Few variables live through the loop, so that they find room in registers: st, t, i, at, end. */
 uint32_t hm_strip(struct hm_strip *st, uint32_t pc)
 {

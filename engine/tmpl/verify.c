@@ -244,6 +244,19 @@ static bool pure(const struct hm_tmpl *t)
 	return true;
 }
 
+/* Text and names, each name numbered by its first use, and no more names than that. */
+static bool line(const struct hm_tmpl *t)
+{
+	const struct hm_insn *i = t->code + t->unit[0].entry;
+	uint32_t seen = 0;
+
+	for (; i->op == OP_EMITG && i->c <= seen && !(i->a & EMIT_ESC); i++)
+		seen += i->c == seen;
+	if (i->op == OP_LIT)
+		i++;
+	return i->op == OP_RET && seen > 0 && seen == t->nnames;
+}
+
 /* For finding the name a key of the data has. */
 static int index_names(struct hm_tmpl *t, struct hm_err *e)
 {
@@ -292,6 +305,7 @@ int hm_code_verify(struct hm_tmpl *t, struct hm_err *e)
 	t->pure = pure(t);
 	if (rc == 0 && t->nnames <= HM_STRIP_NAMES)
 		rc = index_names(t, e);
+	t->line = rc == 0 && t->pure && line(t);
 	hm_arena_fini(&tmp);
 	return rc;
 }

@@ -1779,9 +1779,13 @@ int hm_tmpl_render(const struct hm_tmpl *t, const struct hm_tmpl_ctx *ctx, struc
 	st.max_steps = ctx->limits.steps ? ctx->limits.steps : HM_TMPL_DEFAULT_STEPS;
 	if (t->pure && t->name_first && ctx->nroots <= HM_STRIP_ROOTS && vars_of(t) <= hm_countof(s.val)) {
 		strip = true;
-		clear_vars(t, s.val, &st);
-		hm_strip_begin(&st, ctx->roots, ctx->nroots);
-		pc = hm_strip(&st, pc);
+		if (t->line && ctx->nroots > 0)
+			pc = hm_strip_line(&st, ctx->roots[0], pc);
+		if (t->code[pc].op != OP_RET) {
+			clear_vars(t, s.val, &st);
+			hm_strip_begin(&st, ctx->roots, ctx->nroots);
+			pc = hm_strip(&st, pc);
+		}
 	}
 	if (t->code[pc].op != OP_RET || out->err || !strip)
 		rc = render_on(t, ctx, out, &s, &st, strip, pc, e);

@@ -166,6 +166,8 @@ struct hm_strip {
 void hm_strip_begin(struct hm_strip *s, const msgpack_object *const *roots,
 		    size_t nroots); /* looks the names up */
 uint32_t hm_strip(struct hm_strip *s, uint32_t pc);
+/* The same for a template that is `line` and data that stands in its order; otherwise nothing is done. */
+uint32_t hm_strip_line(struct hm_strip *st, const msgpack_object *root, uint32_t pc);
 
 /* value.c */
 int hm_v_from_mp(struct hm_vm *vm, const msgpack_object *o, struct hm_val *r);
