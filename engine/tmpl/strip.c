@@ -101,17 +101,17 @@ static inline bool is_name(const struct hm_tmpl *t, uint32_t k, const char *p, u
 static inline bool in_order(struct hm_strip *st, const msgpack_object *root)
 {
 	const struct hm_tmpl *t = st->t;
-	const struct hm_str *name = t->name, *end = name + t->nnames;
-	const msgpack_object **value = st->value;
-	const msgpack_object_kv *kv;
 
 	if (!root || root->type != MSGPACK_OBJECT_MAP || root->via.map.size != t->nnames)
 		return false;
-	for (kv = root->via.map.ptr; name < end; name++, kv++) {
-		if (kv->key.via.str.size != name->len || kv->key.type != MSGPACK_OBJECT_STR ||
-		    !hm_same(kv->key.via.str.ptr, name->p, name->len) || kv->val.type == MSGPACK_OBJECT_NIL)
+	for (uint32_t i = 0; i < t->nnames; i++) {
+		const msgpack_object_kv *kv = &root->via.map.ptr[i];
+
+		if (kv->key.via.str.size != t->name[i].len || kv->key.type != MSGPACK_OBJECT_STR ||
+		    !hm_same(kv->key.via.str.ptr, t->name[i].p, t->name[i].len) ||
+		    kv->val.type == MSGPACK_OBJECT_NIL)
 			return false;
-		*value++ = &kv->val;
+		st->value[i] = &kv->val;
 	}
 	return true;
 }
