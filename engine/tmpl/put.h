@@ -96,6 +96,12 @@ static inline uint32_t hm_name_hash(const char *p, uint32_t n)
 	return n * 5u + (unsigned char)p[0] * 3u + (unsigned char)p[n - 1];
 }
 
+static inline bool hm_mp_key_is(const msgpack_object_kv *kv, struct hm_str name)
+{
+	return kv->key.via.str.size == name.len && kv->key.type == MSGPACK_OBJECT_STR &&
+	       hm_same(kv->key.via.str.ptr, name.p, name.len);
+}
+
 /* The value under a key of a msgpack map, or NULL; of two with one name the last counts. */
 static inline const msgpack_object *hm_mp_find(const msgpack_object *map, struct hm_str key)
 {
@@ -106,8 +112,7 @@ static inline const msgpack_object *hm_mp_find(const msgpack_object *map, struct
 
 	while (kv != first) {
 		kv--;
-		if (kv->key.via.str.size == key.len && kv->key.type == MSGPACK_OBJECT_STR &&
-		    hm_same(kv->key.via.str.ptr, key.p, key.len))
+		if (hm_mp_key_is(kv, key))
 			return &kv->val;
 	}
 	return NULL;

@@ -107,9 +107,7 @@ static inline bool in_order(struct hm_strip *st, const msgpack_object *root)
 	for (uint32_t i = 0; i < t->nnames; i++) {
 		const msgpack_object_kv *kv = &root->via.map.ptr[i];
 
-		if (kv->key.via.str.size != t->name[i].len || kv->key.type != MSGPACK_OBJECT_STR ||
-		    !hm_same(kv->key.via.str.ptr, t->name[i].p, t->name[i].len) ||
-		    kv->val.type == MSGPACK_OBJECT_NIL)
+		if (!hm_mp_key_is(kv, t->name[i]) || kv->val.type == MSGPACK_OBJECT_NIL)
 			return false;
 		st->value[i] = &kv->val;
 	}
@@ -191,8 +189,7 @@ uint32_t hm_strip_line(struct hm_strip *st, const msgpack_object *root, uint32_t
 		size_t n = e->val.via.str.size;
 
 		if (name == t->name + i->c) { /* its first use */
-			if (e->key.via.str.size != name->len || e->key.type != MSGPACK_OBJECT_STR ||
-			    !hm_same(e->key.via.str.ptr, name->p, name->len))
+			if (!hm_mp_key_is(e, *name))
 				return pc;
 			name++;
 		}
