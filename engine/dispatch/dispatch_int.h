@@ -277,6 +277,8 @@ void hm_job_maybe_done(struct job *j);
 /* -- pump.c: lanes by weight -> messages -- */
 void hm_pump_later(struct hm_dispatch *d);
 void hm_pump_run(struct hm_flush *f);
+
+/* -- chan.c: room, rest and who waits -- */
 void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */
 void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch);
 void hm_chan_fini(struct chan *c);
