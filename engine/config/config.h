@@ -86,6 +86,14 @@ struct hm_route { /* routes.<name> */
 	int line;
 };
 
+/* What becomes of a message a cap or quiet hours hold back (config/policies.c). */
+enum hm_policy {
+	HM_POLICY_DROP,	 /* it ends: capped, or suppressed */
+	HM_POLICY_DEFER, /* it waits for the first free moment */
+	HM_POLICY_NEXT,	 /* the next channel of its route; without one: drop */
+	HM_POLICY_ROUTE	 /* it goes on under another route */
+};
+
 /* facts.<name>: what a message may ask for when it is sent. facts/facts.h tells what the members mean. */
 enum hm_fact_source { HM_FACT_REDIS, HM_FACT_HTTP };
 enum hm_fact_type { HM_FACT_STRING, HM_FACT_NUMBER, HM_FACT_BOOLEAN, HM_FACT_JSON };
