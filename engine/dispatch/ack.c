@@ -71,6 +71,7 @@ void hm_ack_durable(void *arg, uint64_t ticket)
 	HM_CHECK(d, HM_DISPATCH_MAGIC);
 	if (ticket > d->durable)
 		d->durable = ticket;
+	(void)hm_fault(HM_FAULT_settle_durable);
 	while (d->fifo_len > 0) {
 		struct fifo_item it = d->fifo[d->fifo_head & (d->fifo_cap - 1)];
 

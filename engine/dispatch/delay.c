@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
@@ -44,6 +45,7 @@ static void on_put(void *arg, const struct hm_reply *reply, const struct hm_err 
 	struct job *j = arg;
 
 	HM_CHECK(j, HM_JOB_MAGIC);
+	(void)hm_fault(HM_FAULT_delay_put_after);
 	/* Without an answer: either moved, or still pending and read again later. Both are right. */
 	if (reply == NULL)
 		HM_WARN(INGEST, "a message for later could not be put aside; it is read again", HM_E(err));
@@ -80,6 +82,7 @@ void hm_delay_entry(struct job *j, struct hm_str payload)
 				 j->spec.n_rcpts);
 		args[2] = hm_buf_str(&b);
 	}
+	(void)hm_fault(HM_FAULT_delay_put_before);
 	hm_redis_eval(d->deps.redis, &put_script, keys, 3, args, 5, on_put, j);
 }
 
@@ -93,6 +96,8 @@ static void on_moved(void *arg, const struct hm_reply *reply, const struct hm_er
 	d->delay_open--;
 	if (reply == NULL && err->code == HM_EREDIS)
 		HM_ERROR(INGEST, "due messages cannot be moved", HM_E(err));
+	if (n != NULL && n->i > 0)
+		(void)hm_fault(HM_FAULT_delay_move_after);
 	if (n != NULL && n->i >= MOVE_LIMIT)
 		d->delay_next_ms = 0; /* more is due */
 	else if (next != NULL && hm_str_u64(next->s, &due) && due < d->delay_next_ms)

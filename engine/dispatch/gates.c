@@ -4,6 +4,7 @@
  * Asked when a message is expanded and again whenever it comes back from waiting.
  * A gate ends the message with a final state and a reason, or lets it pass.
  */
+#include "base/fault.h"
 #include "dispatch/cancel.h"
 #include "dispatch/dispatch_int.h"
 
@@ -26,5 +27,6 @@ bool hm_gates_pass(struct msg *m)
 		hm_settle_final(m, HM_ST_CANCELLED, HM_STR("cancelled on request"));
 		return false;
 	}
+	(void)hm_fault(HM_FAULT_gates_after);
 	return true;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/obj.h"
 #include "dispatch/inflight.h"
@@ -136,6 +137,7 @@ int hm_inflight_load(struct hm_str data_dir, struct hm_inflight_old **old_r, str
 		hm_inflight_old_free(old);
 		return e ? e->code : HM_EIO;
 	}
+	(void)hm_fault(HM_FAULT_inflight_saved);
 	*old_r = old;
 	return 0;
 }

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
@@ -127,6 +128,7 @@ void hm_job_ready(struct job *j)
 		j->broken = e;
 	d->lanes[j->lane].buffered_msgs += j->spec.n_rcpts;
 	d->lanes[j->lane].buffered_bytes += j->bytes;
+	(void)hm_fault(HM_FAULT_job_ready);
 	lane_push(j);
 }
 

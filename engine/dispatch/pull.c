@@ -69,6 +69,7 @@ static void on_dead(void *arg, const struct hm_reply *reply, const struct hm_err
 	struct dead *x = arg;
 
 	HM_CHECK(x, DEAD_MAGIC);
+	(void)hm_fault(HM_FAULT_dead_after);
 	/* Without an answer the entry stays pending and comes back after the reconnect. */
 	if (reply != NULL)
 		hm_ack_entry(x->d, x->partition, x->lane, x->entry, x->len);
@@ -106,6 +107,7 @@ void hm_pull_dead(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, 
 	hm_stats_inc(d->t->stats, HM_CT_DEAD_ENTRIES);
 	HM_WARN(INGEST, "entry moved to the dead-letter stream", HM_U("partition", partition),
 		HM_S("lane", hm_lane_name(lane)), HM_SV("entry", entry), HM_E(why));
+	(void)hm_fault(HM_FAULT_dead_before);
 	hm_redis_send(d->deps.redis, argv[1], argv, hm_countof(argv), on_dead, x);
 }
 
@@ -175,6 +177,7 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		hm_job_free(j);
 		return;
 	}
+	(void)hm_fault(HM_FAULT_decode_after);
 	j->partition = partition;
 	j->lane = (uint8_t)lane;
 	j->entry_len = (uint8_t)id->s.len;

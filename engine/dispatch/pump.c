@@ -10,6 +10,7 @@
  * Nothing is expanded before it can leave: a job whose channel is full is parked on
  * that channel, so that one slow provider holds neither memory nor the lane.
  */
+#include "base/fault.h"
 #include "dispatch/dispatch_int.h"
 
 #define RUN_BUDGET  8192 /* messages per pass, so that I/O gets its turn */
@@ -123,6 +124,7 @@ static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 		if (hm_gates_pass(m) && hm_route_choose(m) && not_lost_before(m)) {
 			struct chan *at = m->chan;
 
+			(void)hm_fault(HM_FAULT_route_after);
 			hm_msg_go(m);
 			if (hm_node_linked(n) && hm_list_first(&l->runnable) == n &&
 			    at->waiting[lane].len >= WAITING_MAX) {

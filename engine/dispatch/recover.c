@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
@@ -96,6 +97,7 @@ static void on_beat(void *arg, const struct hm_reply *reply, const struct hm_err
 		hm_pull_entries(d, p, (enum hm_lane)lane->i, entries, true, true);
 	}
 	if (got > 0) {
+		(void)hm_fault(HM_FAULT_takeover_after);
 		HM_INFO(INGEST, "entries taken over from a dead consumer", HM_U("partition", p),
 			HM_U("entries", got));
 		beat_partition(d, p); /* there may be more */
@@ -232,6 +234,7 @@ static void recheck_done(uv_work_t *w, int status)
 
 	HM_CHECK(x, RECHECK_MAGIC);
 	d->rechecks--;
+	(void)hm_fault(HM_FAULT_recheck_after);
 	if (x->failed || status != 0) {
 		/* Without the look-up a second send is possible: leave the entry pending rather than risk it. */
 		HM_ERROR(INGEST, "a redelivered entry cannot be compared with the ledger; it stays pending",

@@ -260,6 +260,7 @@ static enum step_next step_transmit(struct send *s)
 		return STEP_DONE;
 	}
 	s->submitted = true;
+	(void)hm_fault(HM_FAULT_wire_submitted);
 	c->unsubmitted--;
 	s->started_ms = d->t->wall_ms;
 	return STEP_WAIT;
@@ -273,6 +274,7 @@ static enum step_next step_classify(struct send *s)
 	hm_channel_classify(s->chan->ch, &s->in, &s->call, &s->arena, &s->verdict);
 	if (s->call.done_ns > s->call.started_ns)
 		hm_stats_record_us(d->t->stats, HM_HG_ATTEMPT, (s->call.done_ns - s->call.started_ns) / 1000);
+	(void)hm_fault(HM_FAULT_classify_after);
 	return send_goto(s, SEND_SETTLE);
 }
 

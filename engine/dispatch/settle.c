@@ -13,6 +13,7 @@
 #include <openssl/rand.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
@@ -124,6 +125,7 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 	hm_assert(hm_state_final(state) && m->where == MSG_NOWHERE && !hm_node_linked(&m->node));
 	ticket = put_record(m, state, reason, attempts, n);
 	hm_stats_inc(d->t->stats, counter[state]);
+	(void)hm_fault(HM_FAULT_settle_record);
 	if (ticket == 0)
 		j->unrecorded = true; /* out of memory: the entry must not be acknowledged */
 	if (ticket > j->ticket)
@@ -186,6 +188,7 @@ void hm_settle_unknown_before(struct msg *m)
 
 	hm_settle_remember(m, &a);
 	m->attempts++;
+	(void)hm_fault(HM_FAULT_unknown_before);
 }
 
 /* Full jitter (uniform in 0..cap, cap doubling), never below the provider's hint. */
@@ -248,6 +251,7 @@ static void hold(struct msg *m, uint64_t delay_ms)
 	hm_list_push(&d->held, &m->node);
 	hm_timer_start(d->t, &m->timer, delay_ms);
 	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
+	(void)hm_fault(HM_FAULT_hold_after);
 }
 
 /* Attempts and time left: held for a while. */
@@ -313,6 +317,7 @@ static void part_sent(struct send *s, struct msg *m, const struct hm_ledger_atte
 	m->interim = true;
 	m->where = MSG_WAITING;
 	hm_list_push_front(&m->chan->waiting[m->lane], &m->node); /* woken when this send is freed */
+	(void)hm_fault(HM_FAULT_part_sent);
 }
 
 void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
@@ -371,6 +376,7 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 	if (again && try_again(m, v->retry_after_ms))
 		return;
 	if (outcome != HM_OUT_UNKNOWN && hm_route_next(m, outcome)) {
+		(void)hm_fault(HM_FAULT_route_next);
 		m->where = MSG_WAITING;
 		hm_list_push(&m->chan->waiting[m->lane], &m->node);
 		hm_stats_inc(d->t->stats, HM_CT_RETRIES);

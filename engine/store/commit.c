@@ -216,6 +216,7 @@ static int rotate(struct hm_ledger *l, struct hm_err *e)
 		free(list);
 		return rc;
 	}
+	(void)hm_fault(HM_FAULT_ledger_rotate);
 	/* As big as the last one got: growing step by step would copy and rehash all of it, several times. */
 	if (!hm_mem_reserve(s->mem, sealed->mem->n_msgs, sealed->mem->n_jobs))
 		HM_DEBUG(LEDGER, "no_memory_ahead");

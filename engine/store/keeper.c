@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "store/ledger_int.h"
 #include "store/pack.h"
@@ -57,6 +58,7 @@ static int pack(struct hm_ledger *l, struct hm_seg *s)
 		return rc;
 	}
 	raw = file_size(log);
+	(void)hm_fault(HM_FAULT_ledger_pack);
 	unlink(log);
 	/* Expiry may have removed the files while the new one was not there yet. */
 	if (__atomic_load_n(&s->dropped, __ATOMIC_SEQ_CST)) {
@@ -153,6 +155,7 @@ static int index_segment(struct hm_ledger *l, struct hm_seg *s, struct hm_err *e
 	hm_seg_path(l->dir, s->seq, HM_SEG_IDX, path);
 	rc = hm_idx_build(path, mem, s->seq, __atomic_load_n(&s->end, __ATOMIC_ACQUIRE),
 			  __atomic_load_n(&s->last_ms, __ATOMIC_RELAXED), l->o.sync != HM_LEDGER_SYNC_OFF, e);
+	(void)hm_fault(HM_FAULT_ledger_index);
 	if (rc == 0)
 		rc = hm_idx_open(path, s->seq, &x, e);
 	if (rc < 0)
