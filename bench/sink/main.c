@@ -180,7 +180,8 @@ static int make_parts(const struct sink_options *o, struct hm_err *e)
 	knobs_init(sink.knobs);
 	if (!o->no_ledger && !(sink.ledger = ledger_new(o->lean)))
 		return hm_err_set(e, HM_ENOMEM, "out of memory for the ledger");
-	if (o->keep_requests && !(sink.recent = recent_new((size_t)o->keep_requests, (size_t)o->keep_body)))
+	if (o->keep_requests &&
+	    !(sink.recent = recent_new((size_t)o->keep_requests, (size_t)o->keep_body, o->keep_path)))
 		return hm_err_set(e, HM_ENOMEM, "out of memory for %llu requests",
 				  (unsigned long long)o->keep_requests);
 	return 0;

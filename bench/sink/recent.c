@@ -8,7 +8,7 @@
 #include "conn.h"
 
 struct slot {
-	uint64_t number, time_ms, conn;
+	uint64_t number, time_ms, mono_us, conn;
 	unsigned profile;
 	enum conn_proto proto;
 	bool tls, accepted, cut;
@@ -26,10 +26,11 @@ struct recent {
 	pthread_mutex_t lock;
 	struct slot *v;
 	size_t n, max_body;
+	struct hm_str path;
 	uint64_t next; /* number of the next request, from 1 */
 };
 
-struct recent *recent_new(size_t slots, size_t max_body)
+struct recent *recent_new(size_t slots, size_t max_body, const char *path)
 {
 	struct recent *rc = calloc(1, sizeof(*rc));
 
@@ -43,6 +44,7 @@ struct recent *recent_new(size_t slots, size_t max_body)
 	pthread_mutex_init(&rc->lock, NULL);
 	rc->n = slots;
 	rc->max_body = max_body;
+	rc->path = path ? hm_str_c(path) : HM_STR("");
 	rc->next = 1;
 	for (size_t i = 0; i < slots; i++)
 		hm_buf_init(&rc->v[i].data, SINK_MAX_HEAD + 4096 + max_body);
@@ -75,10 +77,13 @@ void recent_add(struct recent *rc, const struct sink_req *r, const struct sink_w
 	size_t body = hm_min((size_t)r->body_len, rc->max_body);
 	size_t len = r->body ? r->body + body : r->data.len;
 
+	if (!hm_str_starts(req_url(r), rc->path))
+		return;
 	pthread_mutex_lock(&rc->lock);
 	s = &rc->v[rc->next % rc->n];
 	s->number = rc->next++;
 	s->time_ms = w->now_ms;
+	s->mono_us = hm_clock_mono_ns() / 1000;
 	s->conn = r->conn->id;
 	s->profile = r->profile;
 	s->proto = r->conn->proto;
@@ -119,12 +124,14 @@ static void put_slot(const struct slot *s, struct hm_buf *out)
 	struct hm_str body = piece(s, s->body, s->body_len);
 
 	hm_buf_printf(out,
-		      "{\"n\":%llu,\"time_ms\":%llu,\"profile\":\"%s\",\"protocol\":\"%s\",\"tls\":%s,"
+		      "{\"n\":%llu,\"time_ms\":%llu,\"mono_us\":%llu,\"profile\":\"%s\",\"protocol\":\"%s\","
+		      "\"tls\":%s,"
 		      "\"connection\":%llu,"
 		      "\"stream\":%d",
 		      (unsigned long long)s->number, (unsigned long long)s->time_ms,
-		      sink_profile_name(s->profile), s->proto == PROTO_H2 ? "h2" : "http/1.1",
-		      s->tls ? "true" : "false", (unsigned long long)s->conn, s->stream_id);
+		      (unsigned long long)s->mono_us, sink_profile_name(s->profile),
+		      s->proto == PROTO_H2 ? "h2" : "http/1.1", s->tls ? "true" : "false",
+		      (unsigned long long)s->conn, s->stream_id);
 	put_text(out, "method", piece(s, s->method, s->method_len));
 	put_text(out, "path", piece(s, s->path, s->path_len));
 	hm_buf_lit(out, ",\"headers\":[");

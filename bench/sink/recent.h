@@ -15,7 +15,8 @@ struct recent_filter {
 	size_t n;	    /* at most so many, the newest */
 };
 
-struct recent *recent_new(size_t slots, size_t max_body);
+/* path (may be NULL): only requests whose path begins so; must outlive the ring. */
+struct recent *recent_new(size_t slots, size_t max_body, const char *path);
 void recent_free(struct recent *rc);
 void recent_reset(struct recent *rc);
 void recent_add(struct recent *rc, const struct sink_req *r, const struct sink_worker *w);

@@ -66,6 +66,7 @@ OPT_BOOL(no_ledger, "no-ledger", "count requests only, remember no ids")
 OPT_BOOL(lean, "lean-ledger",
 	 "keep 128-bit hashes of text ids instead of the text (UUID and ULID ids are exact either way)")
 OPT_NUM(keep_requests, "keep-requests", "N", 64, 0, 1000000, "last requests kept for GET /control/requests")
+OPT_TEXT(keep_path, "keep-path", "PREFIX", NULL, "keep only requests whose path begins so")
 OPT_BYTES(keep_body, "keep-body", "BYTES", "64KiB", "most bytes of a body kept for it")
 
 OPT_GROUP("Limits")
