@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import lanes  # noqa: E402
 import render  # noqa: E402
 from stack import BUILD, ROOT, Stack, cores  # noqa: E402
 
@@ -105,13 +106,29 @@ def send_table(doc):
 
 def main():
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("part", nargs="?", choices=["send", "render"], help="only this part; both when left out")
+    p.add_argument("part", nargs="?", choices=["send", "render", "lanes"],
+                   help="only this part; send and render when left out")
     p.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    p.add_argument("--messages", type=int, default=2_000_000, help="messages of the throughput run")
+    p.add_argument("--messages", type=int, help="messages of the throughput run (2,000,000), of the flood (5,000,000)")
     p.add_argument("--chunk", type=int, default=500, help="recipients per queue entry")
     p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--quick", action="store_true", help="lanes: a flood of 500,000")
+    p.add_argument("--rate", type=int, default=200, help="lanes: critical messages per second")
+    p.add_argument("--http-rate", type=int, default=50, help="lanes: as many again over HTTP; 0: none")
+    p.add_argument("--in-flight", type=int, default=1000, help="lanes: dispatch.max_in_flight; 0: its default")
+    p.add_argument("--quiet-seconds", type=float, default=5, help="lanes: before and after the flood")
+    p.add_argument("--plot", help="lanes: where the picture goes (bench/lanes.svg; --quick draws none unless told)")
     o = p.parse_args()
     doc = {"machine": machine()}
+    if o.messages is None:
+        o.messages = 2_000_000 if o.part != "lanes" else 500_000 if o.quick else 5_000_000
+    if o.part == "lanes":
+        d, points = lanes.measure(o)
+        doc.update(d)
+        if o.plot or not o.quick:
+            lanes.plot(*points, d["lanes"], o.plot or lanes.PLOT)
+        print(json.dumps(doc, indent=1) if o.json else "\n".join(["", *lanes.table(doc)]))
+        return
     if o.part != "render":
         doc.update(send(o))
     if o.part != "send":

@@ -194,6 +194,12 @@ adapters: {{dir: "{ROOT / 'adapters'}"}}
             sys.exit(f"hermod-bench ended with {r.returncode}")
         return json.loads(r.stdout)
 
+    def cpu(self):
+        """Seconds of processor time the engine has used."""
+        with open(f"/proc/{self.engine.pid}/stat") as f:
+            v = f.read().rsplit(")", 1)[1].split()
+        return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop_engine(self):
         code = None
         if self.engine and self.engine.poll() is None:
