@@ -11,6 +11,9 @@
 #include "core/admin.h"
 #include "core/shard.h"
 #include "facts/facts.h"
+#include "gates/gates.h"
+#include "gates/suppress.h"
+#include "shape/shape.h"
 #include "content/content.h"
 #include "ingest/http_server.h"
 #include "templates/api.h"
@@ -30,12 +33,16 @@ struct hm_shard {
 	struct hm_ledger_writer *writer;
 	struct hm_cred_shard *creds;
 	struct hm_facts *facts;
+	struct hm_gates *gates;
+	struct hm_invalid_guard *guard;
+	struct hm_shaper *shaper;
 	struct hm_dispatch *dispatch;
 	struct hm_http_server *http;
 	struct hm_templates_api tapi;
 	struct hm_book_eye templates; /* what the HTTP server looks names up in */
 	struct hm_runtime *rt;	      /* current snapshot */
 	struct hm_runtime *http_rt;   /* an older one the HTTP server still reads, or NULL */
+	char consumer[HM_NODE_ID_MAX + 16];
 	bool tick_ready, mailbox_ready, redis_up, draining, closing, wait_for_disk;
 	bool pulls; /* the dispatch was started */
 	uint32_t closing_parts;
@@ -231,6 +238,20 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	s->facts = hm_facts_new(&(struct hm_facts_deps){&s->tick, s->redis, s->wire}, en->rt->cfg, e);
 	if (s->facts == NULL)
 		return e->code;
+	s->gates = hm_gates_new(&(struct hm_gates_deps){&s->tick, s->redis, set->queue.prefix}, e);
+	if (s->gates == NULL)
+		return e->code;
+	snprintf(s->consumer, sizeof(s->consumer), "%s.%u", en->node_id, s->index);
+	s->shaper = hm_shaper_new(
+		&(struct hm_shaper_deps){&s->tick, s->redis, set->queue.prefix, hm_str_c(s->consumer)}, e);
+	if (s->shaper == NULL)
+		return e->code;
+	s->guard = hm_invalid_guard_new(&s->tick, s->redis, set->queue.prefix);
+	if (s->guard == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	deps.gates = s->gates;
+	deps.shaper = s->shaper;
+	deps.guard = s->guard;
 	deps.facts = s->facts;
 	deps.redis = s->redis;
 	deps.wire = s->wire;
@@ -294,6 +315,9 @@ static void close_rest(struct hm_shard *s)
 	if (s->dispatch != NULL)
 		hm_dispatch_free(s->dispatch);
 	s->dispatch = NULL;
+	if (s->guard != NULL) /* its commands have been answered or failed with the connection */
+		hm_invalid_guard_free(s->guard);
+	s->guard = NULL;
 	if (s->writer != NULL)
 		hm_ledger_writer_close(s->writer);
 	if (s->creds != NULL)
@@ -326,7 +350,7 @@ static void close_connections(void *arg)
 	struct hm_shard *s = arg;
 
 	HM_CHECK(s, SHARD_MAGIC);
-	s->facts = NULL;
+	s->shaper = NULL;
 	s->closing_parts = 1;
 	if (s->wire != NULL) {
 		s->closing_parts++;
@@ -339,6 +363,30 @@ static void close_connections(void *arg)
 	part_closed(s);
 }
 
+static void close_shaper(void *arg)
+{
+	struct hm_shard *s = arg;
+
+	HM_CHECK(s, SHARD_MAGIC);
+	s->gates = NULL;
+	if (s->shaper != NULL)
+		hm_shaper_close(s->shaper, close_connections, s);
+	else
+		close_connections(s);
+}
+
+static void close_gates(void *arg)
+{
+	struct hm_shard *s = arg;
+
+	HM_CHECK(s, SHARD_MAGIC);
+	s->facts = NULL;
+	if (s->gates != NULL)
+		hm_gates_close(s->gates, close_shaper, s);
+	else
+		close_shaper(s);
+}
+
 static void close_middle(void *arg)
 {
 	struct hm_shard *s = arg;
@@ -348,9 +396,9 @@ static void close_middle(void *arg)
 	if (s->dispatch != NULL)
 		hm_dispatch_close(s->dispatch);
 	if (s->facts != NULL)
-		hm_facts_close(s->facts, close_connections, s);
+		hm_facts_close(s->facts, close_gates, s);
 	else
-		close_connections(s);
+		close_gates(s);
 }
 
 /* HTTP first: its answers still need Redis and the ledger. */
@@ -597,6 +645,10 @@ void hm_shard_describe(const struct hm_shard *s, struct hm_buf *out)
 	hm_wire_describe(s->wire, out);
 	hm_buf_lit(out, ",\"facts\":");
 	hm_facts_describe(s->facts, out);
+	hm_buf_lit(out, ",\"gates\":");
+	hm_gates_describe(s->gates, out);
+	hm_buf_lit(out, ",\"invalid_guard\":");
+	hm_invalid_guard_describe(s->guard, out);
 	hm_buf_putc(out, '}');
 }
 

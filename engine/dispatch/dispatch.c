@@ -153,6 +153,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_slab_init(&d->send_slab, "sends", sizeof(struct send), 0);
 	hm_slab_init(&d->past_slab, "past attempts", sizeof(struct past_attempt), 0);
 	hm_msg_facts_init(d);
+	hm_msg_gates_init(d);
 	hm_flush_init(&d->pump, hm_pump_run);
 	hm_timer_init(&d->heartbeat, NULL);
 	hm_timer_init(&d->delay_timer, NULL);
@@ -281,7 +282,7 @@ void hm_dispatch_check_drained(struct hm_dispatch *d)
 {
 	if (!d->draining || d->drained)
 		return;
-	if (d->sends_live == 0 && hm_list_empty(&d->asking)) {
+	if (d->sends_live == 0 && hm_list_empty(&d->asking) && hm_list_empty(&d->gating)) {
 		drop_waiting(d); /* retries that came back while draining */
 		if (d->rechecks == 0 && d->beats_open == 0 && (hm_ack_idle(d) || !d->redis_up) &&
 		    d->fifo_len == 0)
@@ -297,6 +298,7 @@ static void on_drain_limit(struct hm_timer *t)
 		d->drain_forced = true;
 		HM_WARN(DISPATCH, "requests still without an answer at the drain limit are cut",
 			HM_U("sends", d->sends_live));
+		hm_msg_gates_drop(d);
 		hm_msg_facts_drop(d);
 		/* Their answers are lost: recorded as unknown or handed back, as after a crash. */
 		hm_wire_abort(d->deps.wire);
@@ -364,6 +366,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_slab_fini(&d->send_slab);
 	hm_slab_fini(&d->past_slab);
 	hm_slab_fini(&d->facts_slab);
+	hm_slab_fini(&d->gate_slab);
 	hm_inflight_close(d->inflight);
 	hm_ack_fini(d);
 	HM_MAGIC_CLEAR(d);
@@ -375,11 +378,12 @@ void hm_dispatch_describe(const struct hm_dispatch *d, struct hm_buf *out)
 	hm_buf_printf(out,
 		      "{\"shard\":%u,\"consumer\":\"%s\",\"redis_up\":%s,\"draining\":%s,\"in_flight\":%u,"
 		      "\"jobs\":%u,\"sends\":%u,"
-		      "\"held\":%zu,\"asking\":%zu,\"rechecks\":%u,\"undurable\":%u,\"acks_waiting\":%u,"
+		      "\"held\":%zu,\"gating\":%zu,\"asking\":%zu,\"rechecks\":%u,\"undurable\":%u,\"acks_"
+		      "waiting\":%u,"
 		      "\"lanes\":{",
 		      d->deps.shard, d->consumer, d->redis_up ? "true" : "false",
 		      d->draining ? "true" : "false", d->in_flight, d->jobs_live, d->sends_live, d->held.len,
-		      d->asking.len, d->rechecks, d->fifo_len, d->acks_waiting);
+		      d->gating.len, d->asking.len, d->rechecks, d->fifo_len, d->acks_waiting);
 	for (int l = 0; l < HM_LANE_COUNT; l++)
 		hm_buf_printf(out, "%s\"%s\":{\"runnable_jobs\":%zu,\"buffered_messages\":%llu}",
 			      l ? "," : "", hm_lane_name((enum hm_lane)l), d->lanes[l].runnable.len,

@@ -20,6 +20,9 @@
 struct hm_book;
 struct hm_cancel_set;
 struct hm_facts;
+struct hm_gates;
+struct hm_invalid_guard;
+struct hm_shaper;
 struct hm_inflight_old;
 
 struct hm_dispatch_deps { /* all outlive the dispatcher */
@@ -30,8 +33,11 @@ struct hm_dispatch_deps { /* all outlive the dispatcher */
 	struct hm_ledger *ledger;
 	struct hm_ledger_writer *writer; /* made by the shard; its on_durable must call hm_dispatch_durable */
 	struct hm_cred_shard *creds;
-	struct hm_book *book;		   /* templates */
-	struct hm_facts *facts;		   /* closed after the dispatcher has drained */
+	struct hm_book *book;	/* templates */
+	struct hm_facts *facts; /* closed after the dispatcher has drained */
+	struct hm_gates *gates; /* the same */
+	struct hm_invalid_guard *guard;
+	struct hm_shaper *shaper;
 	struct hm_cancel_set *cancels;	   /* may be NULL */
 	const struct hm_inflight_old *old; /* ids in flight when the last run ended */
 	uint32_t shard, shards;

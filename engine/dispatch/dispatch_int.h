@@ -7,6 +7,7 @@
  *         handed to ack.c.
  *   msg   one recipient of a job, from expansion to its final state. In exactly one place:
  *           WAITING  chan.waiting[lane]    has no room on its channel yet, or comes back from a hold
+ *           GATING   d.gating              waits for the gates all processes share (gates.c); chan.asking counts it
  *           ASKING   d.asking              waits for values its template needs (facts.c); chan.asking counts it
  *           SENDING  send.msgs             part of an attempt
  *           HELD     d.held                its timer says when it is tried again
@@ -25,6 +26,7 @@
 #include "dispatch/dispatch.h"
 #include "dispatch/inflight.h"
 #include "dispatch/runtime.h"
+#include "gates/gates.h"
 #include "ingest/job.h"
 #include "ingest/job_encode.h"
 
@@ -35,6 +37,7 @@
 #define HM_CHAN_MAGIC	   0x63686e6cu
 #define HM_READER_MAGIC	   0x72656164u
 #define HM_MSG_FACTS_MAGIC 0x6d666374u
+#define HM_MSG_GATE_MAGIC  0x6d676174u
 
 #define ENTRY_ID_MAX 44
 
@@ -88,9 +91,10 @@ struct job {
 	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
 };
 
-enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_ASKING, MSG_SENDING, MSG_HELD };
+enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_GATING, MSG_ASKING, MSG_SENDING, MSG_HELD };
 
 struct msg_facts; /* facts.c */
+struct msg_gate;  /* gates.c */
 
 struct msg {
 	uint32_t magic;
@@ -101,17 +105,22 @@ struct msg {
 	uint8_t attempts;      /* in total */
 	uint8_t chan_attempts; /* on the current channel */
 	bool auth_retried, interim, maybe_repeat;
+	bool gates_open; /* the shared gates let it pass to this channel, since it last waited */
+	bool reserved;	 /* in caps or for its dedupe key: to be committed or released (gates.c) */
+	bool rerouted;	 /* a cap or quiet hours sent it to another route: once */
 	uint8_t part,
 		parts; /* of a content its channel splits: the next to send; how many, 0 or 1: it does not */
 	uint32_t index;
 	uint32_t slot; /* in-flight table */
 	struct job *job;
 	struct chan *chan;
+	const struct hm_route *route; /* the job's, or another it was sent to; NULL: a fixed channel */
 	struct hm_ulid id;
 	struct hm_str addr, user;
 	struct hm_timer timer;
 	struct past_attempt *past;
 	struct msg_facts *facts; /* fetched, or being fetched; NULL: nothing was asked */
+	struct msg_gate *gate;	 /* while GATING */
 };
 
 enum send_step {
@@ -155,7 +164,7 @@ struct chan {
 	struct send *open;     /* takes more messages until it is full or the tick ends */
 	struct hm_flush flush; /* closes `open` */
 	struct runtime_ref *rt;
-	uint32_t asking;	  /* messages in d.asking that will leave here */
+	uint32_t asking;	  /* messages in d.gating and d.asking that will leave here */
 	uint32_t unsubmitted;	  /* sends that have not reached the driver */
 	uint64_t paused_until_ms; /* monotonic; provider said slow down */
 	struct hm_timer pause;
@@ -215,11 +224,12 @@ struct hm_dispatch {
 	struct hm_ledger_writer *writer;
 	struct lane lanes[HM_LANE_COUNT];
 	struct hm_list held;	  /* msgs */
+	struct hm_list gating;	  /* msgs */
 	struct hm_list asking;	  /* msgs */
 	struct hm_list free_jobs; /* kept with their zones */
 	struct hm_list jobs;	  /* all live ones */
 	uint64_t durable;	  /* highest durable ticket */
-	struct hm_slab msg_slab, send_slab, past_slab, facts_slab;
+	struct hm_slab msg_slab, send_slab, past_slab, facts_slab, gate_slab;
 	uint32_t in_flight, jobs_live, sends_live;
 	struct hm_flush pump, room;
 	struct hm_list runtimes; /* snapshots in use */
@@ -287,16 +297,45 @@ void hm_chan_rest(struct chan *c, uint64_t ms);
 void hm_chan_pause(struct chan *c, uint64_t ms);
 void hm_msg_go(struct msg *m);
 bool hm_chan_has_room(const struct chan *c, enum hm_lane lane);
+/* Does it take messages at all? false: its breaker is open, or it is paused by hand; a route goes on to another. */
+bool hm_chan_usable(const struct chan *c);
+void hm_chan_took(struct chan *c, const struct send *s);     /* the request is with the driver */
+void hm_chan_answered(struct chan *c, const struct send *s); /* and has its verdict */
+bool hm_chan_may_retry(struct chan *c);			     /* within the retry budget; takes one of it */
 
 /* -- gates.c: may this message leave now? -- */
-/* true: go on. false: the message has been ended (it is gone). */
+/* What this process knows by itself: expiry, cancel. true: go on. false: the message has been ended (it is gone). */
 bool hm_gates_pass(struct msg *m);
+void hm_msg_gates_init(struct hm_dispatch *d);
+/* Quiet hours, and what all processes share: suppression, duplicates, caps. true: it may leave on m->chan. false: it waits for
+ * the answer, or has been held, put aside, sent to another channel or ended. */
+bool hm_msg_gates(struct msg *m);
+/* It leaves its channel, or has ended: what was reserved is used up (a provider has it, or may have) or free again. */
+void hm_msg_gates_leave(struct msg *m, bool used);
+void hm_msg_gates_drop(struct hm_dispatch *d); /* who still waits is handed back */
+void hm_msg_gates_free(struct msg *m);
+
+/* -- aside.c: messages that wait long, in Redis instead of in memory -- */
+/* It comes back as an entry of its own at until_ms (wall). The message is gone; its job's entry stays pending until Redis has
+ * the new one. `why` is what the ledger says meanwhile. */
+void hm_aside_msg(struct msg *m, uint64_t until_ms, struct hm_str why);
+
+/* -- dead.c: failed messages, kept for an operator -- */
+void hm_dead_message(struct msg *m, struct hm_str why); /* about to end as failed */
 
 /* -- route.c -- */
 /* Chooses channel route_pos (or the next possible one) for m; false: ended as failed. */
 bool hm_route_choose(struct msg *m);
 /* After a failure on the current channel: the next of the route. false: there is none. */
 bool hm_route_next(struct msg *m, enum hm_outcome why);
+/* The same, whatever the step's conditions say about outcomes: a cap, quiet hours or a suppression stands before it. */
+bool hm_route_skip(struct msg *m);
+bool hm_route_switch(struct msg *m, struct hm_str route); /* goes on under another route; false: it cannot */
+/* The channel takes nothing any more: messages waiting there go to the next of their route, where there is one. */
+void hm_route_away(struct chan *c);
+/* A provider accepted it, and `a` are its attempts. true: its route wants more (a receipt within a time, another channel): the
+ * message has been taken over. false: it is sent. */
+bool hm_route_sent(struct msg *m, const struct hm_ledger_attempt *a, size_t n);
 int hm_route_resolve(struct job *j, struct hm_err *e); /* channel or route exists? */
 
 /* -- facts.c: values a message needs before it is rendered -- */
@@ -321,6 +360,8 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
 /* A value it needs cannot be had and has no fallback: as after an attempt that may be tried again, on this channel. */
 void hm_settle_unanswered(struct msg *m, struct hm_str reason);
+/* Waits in memory, no attempt counted: delay of at most some minutes (longer: hm_aside_msg). */
+void hm_settle_hold(struct msg *m, uint64_t delay_ms, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */

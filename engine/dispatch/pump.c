@@ -51,6 +51,7 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 	HM_MAGIC_SET(m, HM_MSG_MAGIC);
 	m->job = j;
 	m->lane = j->lane;
+	m->route = j->route;
 	m->index = index;
 	m->slot = HM_INFLIGHT_NONE;
 	m->id = j->id;

@@ -33,11 +33,15 @@ int hm_route_resolve(struct job *j, struct hm_err *e)
 static bool take(struct msg *m, struct chan *c)
 {
 	struct hm_rcpt r;
+	struct hm_str addr;
 
 	hm_job_rcpt(&m->job->spec, m->index, &r);
-	m->addr = hm_rcpt_address(&r, c->info->name, c->info->medium);
-	if (m->addr.p == NULL)
+	addr = hm_rcpt_address(&r, c->info->name, c->info->medium);
+	if (addr.p == NULL)
 		return false;
+	if (m->chan != NULL)
+		hm_msg_gates_leave(m, false); /* other rules may hold there */
+	m->addr = addr;
 	m->chan = c;
 	m->chan_attempts = 0;
 	m->auth_retried = false;
@@ -46,11 +50,23 @@ static bool take(struct msg *m, struct chan *c)
 	return true;
 }
 
+/* The first step from route_pos on that can be had. */
+static bool take_first(struct msg *m)
+{
+	for (; m->route_pos < m->route->n; m->route_pos++) {
+		struct chan *c = find_chan(m->job->rt, m->route->steps[m->route_pos].channel);
+
+		if (c != NULL && take(m, c))
+			return true;
+	}
+	return false;
+}
+
 bool hm_route_choose(struct msg *m)
 {
 	struct job *j = m->job;
 
-	if (j->route == NULL) {
+	if (m->route == NULL) {
 		if (take(m, j->fixed))
 			return true;
 		hm_settle_final(m, HM_ST_FAILED,
@@ -60,31 +76,52 @@ bool hm_route_choose(struct msg *m)
 						hm_medium_name(j->fixed->info->medium)));
 		return false;
 	}
-	for (; m->route_pos < j->route->n; m->route_pos++) {
-		struct chan *c = find_chan(j->rt, j->route->steps[m->route_pos].channel);
-
-		if (c != NULL && take(m, c))
-			return true;
-	}
+	if (take_first(m))
+		return true;
 	hm_settle_final(m, HM_ST_FAILED, HM_STR("the recipient has no address for any channel of the route"));
 	return false;
 }
 
+bool hm_route_skip(struct msg *m)
+{
+	if (m->route == NULL)
+		return false;
+	m->route_pos++;
+	return take_first(m);
+}
+
 bool hm_route_next(struct msg *m, enum hm_outcome why)
 {
-	struct job *j = m->job;
-
-	if (j->route == NULL)
+	if (m->route == NULL)
 		return false;
 	/* An empty condition means: after any failure. */
-	if (j->route->steps[m->route_pos].on_mask != 0 &&
-	    !(j->route->steps[m->route_pos].on_mask & (1u << why)))
+	if (m->route->steps[m->route_pos].on_mask != 0 &&
+	    !(m->route->steps[m->route_pos].on_mask & (1u << why)))
 		return false;
-	for (m->route_pos++; m->route_pos < j->route->n; m->route_pos++) {
-		struct chan *c = find_chan(j->rt, j->route->steps[m->route_pos].channel);
+	return hm_route_skip(m);
+}
 
-		if (c != NULL && take(m, c))
-			return true;
-	}
+bool hm_route_switch(struct msg *m, struct hm_str route)
+{
+	const struct hm_route *to = hm_config_route(m->job->rt->rt->cfg, route);
+
+	if (to == NULL || to == m->route || m->rerouted)
+		return false;
+	m->rerouted = true;
+	m->route = to;
+	m->route_pos = 0;
+	return take_first(m);
+}
+
+void hm_route_away(struct chan *c)
+{
+	(void)c;
+}
+
+bool hm_route_sent(struct msg *m, const struct hm_ledger_attempt *a, size_t n)
+{
+	(void)m;
+	(void)a;
+	(void)n;
 	return false;
 }

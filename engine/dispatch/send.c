@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
+#include "gates/suppress.h"
 
 #define BUSY_MS 10 /* the driver's queue was full: a moment before the next try */
 
@@ -262,6 +263,7 @@ static enum step_next step_transmit(struct send *s)
 	s->submitted = true;
 	(void)hm_fault(HM_FAULT_wire_submitted);
 	c->unsubmitted--;
+	hm_chan_took(c, s);
 	s->started_ms = d->t->wall_ms;
 	return STEP_WAIT;
 }
@@ -278,6 +280,15 @@ static enum step_next step_classify(struct send *s)
 	return send_goto(s, SEND_SETTLE);
 }
 
+/* Addresses that are gone are not used again (gates/suppress.h). What a wrong setting may have caused is no proof. */
+static void tell_guard(struct chan *c, const struct msg *m, const struct hm_verdict *v, enum hm_outcome o,
+		       struct hm_str reason)
+{
+	hm_invalid_guard_answer(c->d->deps.guard, m->job->rt->rt->cfg, c->info->name, (int)c->info->medium,
+				m->addr, o == HM_OUT_INVALID_RECIPIENT && !v->suspect, reason,
+				v->gone_since_ms);
+}
+
 static enum step_next step_settle(struct send *s)
 {
 	const struct hm_verdict *v = &s->verdict;
@@ -288,6 +299,8 @@ static enum step_next step_settle(struct send *s)
 
 	if (c->open == s)
 		c->open = NULL;
+	if (s->submitted)
+		hm_chan_answered(c, s);
 	if (v->n_partial > 0) {
 		by_index = hm_arena_zalloc(&s->arena, s->msgs.len * sizeof(*by_index));
 		for (size_t k = 0; by_index != NULL && k < v->n_partial; k++)
@@ -304,6 +317,8 @@ static enum step_next step_settle(struct send *s)
 
 		i++;
 		m->where = MSG_NOWHERE;
+		if (s->submitted)
+			tell_guard(c, m, v, p ? p->outcome : v->outcome, p ? p->reason : v->reason);
 		hm_settle_attempt(s, m, v, p ? p->outcome : v->outcome, p ? p->reason : v->reason);
 	}
 	return STEP_DONE;
@@ -386,6 +401,8 @@ void hm_send_join(struct msg *m)
 	bool batch = c->info->batch_max > 1 && m->parts <= 1;
 	uint64_t hash = 0;
 
+	if (!m->gates_open && !hm_msg_gates(m))
+		return;
 	if (hm_unlikely(j->n_facts > 0) && !literal && !hm_msg_facts(m))
 		return;
 	if (literal && open != NULL && open->content_job == j && open->lane == m->lane)

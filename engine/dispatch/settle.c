@@ -17,7 +17,8 @@
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
-#define MAX_PAST 32 /* of the record: every part of a content and some failures */
+#define HOLD_MAX_MS 60000 /* longer waits are spent in Redis, not in memory */
+#define MAX_PAST    32	  /* of the record: every part of a content and some failures */
 _Static_assert(MAX_PAST > HM_FIT_MAX_PARTS, "all parts");
 
 void hm_msg_free(struct msg *m)
@@ -27,6 +28,7 @@ void hm_msg_free(struct msg *m)
 
 	hm_timer_stop(d->t, &m->timer);
 	hm_msg_facts_free(m);
+	hm_msg_gates_free(m);
 	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
 		next = p->next;
 		hm_slab_free(&d->past_slab, p);
@@ -123,6 +125,12 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 
 	HM_CHECK(m, HM_MSG_MAGIC);
 	hm_assert(hm_state_final(state) && m->where == MSG_NOWHERE && !hm_node_linked(&m->node));
+	/* An answer that was lost may have been a yes. */
+	if (m->chan != NULL)
+		hm_msg_gates_leave(m, counter[state] == HM_CT_SENT ||
+					      (n > 0 && attempts[n - 1].outcome == HM_OUT_UNKNOWN));
+	if (state == HM_ST_FAILED)
+		hm_dead_message(m, reason);
 	ticket = put_record(m, state, reason, attempts, n);
 	hm_stats_inc(d->t->stats, counter[state]);
 	(void)hm_fault(HM_FAULT_settle_record);
@@ -236,21 +244,21 @@ static void off_the_wire(struct msg *m, uint64_t ticket)
 	m->slot = HM_INFLIGHT_NONE;
 }
 
-static void hold(struct msg *m, uint64_t delay_ms)
+void hm_settle_hold(struct msg *m, uint64_t delay_ms, struct hm_str reason)
 {
 	struct hm_dispatch *d = m->job->d;
 	struct hm_ledger_attempt v[MAX_PAST];
 	size_t n = attempts_of(m, v, MAX_PAST);
-	uint64_t ticket = put_record(m, HM_ST_HELD, HM_STR("waiting for another try"), v, n);
+	uint64_t ticket = put_record(m, HM_ST_HELD, reason, v, n);
 
 	if (ticket > m->job->ticket)
 		m->job->ticket = ticket;
 	off_the_wire(m, ticket);
 	m->interim = true;
+	m->gates_open = false; /* asked again: what it reserved is still there */
 	m->where = MSG_HELD;
 	hm_list_push(&d->held, &m->node);
 	hm_timer_start(d->t, &m->timer, delay_ms);
-	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
 	(void)hm_fault(HM_FAULT_hold_after);
 }
 
@@ -267,7 +275,11 @@ static bool try_again(struct msg *m, uint64_t hint_ms)
 	delay = backoff_ms(m, hint_ms);
 	if (m->job->expires_ms != 0 && d->t->wall_ms + delay >= m->job->expires_ms)
 		return false;
-	hold(m, delay);
+	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
+	if (delay > HOLD_MAX_MS)
+		hm_aside_msg(m, d->t->wall_ms + delay, HM_STR("waiting for another try"));
+	else
+		hm_settle_hold(m, delay, HM_STR("waiting for another try"));
 	return true;
 }
 
@@ -351,6 +363,8 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 		part_sent(s, m, a, n);
 		return;
 	}
+	if (outcome == HM_OUT_OK && hm_route_sent(m, a, n))
+		return;
 	if (outcome == HM_OUT_OK) {
 		uint64_t now = hm_clock_wall_ms();
 

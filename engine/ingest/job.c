@@ -319,6 +319,34 @@ static int read_render(struct reading *r, const msgpack_object *o)
 	return 0;
 }
 
+static int read_caps(struct reading *r, const msgpack_object *o)
+{
+	static const char *const known[] = {"bypass", "count", NULL};
+
+	if (o->type != MSGPACK_OBJECT_MAP)
+		return bad_type(r, NULL, "a map with bypass and count", o);
+	for (uint32_t i = 0; i < o->via.map.size; i++) {
+		const msgpack_object_kv *kv = &o->via.map.ptr[i];
+		struct hm_str key;
+		bool v;
+
+		if (!hm_mp_str(&kv->key, &key))
+			return bad(r, HM_ETYPE, NULL, "its keys must be texts");
+		if (!hm_str_is(key, known[0]) && !hm_str_is(key, known[1]))
+			return bad_key(r, "caps", key, known);
+		if (kv->val.type == MSGPACK_OBJECT_NIL)
+			continue;
+		if (!hm_mp_bool(&kv->val, &v))
+			return bad_type(r, hm_str_is(key, known[0]) ? known[0] : known[1], "true or false",
+					&kv->val);
+		if (hm_str_is(key, known[0]))
+			r->spec->bypass_caps = v;
+		else
+			r->spec->uncounted = !v;
+	}
+	return 0;
+}
+
 static int read_data(struct reading *r, const msgpack_object *o)
 {
 	r->spec->data = o;
@@ -595,6 +623,7 @@ static const struct key_row JOB_KEYS[] = {
 	KEY("n0", IN_QUEUE, read_n0),
 	KEY("acc", IN_QUEUE, read_acc),
 	KEY("att", IN_QUEUE, read_att),
+	KEY("caps", IN_BOTH, read_caps),
 	KEY("data", IN_BOTH, read_data),
 	KEY("tags", IN_BOTH, read_tags),
 	KEY("lane", IN_API, read_lane),
@@ -613,7 +642,7 @@ static const struct key_row JOB_KEYS[] = {
 #define KEY_MAX_LEN 10
 static_assert(hm_countof(JOB_KEYS) <= 32, "struct reading.seen");
 /* first_of[n] = first row of length >= n */
-static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 6, 8, 11, 12, 15, 18, 21, 21, 22};
+static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 6, 8, 12, 13, 16, 19, 22, 22, 23};
 
 static const struct key_row *key_find(struct hm_str key, unsigned where)
 {

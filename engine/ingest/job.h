@@ -26,6 +26,8 @@
  *   at         int           ms, Unix time: not before (0/absent: now)
  *   expires    int           ms, Unix time: never sent later
  *   dedupe     str           content key for the dedupe window
+ *   caps       map           {bypass: bool, count: bool}: frequency caps are not asked (default false); it counts in
+ *                            them (default true)
  *   acc        bin8          written by Hermod's own HTTP ingest: its boot id (already in the ledger)
  *   n0         int           written by Hermod: index of rs[0] within the job (requeued rest of a chunk)
  *   att        int           written by Hermod: attempts already made (requeued message)
@@ -75,7 +77,8 @@ struct hm_job_spec {
 	const msgpack_object *content, *data, *tags; /* NULL when absent */
 	bool render;
 	uint64_t at_ms, expires_ms;
-	struct hm_str acc; /* 8 bytes or empty */
+	bool bypass_caps, uncounted; /* caps: {bypass, count} */
+	struct hm_str acc;	     /* 8 bytes or empty */
 	uint32_t n0, attempts;
 	/* recipients: objects of the decoded tree */
 	const msgpack_object *rcpts;

@@ -92,6 +92,15 @@ uint32_t hm_job_put_policy(struct hm_buf *b, const struct hm_job_spec *spec, boo
 	n += put_ms(b, HM_STR("at"), spec->at_ms);
 	n += put_ms(b, HM_STR("expires"), spec->expires_ms);
 	n += put_label(b, HM_STR("dedupe"), spec->dedupe);
+	if (spec->bypass_caps || spec->uncounted) {
+		hm_mp_key(b, "caps");
+		hm_mp_put_map(b, 2);
+		hm_mp_key(b, "bypass");
+		hm_mp_put_bool(b, spec->bypass_caps);
+		hm_mp_key(b, "count");
+		hm_mp_put_bool(b, !spec->uncounted);
+		n++;
+	}
 	return n;
 }
 
@@ -158,7 +167,8 @@ static uint32_t count_policy(const struct hm_job_spec *s)
 			      s->tags && s->tags->via.array.size,
 			      s->at_ms != 0,
 			      s->expires_ms != 0,
-			      s->dedupe.len != 0};
+			      s->dedupe.len != 0,
+			      s->bypass_caps || s->uncounted};
 	uint32_t n = 0;
 
 	for (size_t i = 0; i < hm_countof(there); i++)
