@@ -73,7 +73,8 @@ static void test_every_key(void **state)
 			"\"data\":{\"n\":1},\"locale\":\"zh-CN\",\"tz\":\"Asia/Shanghai\"}],"
 			"\"channel\":\"apns-main\",\"template\":\"order@3\",\"data\":{\"x\":1.50},"
 			"\"campaign\":\"c\",\"category\":\"k\",\"tenant\":\"t\",\"tags\":[\"a\",\"b\"],"
-			"\"at\":1767323045000,\"expires\":1767323046000,\"dedupe\":\"d\",\"n0\":5,\"att\":"
+			"\"at\":1767323045000,\"expires\":1767323046000,\"dedupe\":\"d\",\"caps\":{"
+			"\"bypass\":true,\"count\":false},\"n0\":5,\"att\":"
 			"2}"),
 		0);
 	assert_true(f->spec.has_id);
@@ -85,6 +86,7 @@ static void test_every_key(void **state)
 	assert_str(f->spec.category, "k");
 	assert_str(f->spec.tenant, "t");
 	assert_str(f->spec.dedupe, "d");
+	assert_true(f->spec.bypass_caps && f->spec.uncounted);
 	assert_int_equal(f->spec.tags->via.array.size, 2);
 	assert_int_equal(f->spec.at_ms, 1767323045000);
 	assert_int_equal(f->spec.expires_ms, 1767323046000);

@@ -265,7 +265,7 @@ static void test_single_entry(void **state)
 			       ","
 			       "\"render\":true,\"data\":{\"x\":\"y\"},\"campaign\":\"c\",\"category\":\"k\","
 			       "\"tenant\":\"n\",\"tags\":[\"a\"],\"at\":1767323045000,"
-			       "\"expires\":1767323046000,\"dedupe\":\"d\"}"),
+			       "\"expires\":1767323046000,\"dedupe\":\"d\",\"caps\":{\"bypass\":true}}"),
 			&f->buf, &f->err),
 		0);
 	assert_int_equal(hm_msgpack_decode(&f->zone, hm_buf_str(&f->buf), &root, &f->err), 0);
@@ -279,6 +279,7 @@ static void test_single_entry(void **state)
 	assert_true(hm_str_is(again.campaign, "c") && hm_str_is(again.category, "k") &&
 		    hm_str_is(again.tenant, "n"));
 	assert_true(hm_str_is(again.dedupe, "d") && again.tags->via.array.size == 1);
+	assert_true(again.bypass_caps && !again.uncounted);
 	assert_int_equal(again.at_ms, spec.at_ms);
 	assert_int_equal(again.expires_ms, spec.expires_ms);
 	hm_job_rcpt(&again, 0, &r);
