@@ -103,7 +103,8 @@ typedef void (*hm_suppress_page_fn)(void *arg, const struct hm_suppress_entry *v
 #define HM_SUPPRESS_PAGE_MAX   10000
 /* At most `limit` entries from `cursor` on ("" = the beginning); a page may be short, even empty, without being the last:
  * `next` tells. An entry that is there from the first page to the last one is seen, at least once (Redis' guarantee of SCAN,
- * but for a hash that shrinks to a tenth meanwhile); in no order. A cursor that is none: HM_EINVAL. */
+ * but for a hash that shrinks to a tenth meanwhile); in no order. The cursor must be one of ours: hm_suppress_cursor_ok. */
+bool hm_suppress_cursor_ok(struct hm_str cursor);
 void hm_suppress_page(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms,
 		      const struct hm_suppress_filter *f, struct hm_str cursor, uint32_t limit,
 		      hm_suppress_page_fn fn, void *arg);

@@ -230,3 +230,18 @@ HM_SETTING(facts, pause_after, INT, "5", 1, 1000, RELOAD, NULL,
 HM_SETTING(facts, pause, DURATION, "5s", 100, 600000, RELOAD, NULL,
 	   "How long that is; afterwards a single request tries again.")
 HM_SECTION_END(facts)
+
+HM_SECTION(gates, "What holds messages back: lists of who must not get them, and what finds such recipients.")
+HM_SETTING(gates, add_invalid, BOOL, "true", 0, 0, RELOAD, NULL,
+	   "Put addresses a provider calls invalid on the suppression list, with its answer as the proof. false when another system keeps "
+	   "the list and imports it.")
+HM_SETTING(gates, invalid_share, INT, "30", 1, 100, RELOAD, NULL,
+	   "Percent of a channel's answers within invalid_window that may call the address invalid. Beyond it the fault is more likely a wrong "
+	   "setting or the provider's: nothing is added to the list until it has come down, and an alarm is logged. "
+	   "Raise it for a while when sending to a list known to be old.")
+HM_SETTING(gates, invalid_window, DURATION, "1m", 1000, 86400000, RELOAD, NULL,
+	   "Time these answers are counted over, and that the share must be low for before addresses are added again.")
+HM_SETTING(gates, invalid_min, INT, "50", 1, 1000000, RELOAD, NULL,
+	   "Fewer answers than this in the window say nothing about the channel. It is also about what a sudden fault may put on the list "
+	   "per shard before it is noticed.")
+HM_SECTION_END(gates)
