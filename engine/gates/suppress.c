@@ -268,7 +268,7 @@ int hm_suppress_check(const struct hm_suppress_entry *x, struct hm_err *e)
 
 /* -- changes ---------------------------------------------------------------------------------------- */
 
-/* KEYS: supp, supp:gone, supp:until. Ends that are due are cleared a hundred at a time with any change. */
+/* KEYS: supp, supp:gone, supp:until, supp:suspect. Ends that are due are cleared a hundred at a time with any change. */
 #define SCRIPT_BEGIN                                                                               \
 	"local supp, gone, ends, now = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[1])\n"             \
 	"redis.call('ZREMRANGEBYSCORE', gone, '-inf', now - 604800000)\n"                          \
@@ -304,6 +304,27 @@ static struct hm_redis_script add_script = {
 	"    if till ~= '0' then redis.call('ZADD', ends, till, f) elseif old then redis.call('ZREM', ends, "
 	"f) end\n"
 	"    changed = changed + 1\n"
+	"  end\n"
+	"end\n"
+	"return changed\n",
+};
+
+/* ARGV: now, how long ago it must have been said first, how long that is remembered, then as above. */
+static struct hm_redis_script suspect_script = {
+	.name = "suppress-suspect",
+	.source = SCRIPT_BEGIN
+	"local said, after = KEYS[4], tonumber(ARGV[2])\n"
+	"redis.call('ZREMRANGEBYSCORE', said, '-inf', now - tonumber(ARGV[3]))\n"
+	"for i = 4, #ARGV, 4 do\n"
+	"  local f, v, till = ARGV[i], ARGV[i + 1], ARGV[i + 3]\n"
+	"  local first = redis.call('ZSCORE', said, f)\n"
+	"  local mark = redis.call('ZSCORE', gone, f)\n"
+	"  if first and mark and tonumber(mark) >= tonumber(first) then first = false end\n"
+	"  if not first then\n"
+	"    redis.call('ZADD', said, now, f)\n"
+	"  elseif now - tonumber(first) >= after then\n"
+	"    redis.call('ZREM', said, f)\n"
+	"    changed = changed + redis.call('HSETNX', supp, f, v)\n"
 	"  end\n"
 	"end\n"
 	"return changed\n",
@@ -348,8 +369,10 @@ static void on_script(void *arg, const struct hm_reply *reply, const struct hm_e
 	free(c);
 }
 
-enum op { OP_ADD, OP_ADD_NEW, OP_REMOVE };
+enum op { OP_ADD, OP_ADD_NEW, OP_SUSPECT, OP_REMOVE };
+static struct hm_redis_script *const scripts[] = {&add_script, &add_script, &suspect_script, &remove_script};
 #define PER_ENTRY 4
+#define FIRST	  3 /* arguments before the entries, at most */
 
 struct batch { /* what one change is made of; memory for its time */
 	struct hm_redis *r;
@@ -357,8 +380,8 @@ struct batch { /* what one change is made of; memory for its time */
 	struct call *call;
 	enum op op;
 	struct hm_buf text;
-	struct hm_str args[2 + PER_ENTRY * CHUNK];
-	size_t off[2 + PER_ENTRY * CHUNK]; /* of each argument in text, while that may still move */
+	struct hm_str args[FIRST + PER_ENTRY * CHUNK];
+	size_t off[FIRST + PER_ENTRY * CHUNK]; /* of each argument in text, while that may still move */
 	size_t n;
 	char now[24];
 };
@@ -396,25 +419,34 @@ static void begin_chunk(struct batch *b)
 	arg_end(b, 0);
 	if (b->op == OP_REMOVE)
 		return;
+	if (b->op == OP_SUSPECT) {
+		size_t begin = b->text.len;
+
+		hm_buf_u64(&b->text, HM_SUSPECT_AFTER_MS);
+		arg_end(b, begin);
+		begin = b->text.len;
+		hm_buf_u64(&b->text, HM_SUSPECT_KEEP_MS);
+		arg_end(b, begin);
+		return;
+	}
 	hm_buf_putc(&b->text, b->op == OP_ADD_NEW ? '1' : '0');
 	arg_end(b, b->text.len - 1);
 }
 
 static void send_chunk(struct batch *b, uint32_t slot)
 {
-	static const char *const what[] = {"supp", "supp:gone", "supp:until"};
-	char keys[3][HM_SUPPRESS_KEY_MAX];
-	struct hm_str k[3];
+	static const char *const what[] = {"supp", "supp:gone", "supp:until", "supp:suspect"};
+	char keys[hm_countof(what)][HM_SUPPRESS_KEY_MAX];
+	struct hm_str k[hm_countof(what)];
 
 	if (b->text.err)
 		hm_panic(__FILE__, __LINE__, __func__, "no memory for a change of the lists");
 	for (size_t i = 0; i < b->n; i++)
 		b->args[i].p = b->text.p + b->off[i];
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < hm_countof(what); i++)
 		k[i] = hm_str_n(keys[i], hm_person_key(b->prefix, slot, what[i], keys[i], sizeof(keys[i])));
 	b->call->open++;
-	hm_redis_eval(b->r, b->op == OP_REMOVE ? &remove_script : &add_script, k, 3, b->args, b->n, on_script,
-		      b->call);
+	hm_redis_eval(b->r, scripts[b->op], k, hm_countof(what), b->args, b->n, on_script, b->call);
 }
 
 static void change(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms, enum op op,
@@ -479,4 +511,10 @@ void hm_suppress_remove(struct hm_redis *r, struct hm_str prefix, uint64_t now_m
 			const struct hm_suppress_entry *v, size_t n, hm_suppress_fn fn, void *arg)
 {
 	change(r, prefix, now_ms, OP_REMOVE, v, n, fn, arg);
+}
+
+void hm_suppress_suspect(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms,
+			 const struct hm_suppress_entry *v, size_t n, hm_suppress_fn fn, void *arg)
+{
+	change(r, prefix, now_ms, OP_SUSPECT, v, n, fn, arg);
 }

@@ -8,8 +8,9 @@
  *   value   JSON {"reason": "unsubscribe|hard_bounce|complaint|invalid_token|manual", "proof": "...", "until": ms or absent,
  *           "since": ms of the provider's own timestamp, "at": ms, "by": "..."}; a consent has no reason
  *
- * Beside it, in the same slot, `{<prefix>:u<k>}:supp:until`, a sorted set of the fields that end (score = ms), and
- * `{<prefix>:u<k>}:supp:gone`, a sorted set of removal marks (score = ms). An entry past its `until` counts as absent,
+ * Beside it, in the same slot, `{<prefix>:u<k>}:supp:until`, a sorted set of the fields that end (score = ms),
+ * `{<prefix>:u<k>}:supp:gone`, a sorted set of removal marks (score = ms), and `{<prefix>:u<k>}:supp:suspect`, one of the fields
+ * that a doubtful answer was given about (score = ms of the first). An entry past its `until` counts as absent,
  * whoever reads it; the next change of its slot deletes it.
  *
  * A message to (medium, category) is suppressed by a field for its address or its user with that medium or *, and that
@@ -81,6 +82,9 @@ void hm_suppress_add(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms,
 /* The same, but leaves every present entry: for proofs found by machines, where the first one counts. */
 void hm_suppress_add_new(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms,
 			 const struct hm_suppress_entry *v, size_t n, hm_suppress_fn fn, void *arg);
+/* Notes that this was said of an address, and adds the entry when it was first said HM_SUSPECT_AFTER_MS or more ago. */
+void hm_suppress_suspect(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms,
+			 const struct hm_suppress_entry *v, size_t n, hm_suppress_fn fn, void *arg);
 /* kind, medium, category, subject count. Leaves removal marks for addresses. */
 void hm_suppress_remove(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms,
 			const struct hm_suppress_entry *v, size_t n, hm_suppress_fn fn, void *arg);
@@ -114,20 +118,38 @@ void hm_suppress_total(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms
 
 /* -- invalid recipients found by outcomes, under a guard (guard.c) ----------------------------------- */
 /*
- * When more than gates.invalid_share of a channel's latest answers (window gates.invalid_window, at least
+ * When more than gates.invalid_share percent of a channel's latest answers (window gates.invalid_window, at least
  * gates.invalid_min of them) say invalid_recipient, the fault is more likely ours (wrong environment, revoked
  * credential, provider bug): nothing is added, an alarm is logged once, the gauge hermod_invalid_guard shows the channel until
- * the share is below half of it for a whole window. What would have been added meanwhile is only counted.
+ * the share is below half of it for a whole window, in which there was an answer at least. What would have been added
+ * meanwhile is only counted, and what waited to be added when it tripped is dropped. Shards count for themselves; a channel
+ * that tripped in one of them adds nothing in any of the process.
+ *
+ * Additions travel once a tick; while Redis is away up to HM_GUARD_PENDING of them are kept and tried again, further ones are
+ * counted as lost: the address will be called invalid again.
+ *
+ * The reason is hard_bounce for email, sms and voice, else invalid_token; `by` is "channel:<name>".
  */
+#define HM_GUARD_PENDING  4096
+#define HM_GUARD_CHANNELS 1024 /* counted; of further ones nothing is added */
+
 struct hm_invalid_guard; /* per shard */
 struct hm_invalid_guard *hm_invalid_guard_new(struct hm_tick *t, struct hm_redis *r, struct hm_str prefix);
-/* After the Redis client is closed: its callbacks come before that. */
-void hm_invalid_guard_free(struct hm_invalid_guard *g);
+void hm_invalid_guard_free(struct hm_invalid_guard *g); /* NULL is fine. An answer of Redis may still come */
 /* Every answer of a channel is told. invalid: the address is added to its medium's list with `proof` and since_ms. */
 void hm_invalid_guard_answer(struct hm_invalid_guard *g, const struct hm_config *cfg, struct hm_str channel,
 			     int medium, struct hm_str addr, bool invalid, struct hm_str proof,
 			     uint64_t since_ms);
-/* One JSON object: {"channel": {"answers", "invalid", "tripped"}} */
+/* Instead of it for invalid_recipient with verdict.suspect (adapter.h): an answer that a wrong setting gives for every
+ * address. It counts as invalid, but is no proof alone. The address is added when the same is said again a day or more
+ * later (within HM_SUSPECT_KEEP_MS), and the channel had good answers in the window both times. */
+#define HM_SUSPECT_AFTER_MS UINT64_C(86400000)
+#define HM_SUSPECT_KEEP_MS  UINT64_C(2592000000)
+void hm_invalid_guard_suspect(struct hm_invalid_guard *g, const struct hm_config *cfg, struct hm_str channel,
+			      int medium, struct hm_str addr, struct hm_str proof);
+/* One JSON object: {"channel": {"answers", "invalid", "tripped", "added", "held", "lost"}} */
 void hm_invalid_guard_describe(const struct hm_invalid_guard *g, struct hm_buf *out);
+/* Prometheus text of all shards: hermod_invalid_guard and counters, by channel. Any thread. */
+void hm_invalid_guard_metrics(struct hm_buf *out);
 
 #endif

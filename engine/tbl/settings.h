@@ -238,7 +238,7 @@ HM_SETTING(gates, add_invalid, BOOL, "true", 0, 0, RELOAD, NULL,
 HM_SETTING(gates, invalid_share, INT, "30", 1, 100, RELOAD, NULL,
 	   "Percent of a channel's answers within invalid_window that may call the address invalid. Beyond it the fault is more likely a wrong "
 	   "setting or the provider's: nothing is added to the list until it has come down, and an alarm is logged. "
-	   "Raise it for a while when sending to a list known to be old.")
+	   "Raise it for a while when sending to a list known to be old; 100 means never.")
 HM_SETTING(gates, invalid_window, DURATION, "1m", 1000, 86400000, RELOAD, NULL,
 	   "Time these answers are counted over, and that the share must be low for before addresses are added again.")
 HM_SETTING(gates, invalid_min, INT, "50", 1, 1000000, RELOAD, NULL,
