@@ -11,9 +11,14 @@
  * that channel, so that one slow provider holds neither memory nor the lane.
  */
 #include "base/fault.h"
+#include "base/clock.h"
 #include "dispatch/dispatch_int.h"
 
-#define RUN_BUDGET  8192 /* messages per pass, so that I/O gets its turn */
+/* A pass expands messages for so long, then I/O gets its turn: what critical may wait behind. Shorter passes cost
+ * throughput (fewer requests per write), see bench/NOTES.md. */
+#define PASS_NS	    1000000u
+#define PASS_STEP   16	 /* messages between two looks at the clock */
+#define URGENT_MAX  1024 /* critical messages before the others get a turn */
 #define WAITING_MAX 64	 /* per channel and lane: messages whose channel is known only per recipient */
 
 void hm_pump_later(struct hm_dispatch *d)
@@ -69,20 +74,36 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 	return m;
 }
 
-/* A redelivered message that had left when the last run died: its lost attempt is written down, and the
- * channel's policy decides. What another node had in flight cannot be known, so all of it counts. */
-static bool not_lost_before(struct msg *m)
+/* A redelivered message that had left when the last run died. What another node had in flight cannot be known, so
+ * all of it counts. */
+static bool lost_before(const struct msg *m)
 {
 	const struct job *j = m->job;
 
-	if (!j->redelivered || !(j->foreign || hm_inflight_was(j->d->deps.old, &m->id)))
-		return true;
+	return j->redelivered && (j->foreign || hm_inflight_was(j->d->deps.old, &m->id));
+}
+
+/* Its lost attempt is written down, and the channel's policy decides. */
+static bool goes_again(struct msg *m)
+{
 	hm_settle_unknown_before(m);
 	if (m->chan->info->resend_unknown || m->chan->info->idempotent)
 		return true;
 	hm_settle_final(m, HM_ST_FAILED,
 			HM_STR("its answer was lost and the channel does not send such messages again"));
 	return false;
+}
+
+/* A lost attempt comes before the gates: whatever they say now, the recipient may have the message. */
+static bool may_go(struct msg *m)
+{
+	if (hm_likely(!lost_before(m)))
+		return hm_gates_pass(m) && hm_route_choose(m);
+	if (m->job->broken.code != 0) {
+		hm_settle_unknown_before(m);
+		return hm_gates_pass(m); /* ends it */
+	}
+	return hm_route_choose(m) && goes_again(m) && hm_gates_pass(m);
 }
 
 /* Takes the next recipient of the lane's first job. false: the lane can do nothing now. */
@@ -122,7 +143,7 @@ static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 			hm_job_maybe_done(j);
 			continue;
 		}
-		if (hm_gates_pass(m) && hm_route_choose(m) && not_lost_before(m)) {
+		if (may_go(m)) {
 			struct chan *at = m->chan;
 
 			(void)hm_fault(HM_FAULT_route_after);
@@ -159,31 +180,65 @@ static int pick(struct hm_dispatch *d)
 	return best;
 }
 
+static void run_urgent(struct hm_dispatch *d)
+{
+	int budget = URGENT_MAX;
+
+	while (budget > 0 && lane_step(d, HM_LANE_CRITICAL))
+		budget--;
+	if (budget == 0)
+		hm_flush_next(d->t, &d->pump);
+}
+
+/* A critical job has come: out with it, before what else this pass has to do. */
+void hm_pump_urgent(struct hm_flush *f)
+{
+	struct hm_dispatch *d = hm_container_of(f, struct hm_dispatch, urgent);
+
+	HM_CHECK(d, HM_DISPATCH_MAGIC);
+	if (!d->draining)
+		run_urgent(d);
+}
+
 void hm_pump_run(struct hm_flush *f)
 {
 	struct hm_dispatch *d = hm_container_of(f, struct hm_dispatch, pump);
-	int budget = RUN_BUDGET;
+	uint64_t until = hm_clock_mono_ns() + PASS_NS;
+	int step = PASS_STEP;
 
 	HM_CHECK(d, HM_DISPATCH_MAGIC);
 	if (d->draining)
 		return;
-	while (budget > 0 && lane_step(d, HM_LANE_CRITICAL))
-		budget--;
-	while (budget > 0) {
+	run_urgent(d);
+	for (;;) {
 		int l = pick(d);
 
 		if (l < 0)
 			break;
 		if (lane_step(d, (enum hm_lane)l)) {
-			budget--;
-			continue;
+			if (--step > 0)
+				continue;
+			step = PASS_STEP;
+			if (hm_clock_mono_ns() < until)
+				continue;
+			hm_flush_next(d->t, &d->pump);
+			break;
 		}
 		/* The lane with the turn is stuck on the shared limit: so is everyone. If it only
 		 * ran out of runnable jobs the next pick sees that. */
 		if (!hm_list_empty(&d->lanes[l].runnable))
 			break;
 	}
-	if (budget == 0)
-		hm_pump_later(d);
 	hm_pull_kick(d);
+}
+
+void hm_pump_job(struct job *j)
+{
+	struct hm_dispatch *d = j->d;
+
+	hm_list_push(&d->lanes[j->lane].runnable, &j->node);
+	if (j->lane == HM_LANE_CRITICAL)
+		hm_flush_soon(d->t, &d->urgent);
+	else
+		hm_pump_later(d);
 }

@@ -188,7 +188,7 @@ void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a)
 void hm_settle_unknown_before(struct msg *m)
 {
 	struct hm_ledger_attempt a = {
-		.channel = m->chan->info->name,
+		.channel = m->chan ? m->chan->info->name : m->job->spec.channel,
 		.outcome = HM_OUT_UNKNOWN,
 		.at_ms = m->job->d->t->wall_ms,
 		.reason = HM_STR("the engine stopped before the answer was recorded"),

@@ -1,0 +1,118 @@
+"""kill -9 at every named point, and at random moments."""
+import re
+import time
+
+from books import Books, Row, compare, drain
+from traffic import Producer
+from world import ROOT, SLOW, WEATHER, Trouble, World
+
+# Points that one engine beside a healthy Redis and provider does not pass. The rest must be reached, also points that come later.
+ELSEWHERE = {}
+NEVER_LONG = 4  # seconds of load without reaching the point
+
+
+def points():
+    """The names in the table the engine is built from."""
+    text = (ROOT / "engine" / "tbl" / "faults.h").read_text()
+    return re.findall(r"^HM_FAULT\((\w+),", text, re.M)
+
+
+class Sweep:
+    def __init__(self, name, seed):
+        self.w = World(name, seed, weather=WEATHER)
+        self.books = Books(self.w)
+        self.seed, self.n = seed, 0
+        self.rng = self.w.rng
+
+    def close(self, check=True):
+        self.w.close(check)
+
+    def load(self):
+        self.n += 1
+        p = Producer(self.w, f"r{self.n}", f"{self.seed}/{self.w.name}/{self.n}")
+        p.start()
+        return p
+
+    def settle(self, name, p, kills):
+        """Healthy from here on: everything comes to its end, and the ledgers are compared."""
+        w = self.w
+        if not w.engine.alive():
+            w.start()
+        p.finish()
+        drain([w], [p], p.campaign)
+        return compare(name, self.books, [w], [p], p.campaign, kills)
+
+    def point(self, name, nth):
+        """Dies at the nth pass of the point, with the remains of an earlier crash behind it."""
+        w, before = self.w, self.w.kills
+        p = self.load()
+        if w.engine is None or not w.engine.alive():
+            w.start()
+        time.sleep(self.rng.uniform(0.05, 0.2) * min(SLOW, 3))
+        w.kill()
+        w.start(faults=f"{name}:kill@{nth}", wait_ready=False)
+        end = time.monotonic() + NEVER_LONG * min(SLOW, 3)
+        while w.engine.alive() and time.monotonic() < end:
+            time.sleep(0.01)
+        reached = not w.engine.alive()
+        if reached and w.engine.p.returncode != -9:
+            raise Trouble(f"{name}: the engine ended with {w.engine.p.returncode}: {w.tail()}")
+        w.kill()
+        return self.settle(name, p, w.kills - before), reached
+
+    def moment(self):
+        """Dies once, or a second and third time while it recovers."""
+        w, before = self.w, self.w.kills
+        p = self.load()
+        if w.engine is None or not w.engine.alive():
+            w.start()
+        time.sleep(self.rng.uniform(0.0, 0.35) * min(SLOW, 3))
+        w.kill()
+        while self.rng.random() < 0.4:
+            w.start(wait_ready=False)
+            time.sleep(self.rng.uniform(0.0, 0.25) * min(SLOW, 3))
+            w.kill()
+        return self.settle("random moments", p, w.kills - before)
+
+
+def nth_of(rng, name):
+    """Early or late: points passed once in a while and points passed by every message both get their turn."""
+    return int(2 ** rng.uniform(0, 8)) if name != "alloc" else int(2 ** rng.uniform(0, 11))
+
+
+def sweep_points(names, seed, rounds, name="points", say=lambda text: None):
+    """-> (rows, names of the points that were not reached)"""
+    s = Sweep(name, seed)
+    rows, missed, good = [], [], False
+    try:
+        for point in names:
+            total, hits = Row(point), 0
+            for _ in range(rounds):
+                row, reached = s.point(point, nth_of(s.rng, point))
+                if not reached:  # so often it is not passed
+                    total.add(row)
+                    row, reached = s.point(point, 1)
+                total.add(row)
+                hits += reached
+            total.note = "" if hits == rounds else f"reached {hits} of {rounds} times" if hits else "not reached"
+            if hits == 0:
+                missed.append(point)
+            rows.append(total)
+            say(f"{point}: {total.accepted} accepted, {total.lost} lost, {total.marked} copies marked, {total.unmarked} unmarked {total.note}")
+        good = True
+    finally:
+        s.close(check=good)
+    return rows, missed
+
+
+def sweep_moments(count, seed, name="moments", say=lambda text: None):
+    s = Sweep(name, seed)
+    total, good = Row("random moments"), False
+    try:
+        while total.kills < count:
+            total.add(s.moment())
+            say(f"{total.kills} kills: {total.accepted} accepted, {total.lost} lost, {total.marked} copies marked, {total.unmarked} unmarked")
+        good = True
+    finally:
+        s.close(check=good)
+    return [total]
