@@ -156,7 +156,9 @@ static void load_section(struct config_load *l, const char *section, const struc
 
 static void load_tree(struct config_load *l, struct hm_yaml *root)
 {
-	const struct hm_yaml *channels = NULL, *routes = NULL;
+	/* what is no section of options; the order of `maps` */
+	static const char *const others[] = {"channels", "routes", "caps", "quiet_hours", "categories"};
+	const struct hm_yaml *maps[hm_countof(others)] = {NULL};
 	const char *names[64];
 	size_t n_sections = 0;
 	struct hm_err e;
@@ -172,9 +174,9 @@ static void load_tree(struct config_load *l, struct hm_yaml *root)
 	config_resolve_tree(l, root);
 	while ((names[n_sections] = config_section_name(n_sections)) != NULL)
 		n_sections++;
-	names[n_sections] = "channels";
-	names[n_sections + 1] = "routes";
-	names[n_sections + 2] = NULL;
+	hm_assert(n_sections + hm_countof(others) < hm_countof(names));
+	memcpy(names + n_sections, others, sizeof(others));
+	names[n_sections + hm_countof(others)] = NULL;
 	for (const struct hm_yaml *n = root->first; n; n = n->next) {
 		size_t i = 0;
 
@@ -184,15 +186,14 @@ static void load_tree(struct config_load *l, struct hm_yaml *root)
 			unknown(l, n, "section", names);
 		else if (i < n_sections)
 			load_section(l, names[i], n);
-		else if (i == n_sections)
-			channels = n;
 		else
-			routes = n;
+			maps[i - n_sections] = n;
 	}
-	if (channels)
-		config_load_channels(l, channels);
-	if (routes) /* after the channels they name */
-		config_load_routes(l, routes);
+	if (maps[0])
+		config_load_channels(l, maps[0]);
+	if (maps[1]) /* after the channels they name */
+		config_load_routes(l, maps[1]);
+	config_load_policies(l, maps[2], maps[3], maps[4]);
 }
 
 /* -- environment and command line ------------------------------------------------ */
@@ -454,8 +455,10 @@ static int load(const char *path, bool from_text, struct hm_str text, const char
 		hm_err_set(&e, HM_ENOMEM, "out of memory while reading the configuration");
 		config_problem(&l, &e);
 	}
-	if (l.problems == 0) /* else one wrong value would be reported twice */
+	if (l.problems == 0) { /* else one wrong value would be reported twice */
 		config_check_settings(&l);
+		config_check_policies(&l);
+	}
 out:
 	if (l.problems) {
 		hm_config_unref(l.cfg);

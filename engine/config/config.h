@@ -1,5 +1,5 @@
 /*
- * config.h - one immutable configuration: settings, channels, routes, facts
+ * config.h - one immutable configuration: settings, channels, routes, facts, policies
  *
  * Built from, later wins: the defaults of tbl/settings.h, the file, the environment
  * (HERMOD_<SECTION>_<KEY>), and "section.key=value" from the command line. Any
@@ -86,12 +86,76 @@ struct hm_route { /* routes.<name> */
 	int line;
 };
 
+/* -- gates: caps, quiet hours, categories (policies.c) ------------------------ */
+
 /* What becomes of a message a cap or quiet hours hold back (config/policies.c). */
 enum hm_policy {
 	HM_POLICY_DROP,	 /* it ends: capped, or suppressed */
 	HM_POLICY_DEFER, /* it waits for the first free moment */
 	HM_POLICY_NEXT,	 /* the next channel of its route; without one: drop */
 	HM_POLICY_ROUTE	 /* it goes on under another route */
+};
+
+/* Which messages a rule is about: everything given must fit, of a list one of its texts. */
+struct hm_match {
+	uint32_t media;					    /* 1 << HM_MED_...; 0: any */
+	struct hm_strs channels, categories, tags, tenants; /* n == 0: any */
+};
+struct hm_match_subject {
+	struct hm_str channel, category, tenant;
+	const msgpack_object *tags; /* array of str, or NULL */
+	uint8_t medium;
+};
+bool hm_match_fits(const struct hm_match *m, const struct hm_match_subject *s);
+
+#define HM_CAPS_MAX	 256  /* rules */
+#define HM_CAPS_TOGETHER 20   /* rules a message may be under at a time */
+#define HM_CAP_MOST	 1000 /* messages a rule can count to: each is remembered */
+enum hm_cap_per {
+	HM_PER_ROLLING,
+	HM_PER_DAY,
+	HM_PER_WEEK,
+	HM_PER_MONTH
+};		/* calendar: of the recipient's zone */
+struct hm_cap { /* caps.<name> */
+	struct hm_str name;
+	uint32_t id; /* of the name, among the rules of a configuration unique; what Redis knows it by */
+	struct hm_match match;
+	uint32_t max;	     /* messages per window; 0: only min_gap */
+	uint8_t per, when;   /* enum hm_cap_per, enum hm_policy */
+	uint64_t per_ms;     /* HM_PER_ROLLING */
+	uint64_t min_gap_ms; /* between two messages; 0: any */
+	struct hm_str route; /* HM_POLICY_ROUTE */
+	const struct hm_yaml *node;
+	int line;
+};
+
+#define HM_QUIET_MAX	     256 /* rules */
+#define HM_QUIET_WINDOWS_MAX 32	 /* of a rule */
+struct hm_quiet_window {
+	uint8_t days; /* on which it begins: bit 0 is Monday */
+	uint16_t from,
+		to; /* minutes of the local day, to at most 1440; to <= from: it ends on the next day */
+};
+struct hm_quiet { /* quiet_hours.<name> */
+	struct hm_str name;
+	struct hm_match match;
+	uint32_t except_lanes; /* 1 << HM_LANE_... */
+	size_t n;	       /* at least 1 */
+	const struct hm_quiet_window *windows;
+	uint8_t when; /* enum hm_policy */
+	struct hm_str route;
+	const struct hm_yaml *node;
+	int line;
+};
+
+struct hm_category { /* categories.<name>, "*" for those not named; each says all: nothing comes from "*" */
+	struct hm_str name;
+	bool caps, quiet_hours, suppression, dedupe; /* gates that are asked; usual: all */
+	bool opt_in;				     /* needs a consent */
+	uint64_t content_dedupe_ms; /* the same content again within this is a duplicate; 0: off */
+	const struct hm_yaml *node;
+	int line;
 };
 
 /* facts.<name>: what a message may ask for when it is sent. facts/facts.h tells what the members mean. */
@@ -128,6 +192,10 @@ struct hm_config {
 	const struct hm_channel_conf *channels; /* in the order of the file */
 	const struct hm_route *routes;
 	const struct hm_fact_conf *facts;
+	size_t n_caps, n_quiet, n_categories;
+	const struct hm_cap *caps; /* in the order of the file: the first that refuses decides */
+	const struct hm_quiet *quiet;
+	const struct hm_category *categories;
 	/* private */
 	uint32_t refs;
 	struct hm_arena arena;
@@ -151,6 +219,8 @@ void hm_config_unref(struct hm_config *cfg); /* NULL is fine */
 const struct hm_channel_conf *hm_config_channel(const struct hm_config *cfg, struct hm_str name);
 const struct hm_route *hm_config_route(const struct hm_config *cfg, struct hm_str name);
 const struct hm_fact_conf *hm_config_fact(const struct hm_config *cfg, struct hm_str name);
+/* That of the category, else "*", else everything on; never NULL. */
+const struct hm_category *hm_config_category(const struct hm_config *cfg, struct hm_str name);
 bool hm_fact_conf_same(const struct hm_fact_conf *a, const struct hm_fact_conf *b); /* references included */
 /* Text as a template value: a string, or, when plain, what it spells: true, false or a number, exactly. Points into s. */
 void hm_fact_text_value(struct hm_str s, bool plain, msgpack_object *o_r);

@@ -65,6 +65,11 @@ bool config_good_name(struct hm_str s);
 bool config_is_fact(const struct hm_yaml *n);
 void config_load_facts(struct config_load *l, const struct hm_yaml *map);
 
+/* policies.c: caps, quiet hours and categories, after the channels and routes they name. NULL: not in the file */
+void config_load_policies(struct config_load *l, const struct hm_yaml *caps, const struct hm_yaml *quiet,
+			  const struct hm_yaml *categories);
+void config_check_policies(struct config_load *l); /* once every value is right */
+
 /* show.c */
 bool config_same_node(const struct hm_yaml *a, const struct hm_yaml *b);
 

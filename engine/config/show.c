@@ -15,6 +15,44 @@ static const char *source_name(uint8_t mark)
 	}
 }
 
+/* A rule in one line, as YAML; what came from a reference stays hidden. */
+static void print_node(const struct hm_yaml *n, struct hm_buf *out)
+{
+	bool map = n->type == HM_YAML_MAP;
+
+	if (n->type == HM_YAML_NULL || n->type == HM_YAML_SCALAR) {
+		if (n->type == HM_YAML_SCALAR && !n->quoted && !n->secret) {
+			hm_buf_puts(out, n->text);
+		} else if (n->type == HM_YAML_SCALAR) {
+			hm_buf_lit(out, "\"");
+			hm_buf_json(out, n->secret ? HM_STR("***") : n->text);
+			hm_buf_lit(out, "\"");
+		}
+		return;
+	}
+	hm_buf_putc(out, map ? '{' : '[');
+	for (const struct hm_yaml *c = n->first; c; c = c->next) {
+		if (c != n->first)
+			hm_buf_lit(out, ", ");
+		if (map)
+			hm_buf_printf(out, "%.*s: ", HM_STRF(c->key));
+		print_node(c, out);
+	}
+	hm_buf_putc(out, map ? '}' : ']');
+}
+
+static void print_policy(const char *section, size_t i, struct hm_str name, const struct hm_yaml *n,
+			 struct hm_buf *out)
+{
+	if (i == 0)
+		hm_buf_printf(out, "%s:\n", section);
+	hm_buf_lit(out, "  \"");
+	hm_buf_json(out, name);
+	hm_buf_lit(out, "\": ");
+	print_node(n, out);
+	hm_buf_printf(out, "  # line %d\n", n->key_line);
+}
+
 void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out)
 {
 	struct hm_settings defaults = {0};
@@ -64,6 +102,12 @@ void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out)
 		hm_buf_printf(out, "%s  %s: {from: %s}  # line %d\n", i ? "" : "facts:\n",
 			      cfg->facts[i].name.p, cfg->facts[i].from == HM_FACT_HTTP ? "http" : "redis",
 			      cfg->facts[i].line);
+	for (size_t i = 0; i < cfg->n_caps; i++)
+		print_policy("caps", i, cfg->caps[i].name, cfg->caps[i].node, out);
+	for (size_t i = 0; i < cfg->n_quiet; i++)
+		print_policy("quiet_hours", i, cfg->quiet[i].name, cfg->quiet[i].node, out);
+	for (size_t i = 0; i < cfg->n_categories; i++)
+		print_policy("categories", i, cfg->categories[i].name, cfg->categories[i].node, out);
 	hm_arena_fini(&scratch);
 }
 
@@ -107,7 +151,38 @@ static void changed(struct diff *d, const char *group, const char *name, bool in
 		d->fn(d->arg, what, in_effect);
 }
 
-/* Channels, routes and facts always take effect. Gone ones are found by looking from the other side. */
+/* Rules of one section; they have few members in common, so both sides come as a function of the place. */
+typedef const struct hm_yaml *(*policy_fn)(const struct hm_config *cfg, size_t i);
+
+static const struct hm_yaml *cap_at(const struct hm_config *cfg, size_t i)
+{
+	return i < cfg->n_caps ? cfg->caps[i].node : NULL;
+}
+
+static const struct hm_yaml *quiet_at(const struct hm_config *cfg, size_t i)
+{
+	return i < cfg->n_quiet ? cfg->quiet[i].node : NULL;
+}
+
+static const struct hm_yaml *category_at(const struct hm_config *cfg, size_t i)
+{
+	return i < cfg->n_categories ? cfg->categories[i].node : NULL;
+}
+
+static void diff_policies(struct diff *d, const struct hm_config *a, const struct hm_config *b,
+			  bool gone_only, const char *section, policy_fn at)
+{
+	const struct hm_yaml *x, *y;
+
+	for (size_t i = 0; (x = at(a, i)) != NULL; i++) {
+		for (size_t k = 0; (y = at(b, k)) != NULL && !hm_str_eq(x->key, y->key); k++)
+			;
+		if (y == NULL || (!gone_only && !config_same_node(x, y)))
+			changed(d, section, x->key.p, true);
+	}
+}
+
+/* Channels, routes, facts and policies always take effect. Gone ones are found by looking from the other side. */
 static void diff_named(struct diff *d, const struct hm_config *a, const struct hm_config *b, bool gone_only)
 {
 	for (size_t i = 0; i < a->n_channels; i++) {
@@ -128,6 +203,9 @@ static void diff_named(struct diff *d, const struct hm_config *a, const struct h
 		if (y == NULL || (!gone_only && !hm_fact_conf_same(x, y)))
 			changed(d, "facts", x->name.p, true);
 	}
+	diff_policies(d, a, b, gone_only, "caps", cap_at);
+	diff_policies(d, a, b, gone_only, "quiet_hours", quiet_at);
+	diff_policies(d, a, b, gone_only, "categories", category_at);
 }
 
 size_t hm_config_diff(const struct hm_config *old, const struct hm_config *new_, hm_change_fn fn, void *arg)

@@ -232,6 +232,11 @@ HM_SETTING(facts, pause, DURATION, "5s", 100, 600000, RELOAD, NULL,
 HM_SECTION_END(facts)
 
 HM_SECTION(gates, "What holds messages back: lists of who must not get them, and what finds such recipients.")
+HM_SETTING(gates, default_tz, STR, "UTC", 1, 64, RELOAD, NULL,
+	   "Time zone of recipients whose job names none or an unknown one: quiet hours and caps per day, week or month follow it. "
+	   "A name such as Europe/Berlin, or +08:00.")
+HM_SETTING(gates, dedupe_window, DURATION, "24h", 1000, 31622400000, RELOAD, NULL,
+	   "How long a job's dedupe key is remembered for each person after a provider accepted the message. About 150 bytes of Redis for each.")
 HM_SETTING(gates, add_invalid, BOOL, "true", 0, 0, RELOAD, NULL,
 	   "Put addresses a provider calls invalid on the suppression list, with its answer as the proof. false when another system keeps "
 	   "the list and imports it.")

@@ -33,7 +33,7 @@ static void test_samples_load(void **state)
 	hm_config_unref(defaults);
 }
 
-/* The examples of channels, routes and facts, taken out of their comments, are valid as well. References stay
+/* The examples of channels, routes, facts and policies, taken out of their comments, are valid as well. References stay
  * unresolved here: the files they name are not on this machine. */
 static void test_examples_load(void **state)
 {
@@ -48,7 +48,7 @@ static void test_examples_load(void **state)
 	while (fgets(line, sizeof(line), f)) {
 		struct hm_str s = hm_str_c(line);
 
-		if (hm_str_is(s, "channels: {}\n") || hm_str_is(s, "routes: {}\n")) {
+		if (s.p[0] != '#' && s.p[0] != ' ' && hm_str_ends(s, HM_STR(": {}\n"))) {
 			examples = true;
 			hm_buf_puts(&text, hm_str_n(s.p, s.len - 4));
 			hm_buf_putc(&text, '\n');
@@ -64,6 +64,7 @@ static void test_examples_load(void **state)
 	assert_true(cfg->n_channels >= 2);
 	assert_true(cfg->n_routes >= 2);
 	assert_true(cfg->n_facts >= 2);
+	assert_true(cfg->n_caps >= 2 && cfg->n_quiet >= 1 && cfg->n_categories >= 3);
 	hm_config_unref(cfg);
 	hm_buf_fini(&text);
 }
