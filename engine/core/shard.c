@@ -175,6 +175,7 @@ static void metrics(void *arg, struct hm_buf *out)
 {
 	hm_metrics_write(out);
 	hm_facts_metrics(out);
+	hm_invalid_guard_metrics(out);
 }
 
 static void templates_now(void *arg, struct hm_templates_now *n)

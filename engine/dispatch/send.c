@@ -280,13 +280,18 @@ static enum step_next step_classify(struct send *s)
 	return send_goto(s, SEND_SETTLE);
 }
 
-/* Addresses that are gone are not used again (gates/suppress.h). What a wrong setting may have caused is no proof. */
+/* Addresses that are gone are not used again (gates/suppress.h). What a wrong setting may have caused is no proof alone. */
 static void tell_guard(struct chan *c, const struct msg *m, const struct hm_verdict *v, enum hm_outcome o,
 		       struct hm_str reason)
 {
-	hm_invalid_guard_answer(c->d->deps.guard, m->job->rt->rt->cfg, c->info->name, (int)c->info->medium,
-				m->addr, o == HM_OUT_INVALID_RECIPIENT && !v->suspect, reason,
-				v->gone_since_ms);
+	const struct hm_config *cfg = m->job->rt->rt->cfg;
+	int medium = (int)c->info->medium;
+
+	if (o == HM_OUT_INVALID_RECIPIENT && v->suspect)
+		hm_invalid_guard_suspect(c->d->deps.guard, cfg, c->info->name, medium, m->addr, reason);
+	else
+		hm_invalid_guard_answer(c->d->deps.guard, cfg, c->info->name, medium, m->addr,
+					o == HM_OUT_INVALID_RECIPIENT, reason, v->gone_since_ms);
 }
 
 static enum step_next step_settle(struct send *s)
