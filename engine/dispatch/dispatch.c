@@ -140,7 +140,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	snprintf(d->consumer, sizeof(d->consumer), "%.*s.%u", HM_STRF(deps->node_id), deps->shard);
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
 		hm_list_init(&d->lanes[l].runnable);
-		d->lanes[l].per_entry_x16 = 16;
+		d->lanes[l].per_entry_x16 = 100 * 16; /* nothing is known: better a small first read */
 	}
 	hm_list_init(&d->held);
 	hm_list_init(&d->asking);
@@ -155,6 +155,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_msg_facts_init(d);
 	hm_msg_gates_init(d);
 	hm_flush_init(&d->pump, hm_pump_run);
+	hm_flush_init(&d->urgent, hm_pump_urgent);
 	hm_timer_init(&d->heartbeat, NULL);
 	hm_timer_init(&d->delay_timer, NULL);
 	hm_timer_init(&d->drain_timer, NULL);
@@ -342,6 +343,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_assert(d->closed);
 	hm_pull_free(d);
 	hm_flush_cancel(d->t, &d->pump);
+	hm_flush_cancel(d->t, &d->urgent);
 	hm_flush_cancel(d->t, &d->ack_flush);
 	hm_timer_stop(d->t, &d->ack_retry);
 	hm_timer_stop(d->t, &d->heartbeat);

@@ -186,7 +186,8 @@ struct lane {
 	uint32_t weight;
 	int32_t credit;
 	uint64_t buffered_msgs, buffered_bytes; /* read, not yet expanded */
-	uint32_t per_entry_x16;			/* running mean of messages per entry, times 16 */
+	uint64_t pulled;			/* messages of all entries decoded */
+	uint32_t per_entry_x16;			/* messages per entry, times 16: up at once, down slowly */
 };
 
 struct ack_key { /* one stream */
@@ -231,7 +232,7 @@ struct hm_dispatch {
 	uint64_t durable;	  /* highest durable ticket */
 	struct hm_slab msg_slab, send_slab, past_slab, facts_slab, gate_slab;
 	uint32_t in_flight, jobs_live, sends_live;
-	struct hm_flush pump, room;
+	struct hm_flush pump, urgent, room;
 	struct hm_list runtimes; /* snapshots in use */
 	/* tickets -> acknowledgements */
 	struct fifo_item *fifo; /* ring */
@@ -287,6 +288,8 @@ void hm_job_maybe_done(struct job *j);
 /* -- pump.c: lanes by weight -> messages -- */
 void hm_pump_later(struct hm_dispatch *d);
 void hm_pump_run(struct hm_flush *f);
+void hm_pump_urgent(struct hm_flush *f);
+void hm_pump_job(struct job *j); /* onto its lane */
 
 /* -- chan.c: room, rest and who waits -- */
 void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */

@@ -61,12 +61,6 @@ void hm_job_free(struct job *j)
 	hm_list_push(&d->free_jobs, &j->node);
 }
 
-static void lane_push(struct job *j)
-{
-	hm_list_push(&j->d->lanes[j->lane].runnable, &j->node);
-	hm_pump_later(j->d);
-}
-
 /* The accept record. HTTP ingest writes it too, when the queue has answered, and so does delay.c: whoever comes second
  * finds it there. */
 void hm_job_accept(struct job *j)
@@ -129,7 +123,7 @@ void hm_job_ready(struct job *j)
 	d->lanes[j->lane].buffered_msgs += j->spec.n_rcpts;
 	d->lanes[j->lane].buffered_bytes += j->bytes;
 	(void)hm_fault(HM_FAULT_job_ready);
-	lane_push(j);
+	hm_pump_job(j);
 }
 
 /* Called when a message ended or the last recipient was skipped. */

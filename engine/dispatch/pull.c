@@ -22,7 +22,9 @@
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
-#define OWN_PAGE	 256
+#define OWN_PAGE 256
+/* Messages one read should bring: they are decoded in one go, and critical waits for that. */
+#define READ_MSGS	 2000u
 #define RETRY_MS	 200
 #define BUFFER_MAX_BYTES (32u << 20) /* per lane: entries read ahead */
 
@@ -36,6 +38,9 @@ struct reader {
 	enum reader_mode mode;
 	uint32_t *parts;
 	uint32_t n_parts, at; /* at: partition in hand during GROUP and OWN */
+	uint32_t first;	      /* of the next window, during NEW */
+	uint32_t window; /* partitions of the read under way: fewer than all only while a backlog is read */
+	uint32_t empty;	 /* partitions in a row that had nothing; as many as there are: no backlog */
 	char (*keys)[96];
 	struct hm_str *key; /* views of keys */
 	char cursor[ENTRY_ID_MAX];
@@ -178,6 +183,7 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		return;
 	}
 	(void)hm_fault(HM_FAULT_decode_after);
+	d->lanes[lane].pulled += j->spec.n_rcpts;
 	j->partition = partition;
 	j->lane = (uint8_t)lane;
 	j->entry_len = (uint8_t)id->s.len;
@@ -221,14 +227,13 @@ static uint64_t wanted(const struct reader *r)
 	return r->d->o.read_ahead - l->buffered_msgs;
 }
 
+/* Up at once, down slowly: a read that is too big is what hurts. */
 static void learn(struct reader *r, uint64_t entries, uint64_t msgs)
 {
 	struct lane *l = &r->d->lanes[r->lane];
-	uint64_t now = entries ? msgs * 16 / entries : 16;
+	uint64_t now = hm_max(msgs * 16 / entries, (uint64_t)16);
 
-	l->per_entry_x16 = (uint32_t)((l->per_entry_x16 * 3u + now) / 4);
-	if (l->per_entry_x16 < 16)
-		l->per_entry_x16 = 16;
+	l->per_entry_x16 = (uint32_t)hm_max(now, (l->per_entry_x16 * 3u + now) / 4);
 }
 
 static bool retry_later(struct reader *r)
@@ -250,7 +255,7 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 {
 	struct reader *r = arg;
 	struct hm_dispatch *d = r->d;
-	uint64_t entries = 0, before, after;
+	uint64_t entries = 0, before;
 	struct lane *l = &d->lanes[r->lane];
 
 	HM_CHECK(r, HM_READER_MAGIC);
@@ -270,7 +275,7 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 		return;
 	}
 	(void)hm_fault(HM_FAULT_pull_after_read);
-	before = l->buffered_msgs;
+	before = l->pulled;
 	for (size_t i = 0; reply->type == HM_REPLY_ARRAY && i < reply->n; i++) {
 		const struct hm_reply *key = hm_reply_at(&reply->v[i], 0),
 				      *list = hm_reply_at(&reply->v[i], 1);
@@ -289,15 +294,17 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 			}
 		}
 	}
-	after = l->buffered_msgs;
 	if (r->mode == READER_OWN) {
 		if (entries == 0) {
 			strcpy(r->cursor, "0");
 			if (++r->at == r->n_parts)
 				r->mode = READER_NEW;
 		}
-	} else if (entries > 0 && after >= before) {
-		learn(r, entries, after - before);
+	} else if (entries > 0) {
+		r->empty = 0;
+		learn(r, entries, l->pulled - before);
+	} else {
+		r->empty = hm_min(r->empty + r->window, r->n_parts);
 	}
 	reader_go(r);
 }
@@ -341,43 +348,54 @@ static void make_groups(struct reader *r)
 	}
 }
 
-static void read_streams(struct reader *r, uint32_t count, bool own)
+/* Reads n partitions from `first` on. block: waits for something to come, at most block_ms. */
+static void read_streams(struct reader *r, uint32_t first, uint32_t n_parts, uint32_t count, bool own,
+			 bool block)
 {
 	struct hm_dispatch *d = r->d;
-	char num[24], block[24];
+	char num[24], wait[24];
 	size_t n = 0;
-	uint32_t first = own ? r->at : 0, last = own ? r->at + 1 : r->n_parts;
-	uint32_t timeout = 0;
 
 	snprintf(num, sizeof(num), "%u", count);
-	snprintf(block, sizeof(block), "%u", d->o.block_ms);
+	snprintf(wait, sizeof(wait), "%u", d->o.block_ms);
 	r->argv[n++] = HM_STR("XREADGROUP");
 	r->argv[n++] = HM_STR("GROUP");
 	r->argv[n++] = d->o.group;
 	r->argv[n++] = hm_str_c(d->consumer);
 	r->argv[n++] = HM_STR("COUNT");
 	r->argv[n++] = hm_str_c(num);
-	if (!own) {
+	if (block) {
 		r->argv[n++] = HM_STR("BLOCK");
-		r->argv[n++] = hm_str_c(block);
-		timeout = d->o.block_ms + 10000;
-	} else {
-		timeout = 10000;
+		r->argv[n++] = hm_str_c(wait);
 	}
 	r->argv[n++] = HM_STR("STREAMS");
-	for (uint32_t i = first; i < last; i++)
-		r->argv[n++] = r->key[i];
-	for (uint32_t i = first; i < last; i++)
+	for (uint32_t i = 0; i < n_parts; i++)
+		r->argv[n++] = r->key[(first + i) % r->n_parts];
+	for (uint32_t i = 0; i < n_parts; i++)
 		r->argv[n++] = own ? hm_str_c(r->cursor) : HM_STR(">");
 	r->busy = true;
-	hm_redis_line_send(r->line, r->argv, n, timeout, on_read, r);
+	r->window = n_parts;
+	hm_redis_line_send(r->line, r->argv, n, block ? d->o.block_ms + 10000 : 10000, on_read, r);
+}
+
+/* COUNT is per stream, so that a read of all partitions may bring many entries at once, each of up to 1,000
+ * messages. While there is a backlog a few partitions are read at a time, in turn. */
+static void read_new(struct reader *r, uint64_t want)
+{
+	struct hm_dispatch *d = r->d;
+	uint64_t msgs = hm_min(want, (uint64_t)READ_MSGS);
+	uint64_t entries = hm_max(msgs * 16 / d->lanes[r->lane].per_entry_x16, (uint64_t)1);
+	uint32_t n = r->empty < r->n_parts ? (uint32_t)hm_min(entries, (uint64_t)r->n_parts) : r->n_parts;
+	uint32_t count = (uint32_t)hm_min(hm_max(entries / n, (uint64_t)1), (uint64_t)d->o.read_count);
+
+	read_streams(r, r->first, n, count, false, n == r->n_parts);
+	r->first = (r->first + n) % r->n_parts;
 }
 
 static void reader_go(struct reader *r)
 {
 	struct hm_dispatch *d = r->d;
 	uint64_t want;
-	uint32_t count;
 
 	if (r->busy || r->closed || d->draining || hm_timer_armed(&r->retry) || !hm_redis_line_up(r->line))
 		return;
@@ -390,12 +408,10 @@ static void reader_go(struct reader *r)
 	if (want == 0 || (r->mode == READER_NEW && want * 2 < d->o.read_ahead))
 		return;
 	if (r->mode == READER_OWN) {
-		read_streams(r, OWN_PAGE, true);
+		read_streams(r, r->at, 1, OWN_PAGE, true, false);
 		return;
 	}
-	count = (uint32_t)hm_min(want * 16 / d->lanes[r->lane].per_entry_x16 / r->n_parts + 1,
-				 (uint64_t)d->o.read_count);
-	read_streams(r, count, false);
+	read_new(r, want);
 }
 
 static void on_retry(struct hm_timer *t)
@@ -432,6 +448,7 @@ static bool reader_init(struct reader *r, struct hm_dispatch *d, enum hm_lane la
 	r->d = d;
 	r->lane = lane;
 	r->n_parts = n;
+	r->empty = n;
 	r->parts = malloc(n * sizeof(*r->parts));
 	r->keys = malloc(n * sizeof(*r->keys));
 	r->key = malloc(n * sizeof(*r->key));

@@ -579,6 +579,13 @@ void hm_conn_kick(struct hm_conn *c)
 		hm_flush_later(c->tick, &c->flush);
 }
 
+void hm_conn_kick_soon(struct hm_conn *c)
+{
+	HM_CHECK(c, HM_CONN_MAGIC);
+	if (c->state == HM_CONN_OPEN && !c->writing)
+		hm_flush_soon(c->tick, &c->flush);
+}
+
 static bool encrypt(struct hm_conn *c)
 {
 	size_t off = 0;

@@ -132,6 +132,7 @@ int hm_conn_accept(struct hm_conn *c, struct hm_listener *l, const struct hm_con
 struct hm_buf *hm_conn_out(struct hm_conn *c);
 void hm_conn_write(struct hm_conn *c, const void *p, size_t n); /* the same, copying */
 void hm_conn_kick(struct hm_conn *c);				/* on_flush will be called in this tick */
+void hm_conn_kick_soon(struct hm_conn *c);			/* ... before what else waits for its end */
 size_t hm_conn_pending(const struct hm_conn *c);
 /* How many bytes put into hm_conn_out() since birth may have reached the kernel; what lies beyond has
  * certainly not left this process. */

@@ -4,7 +4,7 @@
  * Order within one pass of uv: timers -> (idle) -> prepare: flushes -> poll: I/O,
  * mail -> check: clocks, scratch reset. Callbacks of the poll phase queue flushes;
  * prepare runs them all, including those that flushing itself queues, before the
- * loop may block.
+ * loop may block. What is meant for the next pass joins them behind the poll phase.
  */
 #include <stdlib.h>
 
@@ -86,7 +86,7 @@ static void on_prepare(uv_prepare_t *h)
 			f->fn(f); /* may queue itself again or cancel another */
 		}
 	}
-	if (!hm_list_empty(&t->flushes) && !t->closing)
+	if ((!hm_list_empty(&t->flushes) || !hm_list_empty(&t->next)) && !t->closing)
 		uv_idle_start(&t->idle, on_idle);
 	else
 		uv_idle_stop(&t->idle);
@@ -99,6 +99,9 @@ static void on_check(uv_check_t *h)
 
 	HM_CHECK(t, HM_TICK_MAGIC);
 	hm_arena_reset(&t->scratch);
+	hm_list_foreach (&t->next, n)
+		hm_container_of(n, struct hm_flush, node)->on_next = false;
+	hm_list_splice(&t->flushes, &t->next);
 }
 
 int hm_tick_init(struct hm_tick *t, uv_loop_t *loop)
@@ -113,6 +116,7 @@ int hm_tick_init(struct hm_tick *t, uv_loop_t *loop)
 	hm_arena_init(&t->scratch, &t->blocks, 0);
 	hm_heap_init(&t->timers);
 	hm_list_init(&t->flushes);
+	hm_list_init(&t->next);
 	uv_timer_init(loop, &t->timer);
 	uv_prepare_init(loop, &t->prepare);
 	uv_check_init(loop, &t->check);
@@ -201,6 +205,7 @@ void hm_timer_stop(struct hm_tick *t, struct hm_timer *tm)
 void hm_flush_init(struct hm_flush *f, void (*fn)(struct hm_flush *))
 {
 	hm_node_init(&f->node);
+	f->on_next = false;
 	f->fn = fn;
 }
 
@@ -210,8 +215,23 @@ void hm_flush_later(struct hm_tick *t, struct hm_flush *f)
 		hm_list_push(&t->flushes, &f->node);
 }
 
+void hm_flush_next(struct hm_tick *t, struct hm_flush *f)
+{
+	if (hm_node_linked(&f->node))
+		return;
+	f->on_next = true;
+	hm_list_push(&t->next, &f->node);
+}
+
 void hm_flush_cancel(struct hm_tick *t, struct hm_flush *f)
 {
 	if (hm_node_linked(&f->node))
-		hm_list_remove(&t->flushes, &f->node);
+		hm_list_remove(f->on_next ? &t->next : &t->flushes, &f->node);
+	f->on_next = false;
+}
+
+void hm_flush_soon(struct hm_tick *t, struct hm_flush *f)
+{
+	hm_flush_cancel(t, f);
+	hm_list_push_front(&t->flushes, &f->node);
 }

@@ -32,7 +32,7 @@ struct hm_tick {
 	struct hm_arena scratch; /* dies at the end of the pass; never keep a pointer into it */
 	/* private */
 	struct hm_heap timers;
-	struct hm_list flushes;
+	struct hm_list flushes, next; /* next: of the pass to come */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
 	uv_check_t check;
@@ -74,10 +74,15 @@ static inline bool hm_timer_armed(const struct hm_timer *tm)
 /* Flush: fn runs once, before the loop blocks, after everything queued before it. */
 struct hm_flush {
 	struct hm_node node;
+	bool on_next;
 	void (*fn)(struct hm_flush *f);
 };
 void hm_flush_init(struct hm_flush *f, void (*fn)(struct hm_flush *));
 void hm_flush_later(struct hm_tick *t, struct hm_flush *f); /* harmless when already waiting */
+/* Before everything else that waits, itself included: for the few things that must not wait behind a long pass. */
+void hm_flush_soon(struct hm_tick *t, struct hm_flush *f);
+/* In the next pass: I/O gets its turn before, and the loop does not block. Harmless when already waiting. */
+void hm_flush_next(struct hm_tick *t, struct hm_flush *f);
 void hm_flush_cancel(struct hm_tick *t, struct hm_flush *f);
 
 #endif

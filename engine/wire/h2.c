@@ -32,6 +32,8 @@
 #define LAST_STREAM_ID	  (1 << 30) /* a fresh connection well before nghttp2 runs out of ids */
 #define MAX_NV		  (WIRE_MAX_HEADERS + 5)
 #define NS_PER_MS	  1000000u
+#define EXPRESS_POOL	  4 /* connections an origin may have, from which on one is kept for urgent calls */
+#define EXPRESS_KEEP_NS	  (60u * (uint64_t)1000000000u)
 
 enum session_state { S_CONNECTING, S_GREETING, S_READY, S_DRAINING, S_CLOSING };
 static const char *const state_names[] = {"connecting", "greeting", "ready", "draining", "closing"};
@@ -50,6 +52,7 @@ struct h2_session {
 	uint64_t produced;	      /* bytes put into the connection's output */
 	uint64_t tx_seen, rx_seen;    /* already counted in stats */
 	uint64_t last_rx_ns, idle_since_ns, pause_until_ns;
+	bool express; /* only urgent calls, as long as there are any: they wait behind no bytes of others */
 	bool ping_out, not_sent;    /* not_sent: nghttp2 gave the HEADERS just submitted back */
 	struct hm_call *submitting; /* the call of those HEADERS */
 	struct hm_timer health;
@@ -193,6 +196,8 @@ static void submit_call(struct h2_session *s, struct hm_call *c)
 	s->submitting = c;
 	hm_stats_inc(s->origin->wire->tick->stats, HM_CT_H2_REQUESTS);
 	drain(s);
+	if (c->urgent)
+		hm_conn_kick_soon(&s->conn);
 	if (hm_unlikely(s->not_sent)) {
 		s->state = S_DRAINING;
 		if (s->submitting) { /* the stream had not been opened, so there was no on_stream_close */
@@ -764,6 +769,8 @@ static uint32_t session_room(const struct h2_session *s, bool urgent)
 		return 0;
 	if (hm_conn_pending(&s->conn) > BLOCKED_BYTES)
 		return 0;
+	if (!urgent && s->express && s->origin->wire->tick->now_ns - s->origin->urgent_ns < EXPRESS_KEEP_NS)
+		return 0;
 	if (!urgent)
 		limit -= origin_reserve(limit);
 	return limit > s->streams ? limit - s->streams : 0;
@@ -776,10 +783,45 @@ static struct h2_session *best_session(struct hm_origin *o, bool urgent)
 	hm_list_foreach (&o->sessions, n) {
 		struct h2_session *s = hm_container_of(n, struct h2_session, node);
 
-		if (session_room(s, urgent) && (best == NULL || s->streams < best->streams))
+		if (session_room(s, urgent) == 0)
+			continue;
+		if (urgent && s->express)
+			return s;
+		if (best == NULL || s->streams < best->streams)
 			best = s;
 	}
 	return best;
+}
+
+static void session_new(struct hm_origin *o);
+
+/* An urgent call on a connection full of others waits behind their bytes, in our buffers, the kernel's and the peer's.
+ * Of a pool with room for it one connection takes no others any more: the one with the fewest streams. */
+static void keep_express(struct hm_origin *o)
+{
+	struct h2_session *least = NULL;
+	uint64_t now = o->wire->tick->now_ns;
+	uint32_t ready = 0, starting = 0;
+
+	o->urgent_ns = now;
+	if (o->opts.max_connections < EXPRESS_POOL)
+		return;
+	hm_list_foreach (&o->sessions, n) {
+		struct h2_session *s = hm_container_of(n, struct h2_session, node);
+
+		starting += s->state < S_READY;
+		if (s->state != S_READY)
+			continue;
+		if (s->express)
+			return;
+		ready++;
+		if (least == NULL || s->streams < least->streams)
+			least = s;
+	}
+	if (ready >= 2)
+		least->express = true;
+	else if (ready == 1 && starting == 0 && now >= o->next_try_ns)
+		session_new(o);
 }
 
 static void wake_at(struct hm_origin *o, uint64_t when_ns)
@@ -826,6 +868,8 @@ void h2_pump(struct hm_origin *o)
 
 	if (o->wire->closing)
 		return;
+	if (!hm_list_empty(&o->urgent))
+		keep_express(o);
 	while (!hm_list_empty(&o->urgent) && (s = best_session(o, true)) != NULL)
 		submit_call(s, origin_next(o, true));
 	while (!hm_list_empty(&o->normal) && (s = best_session(o, false)) != NULL)

@@ -132,7 +132,10 @@ int hm_wire_submit(struct hm_call *c, struct hm_err *e)
 	hm_list_push(c->urgent ? &o->urgent : &o->normal, &c->node);
 	o->calls++;
 	w->live++;
-	hm_flush_later(w->tick, &o->pump);
+	if (c->urgent)
+		hm_flush_soon(w->tick, &o->pump);
+	else
+		hm_flush_later(w->tick, &o->pump);
 	return 0;
 }
 

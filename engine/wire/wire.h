@@ -12,7 +12,7 @@
  * An HTTP/2 connection carries nothing before the peer's SETTINGS have come; the
  * pool of an origin grows by one connection at a time while all streams are taken and
  * shrinks after idle_close_ms. Of 20 or more streams (or HTTP/1.1 connections) 5 % are
- * kept for urgent calls. While a provider is down, connecting is retried with
+ * kept for urgent calls; of 4 or more HTTP/2 connections one is, while there are such calls. While a provider is down, connecting is retried with
  * backoff and jitter: a failed attempt fails what waits (NOT_SENT), and when the next
  * attempt is more than a second away, new calls fail at once with the last reason.
  *
