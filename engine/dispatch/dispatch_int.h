@@ -369,7 +369,7 @@ void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
 uint8_t hm_settle_parts_sent(const struct msg *m); /* by its channel, according to its timeline */
-void hm_settle_unknown_before(struct msg *m);	   /* an attempt of an earlier run whose answer nobody saw */
+void hm_settle_unknown_before(struct msg *m, unsigned runs); /* attempts of earlier runs whose answer nobody saw */
 
 /* -- ack.c -- */
 void hm_ack_wait(struct hm_dispatch *d, uint64_t ticket, struct job *j, uint32_t slot);

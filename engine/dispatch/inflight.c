@@ -18,6 +18,7 @@
 #define FILE_MAGIC     "HMINFL1\n"
 #define HEADER_BYTES   64
 #define OLD_MAX_MS     (48u * 3600u * 1000u) /* an id older than this cannot be redelivered any more */
+#define RUNS_MAX       16 /* of one id; so that dying again and again does not fill the disk */
 #define INFLIGHT_MAGIC 0x696e666cu
 
 struct hm_inflight_old {
@@ -127,8 +128,9 @@ int hm_inflight_load(struct hm_str data_dir, struct hm_inflight_old **old_r, str
 	}
 	if (old->n > 0) {
 		qsort(old->v, old->n, sizeof(*old->v), by_id);
+		/* Once for every run it was lost in. */
 		for (size_t i = 0; i < old->n; i++)
-			if (i == 0 || !hm_ulid_eq(&old->v[i], &old->v[k - 1]))
+			if (k < RUNS_MAX || !hm_ulid_eq(&old->v[i], &old->v[k - RUNS_MAX]))
 				old->v[k++] = old->v[i];
 		old->n = k;
 	}
@@ -142,9 +144,22 @@ int hm_inflight_load(struct hm_str data_dir, struct hm_inflight_old **old_r, str
 	return 0;
 }
 
-bool hm_inflight_was(const struct hm_inflight_old *old, const struct hm_ulid *id)
+unsigned hm_inflight_runs(const struct hm_inflight_old *old, const struct hm_ulid *id)
 {
-	return old != NULL && old->n > 0 && bsearch(id, old->v, old->n, sizeof(*old->v), by_id) != NULL;
+	size_t from = 0, to = old ? old->n : 0;
+	unsigned n = 0;
+
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+
+		if (by_id(&old->v[at], id) < 0)
+			from = at + 1;
+		else
+			to = at;
+	}
+	while (old && from + n < old->n && hm_ulid_eq(&old->v[from + n], id))
+		n++;
+	return n;
 }
 
 size_t hm_inflight_old_count(const struct hm_inflight_old *old)

@@ -22,9 +22,11 @@
 /* What the last run left: read once at start by the control thread, then read-only and shared. */
 struct hm_inflight_old;
 int hm_inflight_load(struct hm_str data_dir, struct hm_inflight_old **old_r, struct hm_err *e) HM_MUSTCHECK;
-bool hm_inflight_was(const struct hm_inflight_old *old, const struct hm_ulid *id);
+/* In how many runs it had left when the process died (16 at most are counted); 0: it certainly never left. */
+unsigned hm_inflight_runs(const struct hm_inflight_old *old, const struct hm_ulid *id);
 size_t hm_inflight_old_count(const struct hm_inflight_old *old);
-/* The old ids are also kept in <data_dir>/inflight.old (pruned by age), so that a second crash forgets nothing. */
+/* The old ids are also kept in <data_dir>/inflight.old (pruned by age), so that a second crash forgets nothing. A crash between
+ * writing that file and the first message counts a run twice: too many attempts are called unknown then, never too few. */
 void hm_inflight_old_free(struct hm_inflight_old *old);
 
 struct hm_inflight; /* one shard's table */

@@ -74,19 +74,21 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 	return m;
 }
 
-/* A redelivered message that had left when the last run died. What another node had in flight cannot be known, so
- * all of it counts. */
-static bool lost_before(const struct msg *m)
+/* In how many earlier runs a redelivered message had left when the process died. What another node had in flight
+ * cannot be known, so all of it counts. */
+static unsigned lost_before(const struct msg *m)
 {
 	const struct job *j = m->job;
 
-	return j->redelivered && (j->foreign || hm_inflight_was(j->d->deps.old, &m->id));
+	if (!j->redelivered)
+		return 0;
+	return j->foreign ? 1 : hm_inflight_runs(j->d->deps.old, &m->id);
 }
 
-/* Its lost attempt is written down, and the channel's policy decides. */
-static bool goes_again(struct msg *m)
+/* What was lost is written down; the channel's policy decides. */
+static bool goes_again(struct msg *m, unsigned runs)
 {
-	hm_settle_unknown_before(m);
+	hm_settle_unknown_before(m, runs);
 	if (m->chan->info->resend_unknown || m->chan->info->idempotent)
 		return true;
 	hm_settle_final(m, HM_ST_FAILED,
@@ -97,13 +99,19 @@ static bool goes_again(struct msg *m)
 /* A lost attempt comes before the gates: whatever they say now, the recipient may have the message. */
 static bool may_go(struct msg *m)
 {
-	if (hm_likely(!lost_before(m)))
+	unsigned runs = lost_before(m);
+
+	if (hm_dead_before(m)) {
+		hm_settle_final(m, HM_ST_FAILED, HM_STR("failed on the node its entry was taken over from"));
+		return false;
+	}
+	if (hm_likely(runs == 0))
 		return hm_gates_pass(m) && hm_route_choose(m);
 	if (m->job->broken.code != 0) {
-		hm_settle_unknown_before(m);
+		hm_settle_unknown_before(m, runs);
 		return hm_gates_pass(m); /* ends it */
 	}
-	return hm_route_choose(m) && goes_again(m) && hm_gates_pass(m);
+	return hm_route_choose(m) && goes_again(m, runs) && hm_gates_pass(m);
 }
 
 /* Takes the next recipient of the lane's first job. false: the lane can do nothing now. */

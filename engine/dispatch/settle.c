@@ -184,8 +184,9 @@ void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a)
 	m->past = p;
 }
 
-/* An earlier run handed this message to a driver and nobody saw the answer. */
-void hm_settle_unknown_before(struct msg *m)
+/* Earlier runs handed this message to a driver and nobody saw the answer. What a record has noted of it already is not
+ * noted again. */
+void hm_settle_unknown_before(struct msg *m, unsigned runs)
 {
 	struct hm_ledger_attempt a = {
 		.channel = m->chan ? m->chan->info->name : m->job->spec.channel,
@@ -193,9 +194,15 @@ void hm_settle_unknown_before(struct msg *m)
 		.at_ms = m->job->d->t->wall_ms,
 		.reason = HM_STR("the engine stopped before the answer was recorded"),
 	};
+	unsigned noted = 0;
 
-	hm_settle_remember(m, &a);
-	m->attempts++;
+	for (const struct past_attempt *p = m->past; p != NULL; p = p->next)
+		noted += p->outcome == HM_OUT_UNKNOWN &&
+			 hm_str_eq(hm_str_n(p->reason, p->reason_len), a.reason);
+	for (; noted < runs; noted++) {
+		hm_settle_remember(m, &a);
+		m->attempts++;
+	}
 	(void)hm_fault(HM_FAULT_unknown_before);
 }
 
