@@ -16,13 +16,15 @@
 #include "ingest/cancel_mark.h"
 
 static const char usage[] =
-	"usage: hermod keys create --scope send[,read][,templates][,admin] [--name NAME] [--rate N] "
-	"[--json]\n"
+	"usage: hermod keys create --scope send[,read][,templates][,suppressions][,admin] [--name NAME]\n"
+	"                          [--rate N] [--json]\n"
 	"       hermod keys list [--json]\n"
 	"       hermod keys revoke ID\n\n"
 	"API keys for the HTTP API. A key is shown once, when it is made; only its hash is kept.\n\n"
 	"  --scope LIST        what the key may do: send (submit, cancel), read (look up), templates "
-	"(change templates),\n                      admin (everything)\n"
+	"(change templates),\n                      suppressions (change suppression lists and consents), "
+	"admin "
+	"(everything)\n"
 	"  --name NAME         who it is for, shown in the list\n"
 	"  --rate N            requests per second, per process (default: no limit)\n"
 	"  --json              print JSON\n"

@@ -15,6 +15,7 @@
 #include "gates/suppress.h"
 #include "shape/shape.h"
 #include "content/content.h"
+#include "gates/api.h"
 #include "ingest/http_server.h"
 #include "templates/api.h"
 
@@ -264,7 +265,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	hm_redis_on_state(s->redis, on_redis_state, s);
 	if (set->http.listen.n > 0) {
 		const struct hm_http_table tables[] = {{hm_admin_routes, hm_admin_routes_n},
-						       {hm_templates_routes, hm_templates_routes_n}};
+						       {hm_templates_routes, hm_templates_routes_n},
+						       {hm_suppress_routes, hm_suppress_routes_n}};
 		struct hm_http_deps hd = {
 			.tick = &s->tick,
 			.settings = &s->rt->cfg->settings,

@@ -13,7 +13,7 @@ static const char base32[] = "0123456789abcdefghjkmnpqrstvwxyz"; /* Crockford's 
 static const struct {
 	const char *name;
 	uint8_t bit;
-} scope_names[] = {{"send", 1}, {"read", 2}, {"templates", 8}, {"admin", 4}};
+} scope_names[] = {{"send", 1}, {"read", 2}, {"templates", 8}, {"suppressions", 16}, {"admin", 4}};
 
 int hm_api_key_make(struct hm_api_key *k, char text[HM_API_KEY_TEXT + 1], struct hm_err *e)
 {
@@ -81,14 +81,16 @@ int hm_api_key_scopes_parse(struct hm_str text, uint8_t *scopes_r, struct hm_err
 		while (i < hm_countof(scope_names) && !hm_str_is(part, scope_names[i].name))
 			i++;
 		if (i == hm_countof(scope_names))
-			return hm_err_set(e, HM_EINVAL,
-					  "scope \"%.*s\" is unknown: send, read, templates or admin",
-					  (int)hm_min(part.len, (size_t)40), part.p);
+			return hm_err_set(
+				e, HM_EINVAL,
+				"scope \"%.*s\" is unknown: send, read, templates, suppressions or admin",
+				(int)hm_min(part.len, (size_t)40), part.p);
 		*scopes_r |= scope_names[i].bit;
 	}
 	if (*scopes_r == 0)
-		return hm_err_set(e, HM_EINVAL,
-				  "a key needs at least one scope: send, read, templates or admin");
+		return hm_err_set(
+			e, HM_EINVAL,
+			"a key needs at least one scope: send, read, templates, suppressions or admin");
 	return 0;
 }
 

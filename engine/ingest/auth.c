@@ -100,10 +100,11 @@ static enum auth_result judge(struct hm_http_req *r, const struct slot *s, uint8
 
 	memcpy(r->key_id, s->key.id, sizeof(s->key.id));
 	if (!(s->key.scopes & (scope | HM_SCOPE_ADMIN))) {
-		const char *name = scope == HM_SCOPE_SEND	 ? "send"
-				   : scope == HM_SCOPE_READ	 ? "read"
-				   : scope == HM_SCOPE_TEMPLATES ? "templates"
-								 : "admin";
+		const char *name = scope == HM_SCOPE_SEND	    ? "send"
+				   : scope == HM_SCOPE_READ	    ? "read"
+				   : scope == HM_SCOPE_TEMPLATES    ? "templates"
+				   : scope == HM_SCOPE_SUPPRESSIONS ? "suppressions"
+								    : "admin";
 
 		hm_http_problem(r, HM_PROBLEM_FORBIDDEN, NULL, "key %s does not have the scope \"%s\"",
 				s->key.id, name);

@@ -32,6 +32,7 @@ enum hm_scope_bit {
 	HM_SCOPE_READ = 2,
 	HM_SCOPE_ADMIN = 4, /* everything */
 	HM_SCOPE_TEMPLATES = 8,
+	HM_SCOPE_SUPPRESSIONS = 16,
 };
 
 enum hm_problem {

@@ -50,7 +50,7 @@ def test_a_key_is_made_used_and_revoked(engine, sink, hermod):
 def test_keys_told_what_is_wrong(hermod, tmp_path):
     for args, code, says in [
         (["create"], 2, "--scope"),
-        (["create", "--scope", "write"], 2, "send, read, templates or admin"),
+        (["create", "--scope", "write"], 2, "send, read, templates, suppressions or admin"),
         (["create", "--scope", "send", "--rate", "x"], 2, "--rate"),
         (["revoke"], 2, "keys list"),
         (["revoke", "abc"], 2, "not the id of a key"),

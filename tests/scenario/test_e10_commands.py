@@ -77,7 +77,7 @@ def test_unknown_option_names_it_and_the_help(hermod, command):
     (["ledger", "list", "--campaign", "c", "--limit", "many"], '--limit takes a number, not "many"'),
     (["keys", "nope"], 'not "nope"'),
     (["keys", "create"], "needs --scope"),
-    (["keys", "create", "--scope", "sned"], 'scope "sned" is unknown: send, read, templates or admin'),
+    (["keys", "create", "--scope", "sned"], 'scope "sned" is unknown: send, read, templates, suppressions or admin'),
     (["keys", "create", "--scope", ""], "at least one scope"),
     (["keys", "create", "--scope", "send", "--rate", "-1"], "--rate must be a number"),
     (["keys", "create", "--scope", "send", "extra"], '"extra"'),
