@@ -80,7 +80,8 @@ class Post:
 
 
 def probe(argv):
-    """Open loop: message i is due at start + i / rate, whatever became of those before it. Every line of the output: kind, i, due, sent (us)."""
+    """Open loop: message i is due at start + i / rate, whatever became of those before it. Written at the end: [kind, i, due, sent, taken] of each, in us;
+    taken: XADD was answered, or the request was in the socket's buffer."""
     o = json.loads(argv[0])
     ways = {"xadd": Xadd(o["redis"]), DIRECT: Direct(o["sink"], o["ca"], o["bearer"])}
     if o["http_rate"]:
@@ -102,7 +103,7 @@ def probe(argv):
                 time.sleep((at - now) / 1e6)
                 now = time.monotonic_ns() // 1000
             ways[kind].send(i)
-            done.append((kind, i, at, now))
+            done.append((kind, i, at, now, time.monotonic_ns() // 1000))
             i += 1
 
     for j, kind in enumerate(ways):  # a thread for each, so that none waits for another; not all due in the same moment
@@ -217,20 +218,22 @@ def evaluate(o, sent, at, flood, ebb, cpu):
     doc, points, lost = {}, {}, 0
     for name, kind in kinds.items():
         rows = []
-        for k, i, due, went in sent:
+        for k, i, due, went, taken in sent:
             if k != kind:
                 continue
             arrived = at.get(token(VIA.get(kind, kind), i))
             if arrived is None:
                 lost += 1
                 continue
-            rows.append((due, arrived - due, arrived - went))
+            rows.append((due, arrived - due, arrived - went, arrived - taken))
         if not rows:
             continue
-        points[name] = [(due - flood, lat) for due, lat, _ in rows]
+        points[name] = [(due - flood, lat) for due, lat, *_ in rows]
         # Counted from when it was due, so that a probe that was held up counts; as sent, for comparison.
-        doc[name] = {part: {**summary([lat for due, lat, _ in rows if a <= due < b]),
-                            "p99_from_sent_us": percentile([x for due, _, x in rows if a <= due < b], 99)} for part, (a, b) in parts.items()}
+        doc[name] = {part: {**summary([lat for due, lat, *_ in rows if a <= due < b]),
+                            "p99_from_sent_us": percentile([r[2] for r in rows if a <= r[0] < b], 99),
+                            "p50_from_taken_us": percentile([r[3] for r in rows if a <= r[0] < b], 50),
+                            "p99_from_taken_us": percentile([r[3] for r in rows if a <= r[0] < b], 99)} for part, (a, b) in parts.items()}
     if lost:
         sys.exit(f"{lost} messages of the probe never reached the simulator")
     over = {part: doc["critical"][part]["p99_us"] - doc["sink"][part]["p99_us"] for part in parts}

@@ -14,10 +14,10 @@
 #include "base/clock.h"
 #include "dispatch/dispatch_int.h"
 
-/* A pass expands messages for so long, then I/O gets its turn: what critical may wait behind. Shorter passes cost
- * throughput (fewer requests per write), see bench/NOTES.md. */
-#define PASS_NS	    1000000u
-#define PASS_STEP   16	 /* messages between two looks at the clock */
+/* A pass expands messages for so long, then I/O gets its turn: what critical may wait behind. What else a pass does
+ * (serializing, encrypting, settling) is about as much for each message again, twice. See bench/NOTES.md. */
+#define PASS_NS	    300000u
+#define PASS_STEP   8	 /* messages between two looks at the clock */
 #define URGENT_MAX  1024 /* critical messages before the others get a turn */
 #define WAITING_MAX 64	 /* per channel and lane: messages whose channel is known only per recipient */
 

@@ -59,9 +59,10 @@ struct hm_origin {
 	struct hm_tls_sessions tickets;
 	struct hm_timer retry; /* backoff is over, or a session's pause */
 	uint64_t next_try_ns;
-	uint64_t urgent_ns;   /* the last urgent call */
-	uint32_t fails;	      /* connections in a row that answered nothing */
-	uint32_t known_limit; /* of streams, as the last session learned it */
+	const struct h2_session *last; /* took the last call */
+	uint64_t urgent_ns;	       /* the last urgent call */
+	uint32_t fails;		       /* connections in a row that answered nothing */
+	uint32_t known_limit;	       /* of streams, as the last session learned it */
 	/* http */
 	struct hm_list running; /* EASY */
 	/* for describe */
