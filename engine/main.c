@@ -15,6 +15,7 @@
 #include "cli/render.h"
 #include "cli/report.h"
 #include "cli/run.h"
+#include "cli/suppressions.h"
 #include "cli/templates.h"
 
 static int version(int argc, char **argv)
@@ -36,6 +37,8 @@ static const struct command {
 	{"ledger", "look messages up on disk: get, find, list, dump", hm_cli_ledger},
 	{"keys", "API keys: create, list, revoke", hm_cli_keys},
 	{"templates", "managed templates: list, push, pull, diff, publish, test ...", hm_cli_templates},
+	{"suppressions", "who must not get what, and consents: list, add, import, export ...",
+	 hm_cli_suppressions},
 	{"adapters", "list, check and dry-run adapters", hm_cli_adapters},
 	{"render", "render a template, or run a file of cases", hm_cli_render},
 	{"version", "print the version", version},
@@ -46,7 +49,7 @@ static void list(FILE *to)
 {
 	fprintf(to, "hermod - a message hub\n\nusage: hermod COMMAND [options]\n\n");
 	for (size_t i = 0; i < hm_countof(commands); i++)
-		fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
+		fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].what);
 	fprintf(to, "\nhermod COMMAND --help tells more.\n");
 }
 

@@ -1,5 +1,5 @@
 /*
- * lines.c - JSON Lines and CSV as messages
+ * lines.c - JSON Lines, CSV and plain lines as records
  */
 #include "cli/lines.h"
 
@@ -94,6 +94,21 @@ static struct hm_str field(const struct hm_lines *l, size_t i)
 	return hm_str_n(l->fields.p + l->field_off[i], l->field_off[i + 1] - l->field_off[i]);
 }
 
+static int flat_column(const struct hm_lines *l, struct hm_lines_column *c, struct hm_str name,
+		       struct hm_err *e)
+{
+	const char *near;
+
+	*c = (struct hm_lines_column){.where = COL_KEY, .type = COL_TEXT, .name = name};
+	for (size_t i = 0; l->flat[i]; i++)
+		if (hm_str_is(name, l->flat[i]))
+			return 0;
+	near = hm_str_nearest(name, l->flat);
+	return hm_err_set(e, HM_EINVAL, "the column \"%.*s\" is unknown%s%s%s",
+			  (int)hm_min(name.len, (size_t)60), name.p, near ? ", did you mean \"" : "",
+			  near ? near : "", near ? "\"" : "");
+}
+
 static int column(struct hm_lines_column *c, struct hm_str name, struct hm_err *e)
 {
 	static const char *const keys[] = {"channel", "route",	"template", "campaign", "category", "tenant",
@@ -176,7 +191,8 @@ static int read_header(struct hm_lines *l, struct hm_err *e)
 		struct hm_str f = field(l, (size_t)i);
 
 		f = hm_str_n(l->header_text.p + l->field_off[i], f.len);
-		rc = column(&l->columns[i], hm_str_trim(f), e);
+		f = hm_str_trim(f);
+		rc = l->flat ? flat_column(l, &l->columns[i], f, e) : column(&l->columns[i], f, e);
 		if (rc)
 			return rc;
 		for (int k = 0; k < i; k++)
@@ -276,6 +292,11 @@ static int csv_record(struct hm_lines *l, struct hm_err *e)
 		return n;
 	if ((size_t)n != l->n_columns)
 		return hm_err_set(e, HM_EPARSE, "%d fields, but the header has %zu columns", n, l->n_columns);
+	if (l->flat) {
+		hm_buf_reset(&l->mp);
+		hm_mp_put_map(&l->mp, count(l, COL_KEY));
+		return put_columns(l, COL_KEY, e);
+	}
 	n_data = count(l, COL_DATA);
 	n_addr = count(l, COL_ADDR);
 	n_rcpt = count(l, COL_RCPT);
@@ -313,6 +334,17 @@ int hm_lines_open(struct hm_lines *l, FILE *f, enum hm_lines_format format, stru
 	hm_buf_init(&l->fields, HM_LINES_MAX);
 	hm_buf_init(&l->header_text, 1u << 20);
 	return format == HM_LINES_CSV ? read_header(l, e) : 0;
+}
+
+int hm_lines_open_flat(struct hm_lines *l, FILE *f, enum hm_lines_format format, const char *const *keys,
+		       const char *plain_key, struct hm_err *e)
+{
+	int rc = hm_lines_open(l, f, HM_LINES_JSON, e);
+
+	l->format = format;
+	l->flat = keys;
+	l->plain_key = plain_key;
+	return rc == 0 && format == HM_LINES_CSV ? read_header(l, e) : rc;
 }
 
 void hm_lines_close(struct hm_lines *l)
@@ -380,6 +412,12 @@ int hm_lines_next(struct hm_lines *l, msgpack_zone *zone, msgpack_object *root, 
 		return too_long(e);
 	if (l->format == HM_LINES_CSV) {
 		rc = csv_record(l, e);
+	} else if (l->format == HM_LINES_PLAIN) {
+		hm_buf_reset(&l->mp);
+		hm_mp_put_map(&l->mp, 1);
+		hm_mp_put_str(&l->mp, hm_str_c(l->plain_key));
+		hm_mp_put_str(&l->mp, hm_str_trim(hm_buf_str(&l->raw)));
+		rc = 0;
 	} else {
 		hm_buf_reset(&l->mp);
 		rc = hm_json_to_msgpack(hm_buf_str(&l->raw), &l->mp, e);

@@ -1,9 +1,12 @@
 /*
- * lines.h - messages from a file: JSON Lines and CSV, one record at a time
+ * lines.h - records from a file: JSON Lines, CSV or plain lines, one at a time
  *
  * A reader gives one record per call as msgpack, with the defaults of the command line
  * merged in, and knows the line it began on. CSV is RFC 4180: quoted fields may hold
  * commas, line breaks and doubled quotes; a byte order mark is skipped.
+ *
+ * The records are messages (hm_lines_open), or flat: a map of texts under keys the caller lists (hm_lines_open_flat); those may
+ * also be plain lines, each the value of one key.
  *
  * Memory: one buffer of HM_LINES_MAX bytes and the record. Errors: per record, in err; the
  * reader goes on with the next one.
@@ -21,7 +24,7 @@
 #define HM_LINES_COLUMNS  256
 #define HM_LINES_DEFAULTS 12
 
-enum hm_lines_format { HM_LINES_JSON, HM_LINES_CSV };
+enum hm_lines_format { HM_LINES_JSON, HM_LINES_CSV, HM_LINES_PLAIN };
 
 struct hm_lines_column { /* of a CSV file */
 	enum { COL_KEY, COL_RCPT, COL_ADDR, COL_DATA } where;
@@ -31,6 +34,8 @@ struct hm_lines_column { /* of a CSV file */
 struct hm_lines {
 	FILE *f;
 	enum hm_lines_format format;
+	const char *const *flat; /* NULL-terminated: what columns may be called; NULL: messages */
+	const char *plain_key;
 	uint64_t line; /* the record given last began here, 1-based */
 	uint64_t next_line;
 	uint64_t bytes;	   /* read so far */
@@ -49,6 +54,9 @@ struct hm_lines {
 };
 /* f stays the caller's. For CSV reads the header row. */
 int hm_lines_open(struct hm_lines *l, FILE *f, enum hm_lines_format format, struct hm_err *e) HM_MUSTCHECK;
+/* keys outlive it. plain_key: HM_LINES_PLAIN only. */
+int hm_lines_open_flat(struct hm_lines *l, FILE *f, enum hm_lines_format format, const char *const *keys,
+		       const char *plain_key, struct hm_err *e) HM_MUSTCHECK;
 void hm_lines_close(struct hm_lines *l);
 /* 1: a record, *root_r in zone (cleared first) and l's buffers until the next call. 0: the end.
  * < 0: this record is no good (err says why); call again for the next. HM_EIO: reading failed, it is over. */

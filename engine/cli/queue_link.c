@@ -3,9 +3,11 @@
  */
 #include "cli/queue_link.h"
 
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,6 +22,19 @@ static void print_problem(void *arg, const struct hm_err *e)
 
 static void on_beat(uv_timer_t *t)
 {
+}
+
+void hm_queue_who(char out[HM_QUEUE_WHO_MAX])
+{
+	const struct passwd *p = getpwuid(geteuid());
+	char host[65] = "";
+
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		host[0] = '\0';
+	if (p && p->pw_name && hm_utf8_valid(hm_str_c(p->pw_name)))
+		(void)snprintf(out, HM_QUEUE_WHO_MAX, "cli:%.64s@%s", p->pw_name, host);
+	else
+		(void)snprintf(out, HM_QUEUE_WHO_MAX, "cli:%u@%s", (unsigned)geteuid(), host);
 }
 
 void hm_queue_turn(struct hm_queue_link *q)

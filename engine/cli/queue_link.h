@@ -38,4 +38,8 @@ typedef void (*hm_queue_send_fn)(struct hm_queue_link *q, void *what, hm_reply_f
 int hm_queue_ask(struct hm_queue_link *q, hm_queue_send_fn send, void *what, struct hm_arena *a,
 		 struct hm_reply *reply_r, struct hm_err *e) HM_MUSTCHECK;
 
+/* Who runs the command: "cli:<user>@<host>". */
+#define HM_QUEUE_WHO_MAX 160
+void hm_queue_who(char out[HM_QUEUE_WHO_MAX]);
+
 #endif

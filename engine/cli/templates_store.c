@@ -1,10 +1,8 @@
 /*
  * templates_store.c - `hermod templates` and Redis
  */
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/templates_int.h"
@@ -43,28 +41,18 @@ void tcli_opts(const struct hm_config *cfg, struct hm_template_opts *o)
 		.settings = &cfg->settings, .fact_known = fact_known, .arg = (void *)(uintptr_t)cfg};
 }
 
-/* cli:<user>@<host> */
-static struct hm_str who(struct hm_arena *a)
-{
-	const struct passwd *p = getpwuid(geteuid());
-	char host[65] = "";
-
-	if (gethostname(host, sizeof(host) - 1) != 0)
-		host[0] = '\0';
-	if (p && p->pw_name && hm_utf8_valid(hm_str_c(p->pw_name)))
-		return hm_arena_printf(a, "cli:%.64s@%s", p->pw_name, host);
-	return hm_arena_printf(a, "cli:%u@%s", (unsigned)geteuid(), host);
-}
-
 int tcli_open(struct tcli *c, const struct tcli_args *a)
 {
+	char who[HM_QUEUE_WHO_MAX];
+
 	memset(c, 0, sizeof(*c));
 	if (hm_queue_open(&c->q, &a->conf, a->redis))
 		return 1;
 	c->a = a;
 	hm_arena_init(&c->arena, NULL, 0);
 	c->prefix = c->q.cfg->settings.queue.prefix;
-	c->by = who(&c->arena);
+	hm_queue_who(who);
+	c->by = hm_arena_str(&c->arena, hm_str_c(who));
 	tcli_opts(c->q.cfg, &c->opts);
 	return 0;
 }
