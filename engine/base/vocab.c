@@ -34,6 +34,14 @@ static const struct {
 #include "tbl/media.h"
 #undef HM_MEDIUM
 };
+static const struct {
+	const char *name;
+	unsigned level;
+} receipts[] = {
+#define HM_RECEIPT(name, text, level, sentence) {text, level},
+#include "tbl/receipts.h"
+#undef HM_RECEIPT
+};
 
 #define ROW(table, i) (hm_assert_index((size_t)(i), hm_countof(table)), &(table)[i])
 static void hm_assert_index(size_t i, size_t n)
@@ -91,6 +99,16 @@ const char *hm_medium_name(enum hm_medium m)
 	return ROW(media, m)->name;
 }
 
+const char *hm_receipt_name(enum hm_receipt r)
+{
+	return ROW(receipts, r)->name;
+}
+
+unsigned hm_receipt_level(enum hm_receipt r)
+{
+	return ROW(receipts, r)->level;
+}
+
 #define FIND(table)                                    \
 	for (size_t i = 0; i < hm_countof(table); i++) \
 		if (hm_str_is(s, (table)[i].name))     \
@@ -115,4 +133,9 @@ int hm_lane_find(struct hm_str s)
 int hm_medium_find(struct hm_str s)
 {
 	FIND(media);
+}
+
+int hm_receipt_find(struct hm_str s)
+{
+	FIND(receipts);
 }

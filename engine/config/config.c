@@ -495,6 +495,7 @@ void hm_config_unref(struct hm_config *cfg)
 	if (__atomic_sub_fetch(&cfg->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	HM_MAGIC_CLEAR(cfg);
+	config_free_conditions(cfg);
 	hm_arena_fini(&cfg->arena);
 	free(cfg);
 }

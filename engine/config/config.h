@@ -72,19 +72,38 @@ struct hm_channel_conf { /* channels.<name> */
 	const struct hm_yaml *node; /* the channel's whole map, `adapter` included; references resolved */
 	const char *file;
 	int line;
+	double cost; /* of a message, in whatever unit all of them use; 0 = nothing */
 };
+struct hm_tmpl;
 struct hm_route_step {
 	struct hm_str channel;
 	uint32_t on_mask; /* 1 << HM_OUT_...: move on to the next step after these; 0 = after any failure */
+	uint32_t weight;  /* HM_CHOOSE_WEIGHTED: its share; 0 = only when no other is left */
+	uint64_t within_ms; /* not accepted by then: left for the next; 0 = no limit */
+	uint64_t after_ms;  /* accepted, but so long without the receipt `unless`: on to the next; 0 = it is done */
+	uint8_t unless;	    /* enum hm_receipt */
+	struct hm_str condition;    /* as written, or empty */
+	const struct hm_tmpl *cond; /* prints something when it holds; NULL: always (condition.c) */
 	int line;
+};
+#define HM_ROUTE_STEPS_MAX 32
+enum hm_choose {
+	HM_CHOOSE_ORDERED,
+	HM_CHOOSE_WEIGHTED, /* by share, the same for a user every time */
+	HM_CHOOSE_CHEAPEST, /* the steps stand in the order of their channels' cost */
 };
 struct hm_route { /* routes.<name> */
 	struct hm_str name;
 	uint64_t deadline_ms; /* of the whole route, from acceptance; 0 = dispatch.deadline */
-	size_t n;	      /* at least 1 */
+	uint8_t choose;	      /* enum hm_choose */
+	bool all;	      /* every step is sent, not only the first that succeeds */
+	size_t n;	      /* at least 1, at most HM_ROUTE_STEPS_MAX */
 	const struct hm_route_step *steps;
+	const struct hm_yaml *node;
 	int line;
 };
+/* Names a condition may begin with; `doc` in config/hermod.yaml. NULL-terminated. */
+extern const char *const hm_condition_names[];
 
 /* -- gates: caps, quiet hours, categories (policies.c) ------------------------ */
 
@@ -201,6 +220,7 @@ struct hm_config {
 	struct hm_arena arena;
 	uint8_t *marks;		 /* one per setting: set by whom, secret or not */
 	struct hm_config_at *at; /* one per setting: where the file sets it */
+	struct config_compiled *compiled; /* conditions of routes, freed with it */
 };
 
 /* -- load -------------------------------------------------------------------- */

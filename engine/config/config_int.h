@@ -58,6 +58,11 @@ void config_resolve_tree(struct config_load *l, struct hm_yaml *n);
 void config_load_channels(struct config_load *l, const struct hm_yaml *map);
 void config_load_routes(struct config_load *l, const struct hm_yaml *map);
 
+/* condition.c: an expression of the template language that says yes or no. NULL: it was reported. It lives as long as the
+ * configuration. */
+const struct hm_tmpl *config_condition(struct config_load *l, const struct hm_yaml *n, const char *what);
+void config_free_conditions(struct hm_config *cfg);
+
 /* Names of channels, routes and facts go into keys, metrics and URLs. */
 bool config_good_name(struct hm_str s);
 

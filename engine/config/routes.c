@@ -2,7 +2,7 @@
  * routes.c - the sections `channels` and `routes`
  *
  *   channels:
- *     apns-main: {adapter: push/apns, ...}       the rest belongs to the adapter
+ *     apns-main: {adapter: push/apns, cost: 0.001, ...}       the rest belongs to the adapter
  *   routes:
  *     order: [apns-main, sms-backup]             short form
  *     alert:                                     long form
@@ -10,9 +10,26 @@
  *       steps:
  *         - channel: apns-main
  *           on: [invalid_recipient, provider_down]
- *         - sms-backup
+ *           unless: delivered
+ *           after: 10m
+ *         - channel: sms-backup
+ *           if: data.amount > 100
+ *           within: 30s
+ *     spread:
+ *       choose: weighted
+ *       steps: [{channel: sms-a, weight: 3}, {channel: sms-b, weight: 1}]
+ *
+ * What they mean when a message comes is told in dispatch/route.c and config/hermod.yaml.
  */
 #include "config/config_int.h"
+
+#include <stdlib.h>
+
+#include "base/json.h"
+
+#define COST_MAX   1e9
+#define WEIGHT_MAX 1000000
+#define WAIT_MAX   (31 * 86400000ull)
 
 #define NAME_MAX_BYTES 64
 
@@ -56,6 +73,23 @@ static bool check_names(struct config_load *l, const struct hm_yaml *map, const 
 	return ok;
 }
 
+static void load_cost(struct config_load *l, const struct hm_yaml *n, double *cost)
+{
+	const struct hm_yaml *v = hm_yaml_get(n, "cost");
+
+	if (v == NULL)
+		return;
+	if (v->type == HM_YAML_SCALAR && hm_decimal_valid(v->text))
+		*cost = strtod(v->text.p, NULL); /* ends where the number does: scalars are NUL-terminated */
+	else
+		*cost = -1;
+	if (!(*cost >= 0 && *cost <= COST_MAX)) {
+		config_problem_at(l, v, "channel %s: cost: expected a number from 0, such as 0.045",
+				  n->key.p);
+		*cost = 0;
+	}
+}
+
 static bool load_channel(struct config_load *l, const struct hm_yaml *n, struct hm_channel_conf *c)
 {
 	const struct hm_yaml *adapter;
@@ -88,6 +122,7 @@ static bool load_channel(struct config_load *l, const struct hm_yaml *n, struct 
 	}
 	*c = (struct hm_channel_conf){
 		.name = n->key, .adapter = adapter->text, .node = n, .file = n->file, .line = n->key_line};
+	load_cost(l, n, &c->cost);
 	return true;
 }
 
@@ -160,13 +195,66 @@ static void check_channel(struct config_load *l, const struct hm_yaml *n, struct
 			  near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
-static void load_step(struct config_load *l, const struct hm_yaml *n, struct hm_route_step *s)
+static void duration(struct config_load *l, const struct hm_yaml *map, const char *key, uint64_t *ms)
 {
-	static const char *const keys[] = {"channel", "on", NULL};
-	const struct hm_yaml *channel = n, *on = NULL;
+	const struct hm_yaml *n = hm_yaml_get(map, key);
 	struct hm_err e;
 
+	if (n == NULL)
+		return;
+	if (hm_yaml_duration(n, ms, &e) < 0)
+		config_problem(l, &e);
+	else if (*ms < 1000 || *ms > WAIT_MAX)
+		config_problem_at(l, n, "%s: expected something between 1s and 31d", key);
+}
+
+/* One of the words of a list; -1 when it is none, and that has been said. */
+static int word(struct config_load *l, const struct hm_yaml *n, const char *what, const char *const *names)
+{
+	const char *near;
+
+	for (int i = 0; n->type == HM_YAML_SCALAR && names[i]; i++)
+		if (hm_str_is(n->text, names[i]))
+			return i;
+	near = n->type == HM_YAML_SCALAR ? hm_str_nearest(n->text, names) : NULL;
+	if (near)
+		config_problem_at(l, n, "%s: there is no \"%.*s\"; did you mean \"%s\"?", what,
+				  HM_STRF(n->text), near);
+	else
+		config_problem_at(l, n, "%s: expected %s%s%s%s%s", what, names[0],
+				  names[1] ? names[2] ? ", " : " or " : "", names[1] ? names[1] : "",
+				  names[1] && names[2] ? " or " : "", names[1] && names[2] ? names[2] : "");
+	return -1;
+}
+
+/* unless and after: what the message is waited for when the step's provider has accepted it. */
+static void load_escalation(struct config_load *l, const struct hm_yaml *n, struct hm_route_step *s)
+{
+	static const char *const names[] = {"delivered", "read", NULL};
+	const struct hm_yaml *unless = hm_yaml_get(n, "unless"), *after = hm_yaml_get(n, "after");
+	int w;
+
+	if ((unless == NULL) != (after == NULL)) {
+		config_problem_at(l, n, "unless and after go together: \"unless: delivered, after: 10m\"");
+		return;
+	}
+	if (unless == NULL)
+		return;
+	w = word(l, unless, "unless", names);
+	duration(l, n, "after", &s->after_ms);
+	s->unless = w == 1 ? HM_RC_READ : HM_RC_DELIVERED;
+}
+
+static void load_step(struct config_load *l, const struct hm_yaml *n, struct hm_route_step *s)
+{
+	static const char *const keys[] = {"channel", "on",	"if",	 "weight",
+					   "within",  "unless", "after", NULL};
+	const struct hm_yaml *channel = n, *on = NULL, *cond, *weight;
+	struct hm_err e;
+	int64_t v;
+
 	s->line = n->line;
+	s->weight = 1;
 	if (n->type == HM_YAML_MAP) {
 		if (hm_yaml_known(n, keys, &e) < 0) {
 			config_problem(l, &e);
@@ -183,30 +271,101 @@ static void load_step(struct config_load *l, const struct hm_yaml *n, struct hm_
 	check_channel(l, channel, s->channel);
 	if (on)
 		load_on(l, on, &s->on_mask);
+	if (n->type != HM_YAML_MAP)
+		return;
+	if ((cond = hm_yaml_get(n, "if")) != NULL) {
+		s->condition = cond->text;
+		s->cond = config_condition(l, cond, "if");
+	}
+	if ((weight = hm_yaml_get(n, "weight")) != NULL) {
+		if (hm_yaml_i64(weight, 0, WEIGHT_MAX, &v, &e) < 0)
+			config_problem(l, &e);
+		else
+			s->weight = (uint32_t)v;
+	}
+	duration(l, n, "within", &s->within_ms);
+	load_escalation(l, n, s);
+}
+
+static double cost_of(const struct config_load *l, const struct hm_route_step *s)
+{
+	const struct hm_channel_conf *c = hm_config_channel(l->cfg, s->channel);
+
+	return c ? c->cost : 0;
+}
+
+/* Equal costs stay in the order of the file. */
+static void by_cost(const struct config_load *l, struct hm_route_step *v, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		for (size_t k = i; k > 0 && cost_of(l, &v[k]) < cost_of(l, &v[k - 1]); k--) {
+			struct hm_route_step t = v[k];
+
+			v[k] = v[k - 1];
+			v[k - 1] = t;
+		}
+}
+
+/* Members that only make sense together. */
+static void check_route(struct config_load *l, const struct hm_yaml *steps, struct hm_route *r)
+{
+	const struct hm_yaml *n = steps->first;
+	uint64_t shares = 0;
+
+	for (size_t i = 0; i < r->n; i++, n = n->next) {
+		const struct hm_route_step *s = &r->steps[i];
+		bool weighted = r->choose == HM_CHOOSE_WEIGHTED;
+
+		shares += s->weight;
+		if (!weighted && n->type == HM_YAML_MAP && hm_yaml_get(n, "weight"))
+			config_problem_at(l, hm_yaml_get(n, "weight"), "weight: needs \"choose: weighted\"");
+		if (s->after_ms == 0)
+			continue;
+		if (r->all)
+			config_problem_at(l, n, "after: with \"mode: all\" every step is sent anyway");
+		else if (r->choose != HM_CHOOSE_ORDERED)
+			config_problem_at(
+				l, n, "after: what comes next must be fixed; it needs \"choose: ordered\"");
+		else if (i + 1 == r->n)
+			config_problem_at(l, n, "after: this is the last step; there is no next one");
+	}
+	if (r->choose == HM_CHOOSE_WEIGHTED && shares == 0)
+		config_problem_at(l, steps, "at least one step needs a weight above 0");
 }
 
 static void load_route(struct config_load *l, const struct hm_yaml *n, struct hm_route *r)
 {
-	static const char *const keys[] = {"deadline", "steps", NULL};
-	const struct hm_yaml *steps = n, *deadline;
+	static const char *const keys[] = {"choose", "deadline", "mode", "steps", NULL};
+	static const char *const choices[] = {"ordered", "weighted", "cheapest", NULL};
+	static const char *const modes[] = {"first", "all", NULL};
+	const struct hm_yaml *steps = n, *v_n;
+	size_t before = l->problems, k = 0;
 	struct hm_route_step *v;
 	struct hm_err e;
-	size_t k = 0;
 
 	r->name = n->key;
 	r->line = n->key_line;
+	r->node = n;
 	if (n->type == HM_YAML_MAP) {
 		if (hm_yaml_known(n, keys, &e) < 0)
 			config_problem(l, &e);
 		steps = hm_yaml_get(n, "steps");
-		deadline = hm_yaml_get(n, "deadline");
-		if (deadline && hm_yaml_duration(deadline, &r->deadline_ms, &e) < 0)
+		if ((v_n = hm_yaml_get(n, "deadline")) != NULL &&
+		    hm_yaml_duration(v_n, &r->deadline_ms, &e) < 0)
 			config_problem(l, &e);
+		if ((v_n = hm_yaml_get(n, "choose")) != NULL)
+			r->choose = (uint8_t)hm_max(word(l, v_n, "choose", choices), 0);
+		if ((v_n = hm_yaml_get(n, "mode")) != NULL)
+			r->all = word(l, v_n, "mode", modes) == 1;
 	}
 	if (steps == NULL || steps->type != HM_YAML_SEQ || steps->len == 0) {
 		config_problem_at(l, n,
 				  "route %s: expected a list of channels, as in [apns-main, sms-backup]",
 				  n->key.p);
+		return;
+	}
+	if (steps->len > HM_ROUTE_STEPS_MAX) {
+		config_problem_at(l, steps, "route %s: more than %d steps", n->key.p, HM_ROUTE_STEPS_MAX);
 		return;
 	}
 	v = hm_arena_zalloc(&l->cfg->arena, steps->len * sizeof(*v));
@@ -218,6 +377,10 @@ static void load_route(struct config_load *l, const struct hm_yaml *n, struct hm
 		load_step(l, c, &v[k]);
 	r->steps = v;
 	r->n = k;
+	if (l->problems == before)
+		check_route(l, steps, r);
+	if (r->choose == HM_CHOOSE_CHEAPEST)
+		by_cost(l, v, k);
 }
 
 void config_load_routes(struct config_load *l, const struct hm_yaml *map)

@@ -21,7 +21,11 @@ static void print_node(const struct hm_yaml *n, struct hm_buf *out)
 	bool map = n->type == HM_YAML_MAP;
 
 	if (n->type == HM_YAML_NULL || n->type == HM_YAML_SCALAR) {
-		if (n->type == HM_YAML_SCALAR && !n->quoted && !n->secret) {
+		/* Between braces more signs mean something than where it may have stood. */
+		bool plain = !n->quoted && !n->literal && !n->secret &&
+			     strcspn(n->text.p, ",[]{}:#\"'\n") == n->text.len;
+
+		if (n->type == HM_YAML_SCALAR && plain) {
 			hm_buf_puts(out, n->text);
 		} else if (n->type == HM_YAML_SCALAR) {
 			hm_buf_lit(out, "\"");
@@ -93,6 +97,12 @@ void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out)
 	for (size_t i = 0; i < cfg->n_routes; i++) {
 		const struct hm_route *r = &cfg->routes[i];
 
+		if (r->node->type == HM_YAML_MAP) {
+			hm_buf_printf(out, "  %s: ", r->name.p);
+			print_node(r->node, out);
+			hm_buf_printf(out, "  # line %d\n", r->line);
+			continue;
+		}
 		hm_buf_printf(out, "  %s: [", r->name.p);
 		for (size_t k = 0; k < r->n; k++)
 			hm_buf_printf(out, "%s%s", k ? ", " : "", r->steps[k].channel.p);
@@ -126,13 +136,7 @@ bool config_same_node(const struct hm_yaml *a, const struct hm_yaml *b)
 
 static bool same_route(const struct hm_route *a, const struct hm_route *b)
 {
-	if (a->n != b->n || a->deadline_ms != b->deadline_ms)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (!hm_str_eq(a->steps[i].channel, b->steps[i].channel) ||
-		    a->steps[i].on_mask != b->steps[i].on_mask)
-			return false;
-	return true;
+	return config_same_node(a->node, b->node);
 }
 
 struct diff {
