@@ -95,15 +95,23 @@ static void judge_msg(const struct hm_ledger *l, struct hm_rec *r)
 {
 	const struct hm_mem_msg *m = hm_mem_find_msg(l->active->mem, &r->id);
 	int prior = m ? m->state | m->unknown << 4 : -1;
+	bool amends = r->flags & HM_REC_AMENDS;
 	uint8_t state;
 
 	if (prior < 0 && r->flags & HM_REC_SEARCH)
 		prior = older_state(l, &r->id);
 	r->flags = 0;
-	if (prior < 0)
+	if (prior < 0) {
+		r->flags = amends ? HM_REC_DEAD : 0;
 		return;
+	}
 	state = (uint8_t)prior & 15;
-	if (hm_state_final(state) && !(state == HM_ST_SENT && r->state == HM_ST_DELIVERED)) {
+	if (amends) {
+		if (!hm_state_amendable(state, r->state)) {
+			r->flags = HM_REC_DEAD;
+			return;
+		}
+	} else if (hm_state_final(state) && !(state == HM_ST_SENT && r->state == HM_ST_DELIVERED)) {
 		r->flags = HM_REC_DEAD | (hm_state_final(r->state) ? HM_REC_REPEAT : 0);
 		return;
 	}

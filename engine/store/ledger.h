@@ -21,7 +21,8 @@
  * Idempotence: a final record is never replaced by another final one; the ledger
  * thread counts such repeats (they show as `repeats` in the report) and keeps the
  * first. The one step a final state may take is sent -> delivered. A non-final
- * record behind a final one is dropped without a word.
+ * record behind a final one is dropped without a word. What a receipt adds to a message
+ * that was sent (`amends`) replaces its record without a change of any count; where there is nothing to add to it is dropped.
  * Errors: a write that fails (disk full, I/O) is tried again for ever, in order;
  * meanwhile nothing becomes durable, backlogs grow, hm_ledger_health() says why.
  */
@@ -79,6 +80,8 @@ struct hm_ledger_msg {
 	/* There may be a record of this id already: a redelivered entry, or a message that had
 	 * an interim record. Without it only the segment being written is searched. */
 	bool maybe_repeat;
+	/* It is the record of a message that was sent, with more to say: sent or delivered as before, or now delivered. */
+	bool amends;
 };
 
 struct hm_ledger;

@@ -173,7 +173,7 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 	r->kind = HM_REC_MSG;
 	r->state = m->state;
 	r->unknown = (uint8_t)unknown;
-	r->flags = m->maybe_repeat ? HM_REC_SEARCH : 0;
+	r->flags = (uint8_t)((m->maybe_repeat || m->amends ? HM_REC_SEARCH : 0) | (m->amends ? HM_REC_AMENDS : 0));
 	r->campaign_hash = hm_rec_campaign_hash(campaign);
 	r->campaign_len = (uint16_t)campaign.len;
 	r->campaign_off = (uint32_t)((size_t)(p - out->p) - campaign.len - base);

@@ -29,6 +29,7 @@ enum {
 	HM_REC_DEAD = 1,   /* does not count and is not indexed */
 	HM_REC_REPEAT = 2, /* and it was a second final record */
 	/* never on disk: what the ledger thread has to look for */
+	HM_REC_AMENDS = 64,
 	HM_REC_SEARCH = 128,
 };
 
@@ -89,6 +90,12 @@ uint8_t hm_cut_u8(struct hm_cut *c);
 uint64_t hm_cut_varint(struct hm_cut *c);
 struct hm_str hm_cut_text(struct hm_cut *c);
 
+/* May a receipt's addition in state `to` replace the record of a message in state `from`? */
+static inline bool hm_state_amendable(uint8_t from, uint8_t to)
+{
+	return (from == HM_ST_SENT && (to == HM_ST_SENT || to == HM_ST_DELIVERED)) ||
+	       (from == HM_ST_DELIVERED && to == HM_ST_DELIVERED);
+}
 uint32_t hm_rec_text_hash(struct hm_str s); /* of a recipient, cut like the encoder does; 0 only for "" */
 uint64_t hm_rec_campaign_hash(struct hm_str s);
 

@@ -184,7 +184,7 @@ static int check_histories(struct hm_ledger *l, struct hm_err *e)
 		return rc;
 	while (rc == 0 && hm_walk_next(&w, &hit)) {
 		if (any && hm_ulid_eq(&hit.id, &last.id) && hm_state_final(last.state) &&
-		    !(last.state == HM_ST_SENT && hit.state == HM_ST_DELIVERED)) {
+		    !hm_state_amendable(last.state, hit.state)) {
 			char text[HM_ULID_TEXT + 1];
 
 			hm_ulid_text(&hit.id, text);
