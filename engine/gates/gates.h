@@ -3,14 +3,26 @@
  *
  * One service per shard. Questions of one tick travel together: one script call per slot `{<prefix>:u<k>}`, k = hash of the
  * person (suppressions of an address: of the address), so that each call stays on one node of a cluster and the answer is
- * atomic among all processes. In that call a cap's slot and a dedupe key are reserved; the caller says how it ended with
- * hm_gates_commit (a provider accepted) or hm_gates_release (anything else). Both are batched, repeated while Redis is away
- * (bounded; beyond that the lease does it), and harmless to repeat: everything is remembered by message id, so a message
- * that asks again (a retry, a redelivered entry, another process after a crash) meets its own reservation and passes. A
- * reservation nobody settles ends with its lease (the message's expiry).
+ * atomic among all processes; to a single server one call carries all slots. In that call a cap's slot and a dedupe key are
+ * reserved; the caller says how it ended with hm_gates_commit (a provider accepted) or hm_gates_release (anything else). Both
+ * are batched, repeated while Redis is away (the last 100,000; beyond that the lease does it), leave before the questions of
+ * the same tick, and are harmless to repeat: everything is remembered by message id, so a message that asks again (a retry,
+ * a redelivered entry, another process after a crash) meets its own reservation and passes. A reservation nobody settles ends
+ * with its lease (the message's expiry).
  *
- *   gates.caps                 config/policies.c: rules; see config.h struct hm_cap
- *   person                     the user id, or the address where there is no user
+ *   caps       config.h struct hm_cap. A message is under every rule it fits (20 at most) and gets a slot of each, or none.
+ *              A reserved slot counts until its lease ends, a committed one from the moment of acceptance for as long as
+ *              the rule's window. What a message holds never stands in its own way. Accepted through two channels under
+ *              different rules it counts twice
+ *   dedupe     the job's key, and with content_dedupe what it says: per person. The first message has it, reserved until its
+ *              lease ends, after the commit for gates.dedupe_window or content_dedupe; all others are duplicates meanwhile
+ *   person     the user id, or the address where there is no user
+ *   category   which of these gates are asked at all: config.h struct hm_category
+ *
+ * What comes first, ends it: suppression, consent, duplicates, caps. When an answer is not PASS nothing stays reserved.
+ *
+ * Time is the caller's now_ms, in all questions; Redis' clock only clears away what is over. Processes whose clocks differ by
+ * some ms differ about windows by as much, and about nothing else.
  *
  * What is configured to ask nothing for a message costs no Redis call: hm_gates_ask then answers at once.
  * Errors: Redis away or not answering is HM_GATE_UNANSWERED with a reason; the caller waits and asks again. Never let through.
@@ -21,13 +33,13 @@
 
 #include <msgpack.h>
 
-#include "base/list.h"
 #include "base/ulid.h"
 #include "config/config.h"
 #include "loop/tick.h"
 
 struct hm_redis;
 struct hm_gates;
+struct gate_call; /* gates.c */
 
 struct hm_gates_deps { /* all outlive the service */
 	struct hm_tick *tick;
@@ -35,7 +47,8 @@ struct hm_gates_deps { /* all outlive the service */
 	struct hm_str prefix;	/* queue.prefix */
 };
 struct hm_gates *hm_gates_new(const struct hm_gates_deps *d, struct hm_err *e);
-/* What is under way is dropped; unsent settlements are lost to their leases. on_closed from the loop. */
+/* What is under way is dropped, its on_answer does not come; settlements are sent once more and not waited for. on_closed from
+ * the loop. The hm_redis must outlive this, but may close right after. */
 void hm_gates_close(struct hm_gates *g, void (*on_closed)(void *arg), void *arg);
 /* Settlements not yet confirmed by Redis: wait for 0 in a drain. */
 size_t hm_gates_unsettled(const struct hm_gates *g);
@@ -52,7 +65,7 @@ struct hm_gate_subject {
 	bool count_caps;	     /* ... and: it counts in them all the same. Usual: false, true */
 	struct hm_str dedupe;	     /* the job's key, or empty */
 	uint64_t content_hash;	     /* of what it says to this recipient; 0: not known */
-	uint64_t now_ms, expires_ms; /* wall */
+	uint64_t now_ms, expires_ms; /* wall; expires 0: dispatch.deadline from now */
 };
 
 enum hm_gate_answer {
@@ -75,16 +88,19 @@ struct hm_gate_ask {
 	char reason[160];      /* one sentence, names the rule or list */
 	bool reserved;	       /* PASS: must be committed or released */
 	/* private */
-	struct hm_gates *g;
-	struct hm_node node;
-	uint8_t open;
-	uint8_t part[2];
+	struct hm_gates *g; /* while it is open */
+	struct hm_gate_part {
+		struct gate_call *call;
+		uint16_t record;
+	} part[2]; /* of the person; of the address where that is on another node */
+	uint8_t open, state;
 };
 /* true: the answer is in `a` now. false: on_answer comes, within redis.command_timeout. */
 bool hm_gates_ask(struct hm_gates *g, struct hm_gate_ask *a) HM_MUSTCHECK;
 /* The caller goes away; what may have been reserved is released. */
 void hm_gates_cancel(struct hm_gate_ask *a);
-/* For a subject that got PASS with `reserved`; the same one, from the same configuration. */
+/* For a subject that got PASS with `reserved`; the same one, from the same configuration, but for now_ms: the moment of
+ * acceptance. Also right for one that did not ask (bypass), and for one already settled. */
 void hm_gates_commit(struct hm_gates *g, const struct hm_gate_subject *s);
 void hm_gates_release(struct hm_gates *g, const struct hm_gate_subject *s);
 
