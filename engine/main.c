@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "cli/adapters.h"
+#include "cli/channels.h"
 #include "cli/check.h"
 #include "cli/enqueue.h"
 #include "cli/keys.h"
@@ -36,6 +37,7 @@ static const struct command {
 	{"report", "the balance: accepted = sent + failed + ... + pending", hm_cli_report},
 	{"ledger", "look messages up on disk: get, find, list, dump", hm_cli_ledger},
 	{"keys", "API keys: create, list, revoke", hm_cli_keys},
+	{"channels", "channels: list, pause, resume", hm_cli_channels},
 	{"templates", "managed templates: list, push, pull, diff, publish, test ...", hm_cli_templates},
 	{"suppressions", "who must not get what, and consents: list, add, import, export ...",
 	 hm_cli_suppressions},

@@ -52,6 +52,21 @@ struct hm_channel_set *hm_channel_set_ref(struct hm_channel_set *s); /* atomic *
 void hm_channel_set_unref(struct hm_channel_set *s);
 struct hm_channel *hm_channel_find(const struct hm_channel_set *s, struct hm_str name);
 
+/* At most `max` in any `window_ms`; all of a list hold. What is more waits. Several of one window: the smallest. */
+#define HM_QUOTAS_MAX 6
+struct hm_quota {
+	uint32_t max;
+	uint32_t burst; /* at once; 0: a tenth of max, where the window is ten seconds or longer all of it */
+	uint64_t window_ms;
+};
+struct hm_quotas {
+	struct hm_quota v[HM_QUOTAS_MAX];
+	uint32_t n;
+};
+/* What a channel says of its breaker; a member that is -1 is as in section breaker. */
+struct hm_breaker_conf {
+	int64_t share, min, window_ms, latency_ms, open_ms;
+};
 /* What dispatch needs to know of a channel. */
 struct hm_channel_info {
 	struct hm_str name, adapter; /* "apns-main", "push/apns" */
@@ -68,7 +83,11 @@ struct hm_channel_info {
 	uint32_t max_attempts;	      /* on this channel; 0 = dispatch default */
 	bool resend_unknown;	      /* send again when the answer was lost */
 	bool idempotent;	      /* the provider drops repeats of the same id: resending is safe */
-	uint32_t rate_per_s, rate_burst, max_concurrency; /* 0 = none declared */
+	struct hm_quotas rate;	      /* requests, of all processes together */
+	struct hm_quotas recipient;   /* messages to one address, likewise */
+	uint32_t max_concurrency;     /* requests on the wire, likewise; 0 = no limit */
+	uint64_t account;	      /* equal for channels that share a credential; 0: it has none of its own */
+	struct hm_breaker_conf breaker;
 };
 const struct hm_channel_info *hm_channel_info(const struct hm_channel *c);
 

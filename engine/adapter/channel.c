@@ -273,9 +273,9 @@ static void check_required_when(struct builder *b, struct hm_eval *ev)
 	}
 }
 
-static const char *const common[] = {"adapter",	       "endpoint", "timeout", "max_attempts",
-				     "resend_unknown", "rate",	   "burst",   "concurrency",
-				     "batch",	       "title",	   NULL};
+static const char *const common[] = {
+	"adapter",     "endpoint", "timeout", "max_attempts", "resend_unknown", "rate", "burst",
+	"concurrency", "batch",	   "title",   "breaker", "cost",      "per_recipient",	NULL};
 
 static void check_known(struct builder *b)
 {
@@ -305,32 +305,146 @@ static void check_known(struct builder *b)
 
 /* -- options every channel has ------------------------------------------------------------ */
 
-/* "500/s" "600/m" "10000/h" */
-static void load_rate(struct builder *b)
+/* "500/s" "600/min" "10000/h" "1000/day" "5/2s" */
+static bool parse_quota(struct hm_str s, struct hm_quota *q)
 {
-	const struct hm_yaml *y = hm_yaml_get(b->map, "rate");
-	ptrdiff_t slash;
-	uint64_t n, per = 0;
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {{"s", 1000},     {"sec", 1000},	 {"second", 1000}, {"m", 60000},
+		     {"min", 60000},  {"minute", 60000}, {"h", 3600000},   {"hour", 3600000},
+		     {"d", 86400000}, {"day", 86400000}};
+	ptrdiff_t slash = hm_str_chr(s, '/');
+	struct hm_str per;
+	uint64_t n;
+
+	if (slash <= 0)
+		return false;
+	per = hm_str_trim(hm_str_n(s.p + slash + 1, s.len - (size_t)slash - 1));
+	if (!hm_str_u64(hm_str_trim(hm_str_n(s.p, (size_t)slash)), &n) || n == 0 || n > 1000000000)
+		return false;
+	*q = (struct hm_quota){.max = (uint32_t)n};
+	for (size_t i = 0; i < hm_countof(units); i++)
+		if (hm_str_is(per, units[i].name))
+			q->window_ms = units[i].ms;
+	if (q->window_ms == 0 && !hm_str_duration_ms(per, &q->window_ms))
+		return false;
+	return q->window_ms >= 10 && q->window_ms <= 31 * 86400000ull;
+}
+
+/* Of one window the smaller counts. */
+static bool add_quota(struct hm_quotas *to, const struct hm_quota *q)
+{
+	for (uint32_t i = 0; i < to->n; i++)
+		if (to->v[i].window_ms == q->window_ms) {
+			to->v[i].max = hm_min(to->v[i].max, q->max);
+			return true;
+		}
+	if (to->n == HM_QUOTAS_MAX)
+		return false;
+	to->v[to->n++] = *q;
+	return true;
+}
+
+static void load_quota_text(struct builder *b, const struct hm_yaml *y, const char *key, struct hm_quotas *to)
+{
+	struct hm_str rest = y->text, part;
+	struct hm_quota q;
+
+	while (hm_str_split(&rest, ',', &part)) {
+		if (!parse_quota(hm_str_trim(part), &q)) {
+			fail_at(b, y,
+				"%s: expected a number per second, minute, hour or day, such as 500/s, "
+				"20/min, 1000/day or "
+				"5/2s",
+				key);
+			return;
+		}
+		if (!add_quota(to, &q)) {
+			fail_at(b, y, "%s: more than %d windows", key, HM_QUOTAS_MAX);
+			return;
+		}
+	}
+}
+
+/* One, several in a text or a list, or off; replaces what the adapter declares. */
+static void load_quotas(struct builder *b, const char *key, struct hm_quotas *to)
+{
+	const struct hm_yaml *y = hm_yaml_get(b->map, key);
 
 	if (y == NULL)
 		return;
-	slash = y->type == HM_YAML_SCALAR ? hm_str_chr(y->text, '/') : -1;
-	if (slash > 0 && (size_t)slash + 2 == y->text.len &&
-	    hm_str_u64(hm_str_n(y->text.p, (size_t)slash), &n) && n && n <= UINT32_MAX)
-		per = y->text.p[slash + 1] == 's'   ? 1
-		      : y->text.p[slash + 1] == 'm' ? 60
-		      : y->text.p[slash + 1] == 'h' ? 3600
-						    : 0;
-	if (per == 0) {
-		fail_at(b, y,
-			"rate: expected a number of messages per second, minute or hour, such as 500/s, "
-			"600/m");
+	to->n = 0;
+	if (y->type == HM_YAML_SCALAR && (hm_str_is(y->text, "off") || hm_str_is(y->text, "none")))
+		return;
+	if (y->type == HM_YAML_SCALAR && y->text.len > 0) {
+		load_quota_text(b, y, key, to);
 		return;
 	}
-	/* Below one per second the bucket refills slowly: at least one, and its burst holds the rest. */
-	b->c->info.rate_per_s = (uint32_t)hm_max(n / per, 1u);
-	if (b->c->info.rate_burst == 0)
-		b->c->info.rate_burst = b->c->info.rate_per_s;
+	if (y->type != HM_YAML_SEQ || y->len == 0) {
+		fail_at(b, y, "%s: expected a rate such as 500/s, a list such as [20/min, 1000/day], or off",
+			key);
+		return;
+	}
+	for (const struct hm_yaml *c = y->first; c; c = c->next) {
+		if (c->type == HM_YAML_SCALAR && c->text.len > 0)
+			load_quota_text(b, c, key, to);
+		else
+			fail_at(b, c, "%s: expected a rate such as 20/min", key);
+	}
+}
+
+static void load_part(struct builder *b, const struct hm_yaml *map, const char *key, uint64_t min,
+		      uint64_t max, bool is_duration, int64_t *v)
+{
+	const struct hm_yaml *y = hm_yaml_get(map, key);
+	struct hm_err e;
+	uint64_t ms;
+
+	if (y == NULL)
+		return;
+	hm_err_clear(&e);
+	if (!is_duration) {
+		if (hm_yaml_i64(y, (int64_t)min, (int64_t)max, v, &e) != 0)
+			problem(b, &e);
+	} else if (hm_yaml_duration(y, &ms, &e) != 0) {
+		problem(b, &e);
+	} else if (ms < min || ms > max) {
+		fail_at(b, y, "breaker.%s: expected something between %llums and %llums", key,
+			(unsigned long long)min, (unsigned long long)max);
+	} else {
+		*v = (int64_t)ms;
+	}
+}
+
+/* breaker: off, or a map of what is different from section breaker. */
+static void load_breaker(struct builder *b)
+{
+	static const char *const keys[] = {"share", "min", "window", "latency", "open", NULL};
+	struct hm_breaker_conf *c = &b->c->info.breaker;
+	const struct hm_yaml *y = hm_yaml_get(b->map, "breaker");
+	struct hm_err e;
+
+	*c = (struct hm_breaker_conf){-1, -1, -1, -1, -1};
+	if (y == NULL)
+		return;
+	if (y->type == HM_YAML_SCALAR &&
+	    (hm_str_is(y->text, "off") || hm_str_is(y->text, "no") || hm_str_is(y->text, "false"))) {
+		c->share = c->latency_ms = 0;
+		return;
+	}
+	hm_err_clear(&e);
+	if (y->type != HM_YAML_MAP) {
+		fail_at(b, y, "breaker: expected off, or a map such as {share: 30, open: 10s}");
+		return;
+	}
+	if (hm_yaml_known(y, keys, &e) != 0)
+		problem(b, &e);
+	load_part(b, y, "share", 0, 100, false, &c->share);
+	load_part(b, y, "min", 1, 1000000, false, &c->min);
+	load_part(b, y, "window", 100, 600000, true, &c->window_ms);
+	load_part(b, y, "latency", 0, 600000, true, &c->latency_ms);
+	load_part(b, y, "open", 10, 3600000, true, &c->open_ms);
 }
 
 static void load_int(struct builder *b, const char *key, int64_t min, int64_t max, uint32_t *v)
@@ -346,6 +460,25 @@ static void load_int(struct builder *b, const char *key, int64_t min, int64_t ma
 		problem(b, &e);
 	else
 		*v = (uint32_t)i;
+}
+
+static void load_rates(struct builder *b)
+{
+	struct hm_channel_info *info = &b->c->info;
+	uint32_t burst = 0;
+
+	for (uint32_t i = 0; i < b->c->ad->n_rates; i++) {
+		const struct hm_rate *r = &b->c->ad->rates[i];
+		struct hm_quota q = {.max = r->max, .window_ms = r->window_ms};
+
+		if (!add_quota(r->per == HM_SCOPE_RECIPIENT ? &info->recipient : &info->rate, &q))
+			fail_at(b, b->map, "rates: more than %d windows in the adapter", HM_QUOTAS_MAX);
+	}
+	load_quotas(b, "rate", &info->rate);
+	load_quotas(b, "per_recipient", &info->recipient);
+	load_int(b, "burst", 1, 1000000000, &burst);
+	for (uint32_t i = 0; burst > 0 && i < info->rate.n; i++)
+		info->rate.v[i].burst = burst;
 }
 
 static void load_common(struct builder *b)
@@ -370,19 +503,9 @@ static void load_common(struct builder *b)
 	if ((y = hm_yaml_get(b->map, "resend_unknown")) && hm_yaml_bool(y, &info->resend_unknown, &e) != 0)
 		problem(b, &e);
 	load_int(b, "max_attempts", 1, 100, &info->max_attempts);
-	load_int(b, "burst", 1, UINT32_MAX, &info->rate_burst);
 	load_int(b, "concurrency", 1, 1000000, &info->max_concurrency);
-	for (uint32_t i = 0; i < b->c->ad->n_rates; i++) {
-		const struct hm_rate *r = &b->c->ad->rates[i];
-		uint64_t per_s = (uint64_t)r->max * 1000 / r->window_ms;
-
-		if (r->per != HM_SCOPE_CHANNEL || info->rate_per_s)
-			continue;
-		info->rate_per_s = (uint32_t)hm_max(per_s, 1u);
-		if (info->rate_burst == 0)
-			info->rate_burst = info->rate_per_s;
-	}
-	load_rate(b);
+	load_rates(b);
+	load_breaker(b);
 }
 
 static bool origin_str(struct builder *b, const struct hm_yaml *map, const char *key, struct hm_str *v)
@@ -911,6 +1034,18 @@ static void collect_secrets(struct builder *b)
 			collect(c, b->a, &c->settings[i]);
 }
 
+/* Channels with the same credential at the same place are one account to the provider. */
+static uint64_t account_of(const struct hm_channel *c)
+{
+	uint64_t h = hm_hash64(c->host.p, c->host.len, hm_hash64(c->ad->name.p, c->ad->name.len, 0));
+
+	if (c->info.needs_credential)
+		return c->cred_id;
+	for (uint32_t i = 0; i < c->n_secrets; i++)
+		h = hm_hash64(c->secrets[i].p, c->secrets[i].len, h);
+	return c->n_secrets > 0 ? h : 0;
+}
+
 struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str name,
 				   const struct hm_adapter *ad, const struct hm_yaml *map,
 				   hm_report_fn report, void *arg)
@@ -955,6 +1090,7 @@ struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str nam
 		fold_credential(&b, &ev);
 	}
 	collect_secrets(&b);
+	c->info.account = account_of(c);
 	if (b.errors) {
 		hm_channel_fini(c);
 		return NULL;

@@ -37,6 +37,11 @@ void hm_clock_advance_ms(uint64_t ms)
 		__atomic_add_fetch(&frozen_ms, ms, __ATOMIC_RELAXED);
 }
 
+uint64_t hm_clock_offset_ms(void)
+{
+	return __atomic_load_n(&offset_ms, __ATOMIC_RELAXED);
+}
+
 void hm_clock_freeze_wall_ms(uint64_t ms)
 {
 	__atomic_store_n(&frozen_ms, ms, __ATOMIC_RELAXED);

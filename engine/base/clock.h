@@ -15,6 +15,8 @@ uint64_t hm_clock_mono_ns(void);
 uint64_t hm_clock_wall_ms(void); /* Unix time in ms */
 /* Test clock: adds to both clocks for all threads. */
 void hm_clock_advance_ms(uint64_t ms);
+/* What they were moved by so far: for scripts in Redis that ask the server for the time. */
+uint64_t hm_clock_offset_ms(void);
 /* Test clock: wall time stands still at `ms` (0 = runs again); mono is unaffected. */
 void hm_clock_freeze_wall_ms(uint64_t ms);
 /* RFC 3339 in UTC with ms, "2026-01-02T03:04:05.678Z". out needs 25 bytes. */

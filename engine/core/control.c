@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "core/control.h"
 #include "ingest/cancel_mark.h"
+#include "shape/pauses.h"
 
 #define CONTROL_MAGIC 0x6374726cu
 #define BLOCK_MS      "1000"
@@ -20,7 +21,11 @@ struct hm_control {
 	struct hm_timer retry;
 	char key[HM_CTL_KEY_MAX], last[48];
 	size_t key_len;
+	/* What providers told other processes (shape/share.c): short-lived, so in a stream of its own, on the same slot. */
+	char flow[HM_CTL_KEY_MAX], flow_last[48];
+	char channels[HM_CTL_KEY_MAX];
 	bool busy, stopped;
+	bool loading; /* HGETALL of the paused channels is under way */
 };
 
 static void follow(struct hm_control *c);
@@ -45,6 +50,10 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 	case HM_CTL_CANCEL_CAMPAIGN: ok = hm_cancel_add_campaign(en->cancels, ev.campaign, ev.at_ms); break;
 	case HM_CTL_KEYS: hm_http_keys_changed(en->http_shared); break;
 	case HM_CTL_TEMPLATE: hm_templates_event(en->templates, ev.name, ev.etag); break;
+	case HM_CTL_CHANNEL:
+		if (hm_pauses_set(en->pauses, ev.name, ev.paused, ev.note))
+			hm_engine_pauses(en);
+		break;
 	case HM_CTL_OTHER: break;
 	}
 	if (!ok)
@@ -53,6 +62,94 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 		memcpy(c->last, id.p, id.len);
 		c->last[id.len] = '\0';
 	}
+}
+
+static struct hm_str flow_field(const struct hm_reply *fields, const char *name)
+{
+	for (size_t i = 0; fields != NULL && i + 1 < fields->n; i += 2)
+		if (hm_str_is(fields->v[i].s, name))
+			return fields->v[i + 1].s;
+	return HM_STR_NULL;
+}
+
+/* A provider asked some process to wait; what is over by now (read at start) is left out. */
+static void take_flow(struct hm_control *c, const struct hm_reply *entry)
+{
+	const struct hm_reply *id = hm_reply_at(entry, 0), *fields = hm_reply_at(entry, 1);
+	uint64_t account, ms, at, now = c->en->tick.wall_ms;
+	struct hm_str rest, first;
+
+	if (id == NULL || id->s.len == 0 || id->s.len >= sizeof(c->flow_last))
+		return;
+	memcpy(c->flow_last, id->s.p, id->s.len);
+	c->flow_last[id->s.len] = '\0';
+	rest = id->s;
+	if (!hm_str_split(&rest, '-', &first) || !hm_str_u64(first, &at) ||
+	    !hm_str_u64(flow_field(fields, "for"), &ms) ||
+	    !hm_str_u64(flow_field(fields, "account"), &account))
+		return;
+	/* Clocks differ a little; a test's by far. What came just now has its full time. */
+	if (now > at + 2000)
+		ms -= hm_min(ms, now - at);
+	if (ms > 0)
+		hm_engine_stop(c->en, flow_field(fields, "channel"), account, ms);
+}
+
+static void mark_gone(void *arg, struct hm_str channel, struct hm_str note)
+{
+	struct hm_buf *gone = arg;
+
+	(void)note;
+	hm_buf_puts(gone, channel);
+	hm_buf_putc(gone, '\n');
+}
+
+static bool listed(const struct hm_reply *reply, struct hm_str channel)
+{
+	for (size_t i = 0; i + 1 < reply->n; i += 2)
+		if (hm_str_eq(reply->v[i].s, channel))
+			return true;
+	return false;
+}
+
+static void on_channels(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct hm_control *c = arg;
+	struct hm_pauses *p = c->en->pauses;
+	struct hm_buf known;
+	struct hm_str rest, name;
+
+	HM_CHECK(c, CONTROL_MAGIC);
+	c->loading = false;
+	if (c->stopped)
+		return;
+	if (reply == NULL) {
+		if (err->code == HM_EREDIS)
+			HM_ERROR(CORE, "which channels are paused cannot be read", HM_E(err));
+		hm_timer_start(&c->en->tick, &c->retry, RETRY_MS);
+		return;
+	}
+	hm_buf_init(&known, 1u << 20);
+	hm_pauses_each(p, mark_gone, &known);
+	rest = hm_buf_str(&known);
+	while (hm_str_split(&rest, '\n', &name))
+		if (name.len > 0 && !listed(reply, name))
+			(void)hm_pauses_set(p, name, false, HM_STR_NULL);
+	hm_buf_fini(&known);
+	for (size_t i = 0; i + 1 < reply->n; i += 2)
+		(void)hm_pauses_set(p, reply->v[i].s, true, reply->v[i + 1].s);
+	hm_pauses_set_loaded(p);
+	hm_engine_pauses(c->en);
+}
+
+static void load_channels(struct hm_control *c)
+{
+	const struct hm_str argv[] = {HM_STR("HGETALL"), hm_str_c(c->channels)};
+
+	if (c->loading || c->stopped)
+		return;
+	c->loading = true;
+	hm_redis_send(c->en->redis, argv[1], argv, hm_countof(argv), on_channels, c);
 }
 
 static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err *err)
@@ -70,9 +167,18 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 		hm_timer_start(&c->en->tick, &c->retry, RETRY_MS);
 		return;
 	}
-	list = hm_reply_at(hm_reply_at(reply, 0), 1);
-	for (size_t i = 0; list != NULL && i < list->n; i++)
-		take(c, &list->v[i]);
+	for (size_t k = 0; k < reply->n; k++) {
+		const struct hm_reply *name = hm_reply_at(&reply->v[k], 0);
+		bool flow = name != NULL && hm_str_is(name->s, c->flow);
+
+		list = hm_reply_at(&reply->v[k], 1);
+		for (size_t i = 0; list != NULL && i < list->n; i++) {
+			if (flow)
+				take_flow(c, &list->v[i]);
+			else
+				take(c, &list->v[i]);
+		}
+	}
 	if (c->en->tick.wall_ms > KEEP_MS)
 		hm_cancel_prune(c->en->cancels, c->en->tick.wall_ms - KEEP_MS);
 	follow(c);
@@ -87,7 +193,9 @@ static void follow(struct hm_control *c)
 				      HM_STR(BLOCK_MS),
 				      HM_STR("STREAMS"),
 				      hm_str_n(c->key, c->key_len),
-				      hm_str_c(c->last)};
+				      hm_str_c(c->flow),
+				      hm_str_c(c->last),
+				      hm_str_c(c->flow_last)};
 
 	if (c->busy || c->stopped || !hm_redis_line_up(c->line))
 		return;
@@ -101,12 +209,17 @@ static void on_up(void *arg)
 
 	HM_CHECK(c, CONTROL_MAGIC);
 	hm_templates_look(c->en->templates); /* the Redis that came back may be another one's backup */
+	load_channels(c);
 	follow(c);
 }
 
 static void on_retry(struct hm_timer *t)
 {
-	follow(hm_container_of(t, struct hm_control, retry));
+	struct hm_control *c = hm_container_of(t, struct hm_control, retry);
+
+	if (!hm_pauses_loaded(c->en->pauses))
+		load_channels(c);
+	follow(c);
 }
 
 int hm_control_start(struct hm_engine *en, struct hm_control **c_r, struct hm_err *e)
@@ -118,7 +231,10 @@ int hm_control_start(struct hm_engine *en, struct hm_control **c_r, struct hm_er
 	HM_MAGIC_SET(c, CONTROL_MAGIC);
 	c->en = en;
 	c->key_len = hm_ctl_key(en->first_cfg->settings.queue.prefix, "events", c->key, sizeof(c->key));
+	hm_ctl_key(en->first_cfg->settings.queue.prefix, "flow", c->flow, sizeof(c->flow));
+	hm_ctl_key(en->first_cfg->settings.queue.prefix, "channels", c->channels, sizeof(c->channels));
 	strcpy(c->last, "0-0");
+	strcpy(c->flow_last, "0-0");
 	hm_timer_init(&c->retry, on_retry);
 	c->line = hm_redis_line_open(en->redis, hm_str_n(c->key, c->key_len));
 	if (c->line == NULL) {

@@ -2,7 +2,8 @@
  * control.h - what the control thread hears from the rest of the fleet
  *
  * Follows the control stream in Redis (ingest/cancel_mark.h): cancel marks go into the
- * cancel set, changed API keys reset the caches, changed templates are fetched. On start and after every reconnect the
+ * cancel set, changed API keys reset the caches, changed templates are fetched, paused channels are told to the shards, and so is
+ * what providers asked other processes to wait. On start and after every reconnect the
  * stream is read from the last position seen, so nothing is missed.
  */
 #ifndef HM_CORE_CONTROL_H

@@ -24,6 +24,7 @@
 #include "core/engine.h"
 #include "core/preflight.h"
 #include "core/shard.h"
+#include "shape/pauses.h"
 #include "loop/addr.h"
 
 #define EMBEDDED_START_MS 30000
@@ -267,7 +268,21 @@ static void on_templates_loaded(void *arg)
 
 	HM_CHECK(en, HM_ENGINE_MAGIC);
 	for (uint32_t i = 0; i < en->started && !en->draining; i++)
-		hm_shard_templates_loaded(en->shards[i]);
+		hm_shard_loaded(en->shards[i]);
+}
+
+void hm_engine_pauses(struct hm_engine *en)
+{
+	for (uint32_t i = 0; i < en->started && !en->draining; i++) {
+		hm_shard_pauses(en->shards[i]);
+		hm_shard_loaded(en->shards[i]);
+	}
+}
+
+void hm_engine_stop(struct hm_engine *en, struct hm_str channel, uint64_t account, uint64_t ms)
+{
+	for (uint32_t i = 0; i < en->started && !en->draining; i++)
+		hm_shard_stop(en->shards[i], channel, account, ms);
 }
 
 static int prepare_templates(struct hm_engine *en, struct hm_err *e)
@@ -339,7 +354,8 @@ static int prepare(struct hm_engine *en, struct hm_err *e)
 		return e->code;
 	en->cancels = hm_cancel_new();
 	en->http_shared = hm_http_shared_new();
-	if (en->cancels == NULL || en->http_shared == NULL)
+	en->pauses = hm_pauses_new();
+	if (en->cancels == NULL || en->http_shared == NULL || en->pauses == NULL)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	if (prepare_templates(en, e) != 0)
 		return e->code;
@@ -402,6 +418,7 @@ static void take_apart(struct hm_engine *en)
 	if (uv_loop_close(&en->loop) != 0)
 		HM_WARN(CORE, "the control loop did not close cleanly", HM_E(&e));
 	hm_cancel_free(en->cancels);
+	hm_pauses_free(en->pauses);
 	hm_http_shared_free(en->http_shared);
 	hm_inflight_old_free(en->old);
 	hm_runtime_unref(en->rt);
@@ -462,8 +479,10 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 	HM_CHECK(en, HM_ENGINE_MAGIC);
 	en->ready++;
 	hm_shard_opened(en->shards[index], failed == NULL);
-	if (hm_templates_loaded(en->templates)) /* perhaps while it was opening */
-		hm_shard_templates_loaded(en->shards[index]);
+	/* Perhaps while it was opening: */
+	if (hm_templates_loaded(en->templates))
+		hm_shard_loaded(en->shards[index]);
+	hm_shard_pauses(en->shards[index]);
 	if (en->draining) /* the order came before it could take it */
 		hm_shard_drain(en->shards[index], en->rt->cfg->settings.node.drain_timeout_ms);
 	if (failed == NULL && index == 0 && en->n_shards > 1)

@@ -25,6 +25,7 @@
 #define HM_NODE_ID_MAX	  64
 #define HM_HTTP_PORTS_MAX 16
 
+struct hm_pauses;
 struct hm_shard;
 struct hm_engine {
 	uint32_t magic;
@@ -65,6 +66,7 @@ struct hm_engine {
 		[HM_HTTP_PORTS_MAX];	/* what shard 0 got for port 0 entries; set before the others start */
 	struct hm_control *control;	/* control.c: follows the ctl stream */
 	struct hm_templates *templates; /* managed ones, into the book */
+	struct hm_pauses *pauses;	/* channels paused by hand */
 };
 
 /* Runs until a signal ends it. Returns the exit code: 0 clean, 1 failed, 2 bad configuration. */
@@ -76,6 +78,9 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 void hm_engine_shard_ended(struct hm_engine *en, uint32_t index);
 void hm_engine_reload(struct hm_engine *en);
 void hm_engine_clock(struct hm_engine *en); /* the test clock moved */
+/* From the control stream: what is paused by hand changed, or was loaded; a provider asked some process to wait. */
+void hm_engine_pauses(struct hm_engine *en);
+void hm_engine_stop(struct hm_engine *en, struct hm_str channel, uint64_t account, uint64_t ms);
 /* What documents are compiled with under this configuration. */
 void hm_engine_template_opts(const struct hm_config *cfg, struct hm_template_opts *o);
 /* Template files into the book; every problem goes to report(), and then the old ones stay. */

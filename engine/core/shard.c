@@ -9,10 +9,12 @@
 #include "base/fault.h"
 #include "admin/metrics.h"
 #include "core/admin.h"
+#include "core/channels.h"
 #include "core/shard.h"
 #include "facts/facts.h"
 #include "gates/gates.h"
 #include "gates/suppress.h"
+#include "shape/pauses.h"
 #include "shape/shape.h"
 #include "content/content.h"
 #include "gates/api.h"
@@ -163,6 +165,10 @@ static bool is_ready(void *arg, struct hm_buf *why)
 		hm_buf_lit(why, "the managed templates are not loaded yet");
 		return false;
 	}
+	if (!hm_pauses_loaded(s->en->pauses)) {
+		hm_buf_lit(why, "which channels are paused is not known yet");
+		return false;
+	}
 	hm_ledger_health(s->en->ledger, &health);
 	if (health.failing) {
 		hm_buf_lit(why, "the ledger cannot be written: ");
@@ -176,6 +182,7 @@ static void metrics(void *arg, struct hm_buf *out)
 {
 	hm_metrics_write(out);
 	hm_facts_metrics(out);
+	hm_shape_metrics(out);
 	hm_invalid_guard_metrics(out);
 }
 
@@ -188,10 +195,10 @@ static void templates_now(void *arg, struct hm_templates_now *n)
 	hm_engine_template_opts(s->rt->cfg, &n->opts);
 }
 
-/* Jobs name templates: none is taken before all of them are known. */
+/* Jobs name templates, and channels may be paused: none is taken before all of that is known. */
 static int start_pulling(struct hm_shard *s, struct hm_err *e)
 {
-	if (s->pulls || !hm_templates_loaded(s->en->templates))
+	if (s->pulls || !hm_templates_loaded(s->en->templates) || !hm_pauses_loaded(s->en->pauses))
 		return 0;
 	s->pulls = true;
 	if (hm_dispatch_start(s->dispatch, e) != 0)
@@ -245,7 +252,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 		return e->code;
 	snprintf(s->consumer, sizeof(s->consumer), "%s.%u", en->node_id, s->index);
 	s->shaper = hm_shaper_new(
-		&(struct hm_shaper_deps){&s->tick, s->redis, set->queue.prefix, hm_str_c(s->consumer)}, e);
+		&(struct hm_shaper_deps){&s->tick, s->redis, set->queue.prefix, hm_str_c(s->consumer), en->pauses},
+		e);
 	if (s->shaper == NULL)
 		return e->code;
 	s->guard = hm_invalid_guard_new(&s->tick, s->redis, set->queue.prefix);
@@ -265,6 +273,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	hm_redis_on_state(s->redis, on_redis_state, s);
 	if (set->http.listen.n > 0) {
 		const struct hm_http_table tables[] = {{hm_admin_routes, hm_admin_routes_n},
+						       {hm_channels_routes, hm_channels_routes_n},
 						       {hm_templates_routes, hm_templates_routes_n},
 						       {hm_suppress_routes, hm_suppress_routes_n}};
 		struct hm_http_deps hd = {
@@ -586,7 +595,7 @@ static void do_drain(struct hm_mail *m, void *owner)
 	free(o);
 }
 
-static void do_templates(struct hm_mail *m, void *owner)
+static void do_loaded(struct hm_mail *m, void *owner)
 {
 	struct hm_shard *s = owner;
 	struct hm_err e = {0};
@@ -621,9 +630,55 @@ void hm_shard_drain(struct hm_shard *s, uint64_t limit_ms)
 	post(s, do_drain, NULL, limit_ms);
 }
 
-void hm_shard_templates_loaded(struct hm_shard *s)
+void hm_shard_loaded(struct hm_shard *s)
 {
-	post(s, do_templates, NULL, 0);
+	post(s, do_loaded, NULL, 0);
+}
+
+static void do_pauses(struct hm_mail *m, void *owner)
+{
+	struct hm_shard *s = owner;
+
+	if (!s->closing && s->shaper != NULL)
+		hm_shaper_look(s->shaper);
+	free(hm_container_of(m, struct order, mail));
+}
+
+void hm_shard_pauses(struct hm_shard *s)
+{
+	post(s, do_pauses, NULL, 0);
+}
+
+struct stop {
+	struct hm_mail mail;
+	uint64_t account, ms;
+	size_t len;
+	char channel[];
+};
+
+static void do_stop(struct hm_mail *m, void *owner)
+{
+	struct stop *o = hm_container_of(m, struct stop, mail);
+	struct hm_shard *s = owner;
+
+	if (!s->closing && s->shaper != NULL)
+		hm_shaper_stop(s->shaper, hm_str_n(o->channel, o->len), o->account, o->ms);
+	free(o);
+}
+
+void hm_shard_stop(struct hm_shard *s, struct hm_str channel, uint64_t account, uint64_t ms)
+{
+	struct stop *o = s->takes_mail ? calloc(1, sizeof(*o) + channel.len) : NULL;
+
+	if (o == NULL)
+		return;
+	o->mail.deliver = do_stop;
+	o->account = account;
+	o->ms = ms;
+	o->len = channel.len;
+	if (channel.len)
+		memcpy(o->channel, channel.p, channel.len);
+	hm_mailbox_post(&s->mailbox, &o->mail);
 }
 
 void hm_shard_clock(struct hm_shard *s)
@@ -639,6 +694,18 @@ struct hm_engine *hm_shard_engine(const struct hm_shard *s)
 	return s->en;
 }
 
+struct hm_redis *hm_shard_redis(const struct hm_shard *s)
+{
+	HM_CHECK(s, SHARD_MAGIC);
+	return s->redis;
+}
+
+const struct hm_runtime *hm_shard_runtime(const struct hm_shard *s)
+{
+	HM_CHECK(s, SHARD_MAGIC);
+	return s->rt;
+}
+
 void hm_shard_describe(const struct hm_shard *s, struct hm_buf *out)
 {
 	HM_CHECK(s, SHARD_MAGIC);
@@ -650,6 +717,8 @@ void hm_shard_describe(const struct hm_shard *s, struct hm_buf *out)
 	hm_facts_describe(s->facts, out);
 	hm_buf_lit(out, ",\"gates\":");
 	hm_gates_describe(s->gates, out);
+	hm_buf_lit(out, ",\"shape\":");
+	hm_shaper_describe(s->shaper, out);
 	hm_buf_lit(out, ",\"invalid_guard\":");
 	hm_invalid_guard_describe(s->guard, out);
 	hm_buf_putc(out, '}');

@@ -5,33 +5,48 @@
  * holds neither memory nor a lane. Whatever gives room back (an answer, the end of a
  * pause, a stream of the origin) ends in hm_chan_wake.
  */
-#include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
 #define UNSUBMITTED_MAX 512 /* sends waiting for a credential */
 
 bool hm_chan_usable(const struct chan *c)
 {
-	(void)c;
-	return true;
+	return hm_shape_usable(c->shape);
 }
 
 void hm_chan_took(struct chan *c, const struct send *s)
 {
-	(void)c;
-	(void)s;
+	hm_shape_take(c->shape, 1, (uint32_t)s->msgs.len);
+	if (hm_unlikely(hm_shape_has_lines(c->shape)))
+		hm_list_foreach (&s->msgs, n) /* a retry stands in line again */
+			hm_container_of(n, struct msg, node)->turn_at = NULL;
 }
 
 void hm_chan_answered(struct chan *c, const struct send *s)
 {
-	(void)c;
-	(void)s;
+	const struct hm_verdict *v = &s->verdict;
+	const struct hm_shape_answer a = {
+		.outcome = v->outcome,
+		.scope = v->scope,
+		.took_us = s->call.done_ns > s->call.started_ns
+				   ? (uint32_t)hm_min((s->call.done_ns - s->call.started_ns) / 1000,
+						      (uint64_t)UINT32_MAX)
+				   : 0,
+		.messages = (uint32_t)s->msgs.len,
+		.retry_after_ms = v->retry_after_ms,
+	};
+
+	hm_shape_answered(c->shape, &a);
+	if (hm_likely(v->outcome != HM_OUT_RATE_LIMITED || v->scope != HM_SCOPE_RECIPIENT))
+		return;
+	hm_list_foreach (&s->msgs, n)
+		hm_shape_rest_recipient(c->shape, hm_container_of(n, struct msg, node)->addr,
+					v->retry_after_ms);
 }
 
 bool hm_chan_may_retry(struct chan *c)
 {
-	(void)c;
-	return true;
+	return hm_shape_may_retry(c->shape);
 }
 
 bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
@@ -39,8 +54,12 @@ bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
 	const struct hm_dispatch *d = c->d;
 	bool urgent = lane == HM_LANE_CRITICAL;
 	size_t room, asking = c->asking; /* those who ask will leave here */
+	uint32_t may;
 
 	if (c->paused_until_ms > hm_tick_ms(d->t))
+		return false;
+	may = hm_shape_room(c->shape, urgent);
+	if (may == 0)
 		return false;
 	if (c->open != NULL && c->open->msgs.len + asking < c->info->batch_max)
 		return true;
@@ -48,8 +67,10 @@ bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
 		asking /= c->info->batch_max;
 	if (c->unsubmitted >= UNSUBMITTED_MAX)
 		return false;
-	if (c->info->max_concurrency > 0 && c->sends.len + asking >= c->info->max_concurrency)
+	if (may <= c->unsubmitted + asking) {
+		hm_shape_hungry(c->shape, urgent);
 		return false;
+	}
 	if (c->origin == NULL)
 		return c->sends.len + asking < d->o.max_in_flight;
 	room = hm_origin_room(c->origin, urgent);
@@ -94,6 +115,36 @@ void hm_chan_wake(struct chan *c)
 	}
 }
 
+/* Jobs with a route choose again: their messages need not wait for this channel. */
+static void unpark_routes(struct chan *c)
+{
+	struct hm_dispatch *d = c->d;
+
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		hm_list_foreach_safe (&c->parked[l], n, tmp) {
+			if (hm_container_of(n, struct job, node)->route == NULL)
+				continue;
+			hm_list_remove(&c->parked[l], n);
+			hm_list_push(&d->lanes[l].runnable, n);
+			hm_pump_later(d);
+		}
+}
+
+/* Tokens or permits have come, or the channel's state changed. */
+static void on_shape(struct hm_shape_listener *l)
+{
+	struct chan *c = hm_container_of(l, struct chan, on_shape);
+
+	HM_CHECK(c, HM_CHAN_MAGIC);
+	if (c->d->draining)
+		return;
+	if (!hm_chan_usable(c)) {
+		hm_route_away(c);
+		unpark_routes(c);
+	}
+	hm_chan_wake(c);
+}
+
 static void on_wake(struct hm_flush *f)
 {
 	hm_chan_wake(hm_container_of(f, struct chan, wake));
@@ -120,15 +171,6 @@ void hm_chan_rest(struct chan *c, uint64_t ms)
 	hm_timer_start(c->d->t, &c->pause, ms);
 }
 
-/* The provider asks the whole channel to wait. */
-void hm_chan_pause(struct chan *c, uint64_t ms)
-{
-	if (c->paused_until_ms <= hm_tick_ms(c->d->t))
-		HM_INFO(DISPATCH, "channel waits as the provider asked", HM_SV("channel", c->info->name),
-			HM_U("ms", ms));
-	hm_chan_rest(c, ms);
-}
-
 void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch)
 {
 	HM_MAGIC_SET(c, HM_CHAN_MAGIC);
@@ -144,6 +186,8 @@ void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt,
 	hm_chan_flush_init(c);
 	hm_flush_init(&c->wake, on_wake);
 	hm_timer_init(&c->pause, on_pause_over);
+	c->on_shape.on_change = on_shape;
+	c->shape = hm_shaper_channel(d->deps.shaper, c->info, rt->rt->cfg, &c->on_shape);
 }
 
 void hm_chan_fini(struct chan *c)
@@ -153,5 +197,6 @@ void hm_chan_fini(struct chan *c)
 	hm_flush_cancel(c->d->t, &c->flush);
 	hm_flush_cancel(c->d->t, &c->wake);
 	hm_timer_stop(c->d->t, &c->pause);
+	hm_shape_leave(&c->on_shape);
 	HM_MAGIC_CLEAR(c);
 }

@@ -34,6 +34,8 @@ static int chan_open(struct chan *c, struct hm_err *e)
 {
 	struct hm_dispatch *d = c->d;
 
+	if (c->shape == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	if (c->info->recipient_is_url)
 		return 0;
 	if (hm_wire_origin(d->deps.wire, &c->info->origin, &c->origin, e) != 0)
@@ -85,6 +87,21 @@ void hm_runtime_ref_put(struct runtime_ref *r)
 	free(r);
 }
 
+/* No list: every failure. */
+static uint32_t dead_outcomes(const struct hm_settings *s)
+{
+	uint32_t bits = 0;
+
+	if (!s->queue.dead_letter_failed)
+		return 0;
+	for (size_t i = 0; i < s->queue.dead_letter_outcomes.n; i++) {
+		int o = hm_outcome_find(hm_str_trim(s->queue.dead_letter_outcomes.v[i]));
+
+		bits |= 1u << (o < 0 ? HM_OUT_COUNT : o); /* "none"; anything else did not pass the check */
+	}
+	return bits ? bits : UINT32_MAX;
+}
+
 static void take_settings(struct hm_dispatch *d, const struct hm_settings *s)
 {
 	uint32_t in_flight = (uint32_t)s->dispatch.max_in_flight;
@@ -94,6 +111,7 @@ static void take_settings(struct hm_dispatch *d, const struct hm_settings *s)
 	d->o.claim_after_ms = (uint32_t)s->queue.claim_after_ms;
 	d->o.heartbeat_ms = (uint32_t)s->queue.heartbeat_ms;
 	d->o.dead_letter_max = (uint32_t)s->queue.dead_letter_max;
+	d->o.dead_outcomes = dead_outcomes(s);
 	d->o.max_entry_bytes = s->queue.max_entry_bytes;
 	/* The in-flight table was sized at start: a reload may lower the limit, or raise it back. */
 	d->o.max_in_flight = d->inflight_limit ? hm_min(in_flight, d->inflight_limit) : in_flight;
@@ -138,6 +156,10 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	take_settings(d, s);
 	d->inflight_limit = d->o.max_in_flight;
 	snprintf(d->consumer, sizeof(d->consumer), "%.*s.%u", HM_STRF(deps->node_id), deps->shard);
+	d->acc_len = HM_JOB_ACC_BOOT + hm_min(deps->node_id.len, sizeof(d->acc) - HM_JOB_ACC_BOOT);
+	memcpy(d->acc, deps->boot_id, HM_JOB_ACC_BOOT);
+	if (deps->node_id.len)
+		memcpy(d->acc + HM_JOB_ACC_BOOT, deps->node_id.p, d->acc_len - HM_JOB_ACC_BOOT);
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
 		hm_list_init(&d->lanes[l].runnable);
 		d->lanes[l].per_entry_x16 = 100 * 16; /* nothing is known: better a small first read */
@@ -154,6 +176,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_slab_init(&d->past_slab, "past attempts", sizeof(struct past_attempt), 0);
 	hm_msg_facts_init(d);
 	hm_msg_gates_init(d);
+	hm_msg_turns_init(d);
 	hm_flush_init(&d->pump, hm_pump_run);
 	hm_flush_init(&d->urgent, hm_pump_urgent);
 	hm_timer_init(&d->heartbeat, NULL);
@@ -161,7 +184,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_timer_init(&d->drain_timer, NULL);
 	/* Slots: what is in flight, plus what is final but not yet durable. */
 	slots = (d->o.max_in_flight + d->o.critical_reserve) * 4 + 4096;
-	if (!hm_ack_init(d)) {
+	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d)) {
 		hm_err_set(e, HM_ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -175,6 +198,8 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	return 0;
 fail:
 	hm_inflight_close(d->inflight);
+	hm_dead_fini(d);
+	hm_aside_fini(d);
 	hm_ack_fini(d);
 	HM_MAGIC_CLEAR(d);
 	free(d);
@@ -242,6 +267,7 @@ static void unlist_jobs(struct hm_dispatch *d)
 void hm_msg_drop(struct msg *m)
 {
 	m->where = MSG_NOWHERE;
+	m->job->handed_back = true;
 	/* Nothing of it is on the wire: what was sent before has been answered and recorded. */
 	if (m->slot != HM_INFLIGHT_NONE)
 		hm_inflight_clear(m->job->d->inflight, m->slot);
@@ -285,7 +311,8 @@ void hm_dispatch_check_drained(struct hm_dispatch *d)
 		return;
 	if (d->sends_live == 0 && hm_list_empty(&d->asking) && hm_list_empty(&d->gating)) {
 		drop_waiting(d); /* retries that came back while draining */
-		if (d->rechecks == 0 && d->beats_open == 0 && (hm_ack_idle(d) || !d->redis_up) &&
+		hm_aside_drop(d);
+		if (d->rechecks == 0 && d->beats_open == 0 && ((hm_ack_idle(d) && hm_dead_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
 		    d->fifo_len == 0)
 			report_drained(d);
 	}
@@ -349,6 +376,8 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_timer_stop(d->t, &d->heartbeat);
 	hm_timer_stop(d->t, &d->delay_timer);
 	hm_timer_stop(d->t, &d->drain_timer);
+	hm_dead_fini(d); /* before the jobs its letters are about */
+	hm_aside_fini(d);
 	while ((n = hm_list_first(&d->jobs)) != NULL) {
 		struct job *j = hm_container_of(n, struct job, all);
 
@@ -369,6 +398,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_slab_fini(&d->past_slab);
 	hm_slab_fini(&d->facts_slab);
 	hm_slab_fini(&d->gate_slab);
+	hm_slab_fini(&d->turn_slab);
 	hm_inflight_close(d->inflight);
 	hm_ack_fini(d);
 	HM_MAGIC_CLEAR(d);

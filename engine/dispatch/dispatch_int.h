@@ -29,6 +29,7 @@
 #include "gates/gates.h"
 #include "ingest/job.h"
 #include "ingest/job_encode.h"
+#include "shape/shape.h"
 
 #define HM_DISPATCH_MAGIC  0x64697370u
 #define HM_JOB_MAGIC	   0x6a6f6221u
@@ -38,6 +39,7 @@
 #define HM_READER_MAGIC	   0x72656164u
 #define HM_MSG_FACTS_MAGIC 0x6d666374u
 #define HM_MSG_GATE_MAGIC  0x6d676174u
+#define HM_MSG_TURN_MAGIC  0x6d747572u
 
 #define ENTRY_ID_MAX 44
 
@@ -75,18 +77,28 @@ struct job {
 	struct chan *fixed;	      /* the job names a channel ... */
 	const struct hm_route *route; /* ... or a route */
 	uint64_t entry_ms;	      /* when it entered the stream */
+	uint64_t accepted_ms;	      /* the same, or when the first entry did (res) */
+	struct hm_ulid origin;	      /* its id, or that of the job it was accepted with (res) */
 	uint64_t expires_ms;	      /* of every message */
 	uint32_t cursor;	      /* next recipient to expand */
 	uint32_t open;		      /* expanded, not final */
+	uint32_t leaving;	      /* counted in owed: put aside, not confirmed by Redis (aside.c) */
+	struct aside *last_aside;     /* may be joined by the next recipient */
+	bool has_away;		      /* recipients of it are noted as away */
+	bool covered;		      /* the ledger has the acceptance of its messages (res) */
+	bool taken;		      /* its entry is another consumer's now: not to be acknowledged here */
 	uint64_t ticket;	      /* ledger ticket everything of this job waits for */
 	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
 	struct hm_ledger_msg **
-		prior; /* interim records of an earlier run by recipient, NULL where none (redelivered jobs) */
+		prior; /* records of an earlier run by recipient: interim, or failed. NULL: none (redelivered jobs) */
 	struct hm_arena prior_arena;	   /* they live here; malloc'ed blocks, filled by a pool thread */
 	struct hm_template_set *templates; /* those of when the job began; NULL: it needs none */
 	const struct hm_template *source;  /* of that snapshot, or inline */
 	struct hm_template *own;	   /* compiled inline content */
 	bool unrecorded;		   /* a final record could not be written: stays pending */
+	bool handed_back;		   /* messages of it were dropped while draining: stays pending */
+	uint32_t owed;	 /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
+	uint8_t *buried; /* bitmap of recipients that have a dead letter already (taken over jobs), or NULL */
 	uint8_t n_facts;		   /* values to fetch per message; 0: most templates */
 	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
 };
@@ -95,6 +107,7 @@ enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_GATING, MSG_ASKING, MSG_SENDING, 
 
 struct msg_facts; /* facts.c */
 struct msg_gate;  /* gates.c */
+struct msg_turn;  /* turn.c */
 
 struct msg {
 	uint32_t magic;
@@ -121,6 +134,9 @@ struct msg {
 	struct past_attempt *past;
 	struct msg_facts *facts; /* fetched, or being fetched; NULL: nothing was asked */
 	struct msg_gate *gate;	 /* while GATING */
+	struct msg_turn *turn;	 /* while it stands in line for its recipient (turn.c); it is HELD then */
+	struct chan *turn_at;	 /* its turn has come on this channel */
+	bool retrying;		 /* held for another attempt: within the retry budget when it is due */
 };
 
 enum send_step {
@@ -169,6 +185,8 @@ struct chan {
 	uint64_t paused_until_ms; /* monotonic; provider said slow down */
 	struct hm_timer pause;
 	struct hm_flush wake;
+	struct hm_shape *shape; /* rates, breaker; shared with this channel under other snapshots */
+	struct hm_shape_listener on_shape;
 };
 
 /* The runtime as this shard uses it: configuration snapshot and its channels' shard state. */
@@ -194,6 +212,7 @@ struct ack_key { /* one stream */
 	struct hm_dispatch *d;
 	uint32_t partition;
 	uint8_t lane;
+	bool has_away;	   /* of some entry recipients are away (aside.c) */
 	struct hm_buf ids; /* length byte + text, repeated: to acknowledge in this flush */
 	uint32_t n;
 };
@@ -212,6 +231,7 @@ struct hm_dispatch {
 	struct hm_tick *t;
 	struct dispatch_opts {
 		uint32_t partitions, read_count, block_ms, claim_after_ms, heartbeat_ms, dead_letter_max;
+		uint32_t dead_outcomes; /* a bit per outcome, and one for no attempt at all: these failures are kept */
 		uint32_t max_in_flight, critical_reserve, max_attempts, retry_base_ms, retry_max_ms;
 		uint32_t request_timeout_ms, read_ahead;
 		uint64_t default_deadline_ms;
@@ -220,6 +240,8 @@ struct hm_dispatch {
 		struct hm_str prefix, group;
 	} o;
 	char consumer[80];
+	char acc[HM_JOB_ACC_MAX]; /* what entries carry that are in this node's ledger already */
+	size_t acc_len;
 	struct runtime_ref *rt;
 	struct hm_book_eye templates;
 	struct hm_ledger_writer *writer;
@@ -230,7 +252,7 @@ struct hm_dispatch {
 	struct hm_list free_jobs; /* kept with their zones */
 	struct hm_list jobs;	  /* all live ones */
 	uint64_t durable;	  /* highest durable ticket */
-	struct hm_slab msg_slab, send_slab, past_slab, facts_slab, gate_slab;
+	struct hm_slab msg_slab, send_slab, past_slab, facts_slab, gate_slab, turn_slab;
 	uint32_t in_flight, jobs_live, sends_live;
 	struct hm_flush pump, urgent, room;
 	struct hm_list runtimes; /* snapshots in use */
@@ -238,6 +260,8 @@ struct hm_dispatch {
 	struct fifo_item *fifo; /* ring */
 	uint32_t fifo_cap, fifo_head, fifo_len;
 	struct ack_key *acks; /* partitions x lanes, only this shard's */
+	struct hm_dead *dead; /* dead.c */
+	struct hm_asides *aside; /* aside.c */
 	struct hm_flush ack_flush;
 	uint32_t acks_waiting; /* commands sent, not answered */
 	uint32_t rechecks;     /* jobs at the look-up of what is done already */
@@ -266,8 +290,6 @@ struct hm_reply;
 /* Entries of one stream as XREADGROUP or XCLAIM give them: [[id, [j, payload]], ...]. */
 void hm_pull_entries(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
 		     const struct hm_reply *entries, bool redelivered, bool foreign);
-void hm_pull_dead(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry,
-		  struct hm_str payload, const struct hm_err *why);
 
 /* -- delay.c: entries with a future `at` -- */
 void hm_delay_start(struct hm_dispatch *d);
@@ -297,7 +319,6 @@ void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt,
 void hm_chan_fini(struct chan *c);
 void hm_chan_wake_later(struct chan *c);
 void hm_chan_rest(struct chan *c, uint64_t ms);
-void hm_chan_pause(struct chan *c, uint64_t ms);
 void hm_msg_go(struct msg *m);
 bool hm_chan_has_room(const struct chan *c, enum hm_lane lane);
 /* Does it take messages at all? false: its breaker is open, or it is paused by hand; a route goes on to another. */
@@ -318,13 +339,46 @@ void hm_msg_gates_leave(struct msg *m, bool used);
 void hm_msg_gates_drop(struct hm_dispatch *d); /* who still waits is handed back */
 void hm_msg_gates_free(struct msg *m);
 
+/* -- turn.c: quotas per recipient -- */
+void hm_msg_turns_init(struct hm_dispatch *d);
+/* true: it may leave on m->chan. false: it stands in line and is held, or has been dropped. */
+bool hm_msg_turn(struct msg *m);
+void hm_msg_turn_free(struct msg *m);
+
 /* -- aside.c: messages that wait long, in Redis instead of in memory -- */
 /* It comes back as an entry of its own at until_ms (wall). The message is gone; its job's entry stays pending until Redis has
  * the new one. `why` is what the ledger says meanwhile. */
 void hm_aside_msg(struct msg *m, uint64_t until_ms, struct hm_str why);
+/* The same while a pause holds; `mark` names it ("campaign:spring"). It comes back when that ends, or at its expiry. */
+void hm_aside_paused(struct msg *m, struct hm_str mark);
+bool hm_aside_init(struct hm_dispatch *d);
+void hm_aside_fini(struct hm_dispatch *d);
+void hm_aside_durable(struct hm_dispatch *d); /* d->durable went up */
+void hm_aside_drop(struct hm_dispatch *d);    /* draining: what has not left comes back with its entry */
+bool hm_aside_idle(const struct hm_dispatch *d);
+bool hm_aside_room(const struct hm_dispatch *d); /* false: too many wait for Redis; nothing more is expanded */
+size_t hm_aside_count(const struct hm_dispatch *d);
+void hm_aside_restore(struct msg *m); /* of an entry with res: before its channel is chosen, */
+void hm_aside_chosen(struct msg *m);  /* and after */
+/* Marks as done who of a redelivered job is away, then goes on with it (dead.c). */
+void hm_aside_look(struct job *j);
+/* These entries (length byte and text, repeated) are deleted from their stream. */
+void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids);
 
 /* -- dead.c: failed messages, kept for an operator -- */
-void hm_dead_message(struct msg *m, struct hm_str why); /* about to end as failed */
+bool hm_dead_init(struct hm_dispatch *d);
+void hm_dead_fini(struct hm_dispatch *d);
+void hm_dead_message(struct msg *m, struct hm_str why); /* has ended as failed, under its job's ticket */
+void hm_dead_durable(struct hm_dispatch *d);		/* d->durable went up */
+/* A redelivered job, compared with the ledger: what failed before gets its letter if the last run did not come to it, and in
+ * one taken over from another node what failed there is not tried again. Then hm_job_ready, perhaps later. */
+void hm_dead_recall(struct job *j);
+bool hm_dead_before(const struct msg *m);	/* it failed on the node its job was taken over from */
+bool hm_dead_room(const struct hm_dispatch *d); /* false: too many letters wait, nothing more is started */
+bool hm_dead_idle(const struct hm_dispatch *d);
+/* An entry that is no job: moved to the dead letters, as it is. */
+void hm_dead_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry,
+		   struct hm_str payload, const struct hm_err *why);
 
 /* -- route.c -- */
 /* Chooses channel route_pos (or the next possible one) for m; false: ended as failed. */
@@ -365,6 +419,8 @@ void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
 void hm_settle_unanswered(struct msg *m, struct hm_str reason);
 /* Waits in memory, no attempt counted: delay of at most some minutes (longer: hm_aside_msg). */
 void hm_settle_hold(struct msg *m, uint64_t delay_ms, struct hm_str reason);
+/* About to leave memory: its record as HELD, its slot free when that is durable. Returns the ticket, 0: out of memory. */
+uint64_t hm_settle_interim(struct msg *m, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */

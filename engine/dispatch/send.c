@@ -312,8 +312,6 @@ static enum step_next step_settle(struct send *s)
 			if (v->partial[k].index < s->msgs.len)
 				by_index[v->partial[k].index] = &v->partial[k];
 	}
-	if (v->outcome == HM_OUT_RATE_LIMITED && v->scope != HM_SCOPE_RECIPIENT)
-		hm_chan_pause(c, v->retry_after_ms ? v->retry_after_ms : 1000);
 	if (v->refresh_credential && s->in.credential.len > 0)
 		hm_cred_reject(c->d->deps.creds, c->ch, s->in.credential);
 	while ((n = hm_list_pop(&s->msgs)) != NULL) {
@@ -407,6 +405,8 @@ void hm_send_join(struct msg *m)
 	uint64_t hash = 0;
 
 	if (!m->gates_open && !hm_msg_gates(m))
+		return;
+	if (!hm_msg_turn(m))
 		return;
 	if (hm_unlikely(j->n_facts > 0) && !literal && !hm_msg_facts(m))
 		return;

@@ -29,6 +29,7 @@ void hm_msg_free(struct msg *m)
 	hm_timer_stop(d->t, &m->timer);
 	hm_msg_facts_free(m);
 	hm_msg_gates_free(m);
+	hm_msg_turn_free(m);
 	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
 		next = p->next;
 		hm_slab_free(&d->past_slab, p);
@@ -84,10 +85,10 @@ static uint64_t put_record(struct msg *m, enum hm_state state, struct hm_str rea
 	struct hm_dispatch *d = j->d;
 	struct hm_ledger_msg r = {
 		.id = m->id,
-		.job = j->id,
+		.job = j->origin,
 		.state = (uint8_t)state,
 		.lane = m->lane,
-		.accepted_ms = j->entry_ms,
+		.accepted_ms = j->accepted_ms,
 		.updated_ms = d->t->wall_ms,
 		.user = m->user,
 		.address = m->addr,
@@ -129,8 +130,6 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 	if (m->chan != NULL)
 		hm_msg_gates_leave(m, counter[state] == HM_CT_SENT ||
 					      (n > 0 && attempts[n - 1].outcome == HM_OUT_UNKNOWN));
-	if (state == HM_ST_FAILED)
-		hm_dead_message(m, reason);
 	ticket = put_record(m, state, reason, attempts, n);
 	hm_stats_inc(d->t->stats, counter[state]);
 	(void)hm_fault(HM_FAULT_settle_record);
@@ -138,6 +137,8 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 		j->unrecorded = true; /* out of memory: the entry must not be acknowledged */
 	if (ticket > j->ticket)
 		j->ticket = ticket;
+	if (state == HM_ST_FAILED && ticket > 0)
+		hm_dead_message(m, reason);
 	if (m->slot != HM_INFLIGHT_NONE && ticket > 0)
 		hm_ack_wait(d, ticket, NULL, m->slot);
 	hm_msg_free(m);
@@ -219,6 +220,15 @@ static uint64_t backoff_ms(const struct msg *m, uint64_t hint_ms)
 	return hint_ms > rnd ? hint_ms + rnd / 10 : rnd;
 }
 
+/* Spread out, so that those who were refused together do not come again together. */
+static uint64_t over_budget_ms(void)
+{
+	uint16_t rnd = 0;
+
+	(void)RAND_bytes((unsigned char *)&rnd, (int)sizeof(rnd));
+	return 500 + rnd % 1000;
+}
+
 static void on_held_due(struct hm_timer *t)
 {
 	struct msg *m = hm_container_of(t, struct msg, timer);
@@ -226,11 +236,21 @@ static void on_held_due(struct hm_timer *t)
 
 	HM_CHECK(m, HM_MSG_MAGIC);
 	hm_assert(m->where == MSG_HELD);
+	if (m->retrying && hm_chan_usable(m->chan) &&
+	    (m->job->expires_ms == 0 || d->t->wall_ms < m->job->expires_ms) && !hm_chan_may_retry(m->chan)) {
+		hm_timer_start(d->t, &m->timer, over_budget_ms()); /* too many retries already: later */
+		return;
+	}
+	m->retrying = false;
+	hm_msg_turn_free(m);
 	hm_list_remove(&d->held, &m->node);
 	m->where = MSG_WAITING;
 	/* In front: it has waited already. */
 	hm_list_push_front(&m->chan->waiting[m->lane], &m->node);
-	hm_chan_wake(m->chan);
+	if (!hm_chan_usable(m->chan))
+		hm_route_away(m->chan);
+	else
+		hm_chan_wake(m->chan);
 }
 
 void hm_msg_timer_init(struct msg *m)
@@ -249,6 +269,21 @@ static void off_the_wire(struct msg *m, uint64_t ticket)
 		return;
 	hm_ack_wait(d, ticket, NULL, m->slot);
 	m->slot = HM_INFLIGHT_NONE;
+}
+
+uint64_t hm_settle_interim(struct msg *m, struct hm_str reason)
+{
+	struct hm_dispatch *d = m->job->d;
+	struct hm_ledger_attempt v[MAX_PAST];
+	size_t n = attempts_of(m, v, MAX_PAST);
+	uint64_t ticket = put_record(m, HM_ST_HELD, reason, v, n);
+
+	if (ticket > m->job->ticket)
+		m->job->ticket = ticket;
+	if (m->slot != HM_INFLIGHT_NONE)
+		hm_ack_wait(d, ticket ? ticket : d->durable, NULL, m->slot);
+	m->slot = HM_INFLIGHT_NONE;
+	return ticket;
 }
 
 void hm_settle_hold(struct msg *m, uint64_t delay_ms, struct hm_str reason)
@@ -283,6 +318,7 @@ static bool try_again(struct msg *m, uint64_t hint_ms)
 	if (m->job->expires_ms != 0 && d->t->wall_ms + delay >= m->job->expires_ms)
 		return false;
 	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
+	m->retrying = true;
 	if (delay > HOLD_MAX_MS)
 		hm_aside_msg(m, d->t->wall_ms + delay, HM_STR("waiting for another try"));
 	else

@@ -44,6 +44,19 @@ int hm_ctl_parse(const struct hm_reply *entry, struct hm_str *entry_id_r, struct
 		ev->type = HM_CTL_TEMPLATE;
 		return 0;
 	}
+	if (hm_str_is(type, "channel")) {
+		struct hm_str action = field(fields, "action");
+
+		ev->name = field(fields, "name");
+		ev->note = field(fields, "note");
+		ev->paused = hm_str_is(action, "pause");
+		if (ev->name.len == 0 || (!ev->paused && !hm_str_is(action, "resume")))
+			return hm_err_set(e, HM_EINVAL,
+					  "control entry %.*s: channel needs a name and the action pause or resume",
+					  HM_STRF(id->s));
+		ev->type = HM_CTL_CHANNEL;
+		return 0;
+	}
 	if (!hm_str_is(type, "cancel") && !hm_str_is(type, "keys"))
 		return 0;
 	if (!hm_str_u64(at, &ev->at_ms))
@@ -78,7 +91,7 @@ void hm_ctl_send(struct hm_redis *r, struct hm_str prefix, const struct hm_ctl_e
 	struct hm_str argv[16];
 	size_t n = 0;
 
-	hm_assert(ev->type != HM_CTL_OTHER && ev->type != HM_CTL_TEMPLATE);
+	hm_assert(ev->type != HM_CTL_OTHER && ev->type != HM_CTL_TEMPLATE && ev->type != HM_CTL_CHANNEL);
 	argv[n++] = HM_STR("XADD");
 	argv[n++] = k;
 	argv[n++] = HM_STR("MAXLEN");

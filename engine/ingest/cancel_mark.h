@@ -9,11 +9,13 @@
  *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type cancel campaign spring at 1767323045000 [by KEYID]
  *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type keys   id KEYID       at 1767323045000
  *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type template name NAME etag ETAG at 1767323045000
+ *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type channel name NAME action pause note JSON
  *
  * cancel id        a message, or a job (all messages of its chunk), by its ULID
  * cancel campaign  every message of the campaign accepted up to `at`
  * keys             API key KEYID was created or revoked: caches must ask again
  * template         a managed template changed (templates/store.h; written by its script, not by hm_ctl_send)
+ * channel          a channel was paused or resumed by hand (shape/pauses.h; written by its script)
  *
  * A mark is a wish: what is already being sent is sent. Types nobody knows are skipped,
  * so that newer processes may write them.
@@ -28,13 +30,15 @@
 
 #define HM_CTL_KEY_MAX 80
 
-enum hm_ctl_type { HM_CTL_CANCEL_ID, HM_CTL_CANCEL_CAMPAIGN, HM_CTL_KEYS, HM_CTL_TEMPLATE, HM_CTL_OTHER };
+enum hm_ctl_type { HM_CTL_CANCEL_ID, HM_CTL_CANCEL_CAMPAIGN, HM_CTL_KEYS, HM_CTL_TEMPLATE, HM_CTL_CHANNEL, HM_CTL_OTHER };
 struct hm_ctl_event { /* texts point into the reply */
 	enum hm_ctl_type type;
 	struct hm_ulid id;	  /* CANCEL_ID */
 	struct hm_str campaign;	  /* CANCEL_CAMPAIGN */
 	struct hm_str by;	  /* API key that asked, or empty; KEYS: the key meant */
-	struct hm_str name, etag; /* TEMPLATE */
+	struct hm_str name, etag; /* TEMPLATE; name also CHANNEL */
+	struct hm_str note;	  /* CHANNEL: the value of its field in the hash */
+	bool paused;		  /* CHANNEL */
 	uint64_t at_ms;
 };
 
@@ -43,7 +47,7 @@ size_t hm_ctl_key(struct hm_str prefix, const char *what, char *out, size_t cap)
 /* One entry as XRANGE and XREAD give it: [id, [field, value, ...]]. Broken marks: HM_EINVAL with a sentence. */
 int hm_ctl_parse(const struct hm_reply *entry, struct hm_str *entry_id_r, struct hm_ctl_event *ev_r,
 		 struct hm_err *e) HM_MUSTCHECK;
-/* Writes a mark; ev->type TEMPLATE and OTHER are not allowed. fn as in redis.h. */
+/* Writes a mark; ev->type TEMPLATE, CHANNEL and OTHER are not allowed. fn as in redis.h. */
 void hm_ctl_send(struct hm_redis *r, struct hm_str prefix, const struct hm_ctl_event *ev, hm_reply_fn fn,
 		 void *arg);
 

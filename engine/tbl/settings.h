@@ -78,7 +78,12 @@ HM_SETTING(queue, heartbeat, DURATION, "3s", 100, 60000, RELOAD, NULL,
 HM_SETTING(queue, claim_after, DURATION, "15s", 500, 3600000, RELOAD, NULL,
 	   "Entries without heartbeat for so long are taken over by another process. At least three heartbeats.")
 HM_SETTING(queue, dead_letter_max, INT, "100000", 0, 100000000, RELOAD, NULL,
-	   "Entries kept in each dead-letter stream (about; the oldest go first).")
+	   "Dead letters kept per partition; the oldest go first. 0 keeps none.")
+HM_SETTING(queue, dead_letter_failed, BOOL, "true", 0, 0, RELOAD, NULL,
+	   "Keep failed messages as dead letters, to look at and replay (hermod dead). false: only entries that are no messages.")
+HM_SETTING(queue, dead_letter_outcomes, LIST, "", 0, 16, RELOAD, NULL,
+	   "Only failures whose last attempt had one of these outcomes (none: no attempt was made). Empty: all of them. "
+	   "Name some when invalid recipients would push out what is worth a replay.")
 HM_SETTING(queue, weight_high, INT, "8", 1, 1000, RELOAD, NULL,
 	   "Share of lane high while several lanes wait. critical has no share: it never waits.")
 HM_SETTING(queue, weight_normal, INT, "4", 1, 1000, RELOAD, NULL, "Share of lane normal.")
@@ -107,6 +112,35 @@ HM_SETTING(dispatch, request_timeout, DURATION, "15s", 100, 600000, RELOAD, NULL
 HM_SETTING(dispatch, deadline, DURATION, "24h", 1000, 2592000000, RELOAD, NULL,
 	   "A message that names no expiry of its own ends as expired after this.")
 HM_SECTION_END(dispatch)
+
+HM_SECTION(shape, "How fast channels may send, all processes together. Rates and quotas stand at the channels.")
+HM_SETTING(shape, critical_share, INT, "10", 0, 90, RELOAD, NULL,
+	   "Percent of a channel's rates, quotas and concurrency kept for lane critical, on channels that carried such messages in the last ten "
+	   "minutes. Raise it when one-time passwords share a channel with campaigns that use all of it.")
+HM_SETTING(shape, lease, DURATION, "100ms", 10, 1000, RELOAD, NULL,
+	   "Each shard takes tokens from Redis for about so long. Longer means fewer commands and coarser sharing; raise it when Redis is far away.")
+HM_SETTING(shape, spill_after, DURATION, "5m", 0, 86400000, RELOAD, NULL,
+	   "A channel whose quota is used up, or that its provider told to wait, for so long or longer counts as unusable: messages with a route "
+	   "go to its next channel, the others wait. 0: at any wait.")
+HM_SETTING(shape, retry_budget, INT, "20", 0, 1000, RELOAD, NULL,
+	   "Retries of a channel, in percent of its first attempts of the last ten seconds; what is beyond waits. It keeps a failing provider from "
+	   "being stormed.")
+HM_SETTING(shape, retry_floor, INT, "10", 0, 1000000, RELOAD, NULL,
+	   "Retries a second that each shard may make besides, so that quiet channels retry at all.")
+HM_SECTION_END(shape)
+
+HM_SECTION(breaker, "When a channel is left alone because its provider fails. A channel may set its own, or breaker: off.")
+HM_SETTING(breaker, share, INT, "50", 0, 100, RELOAD, NULL,
+	   "It opens when so many percent of the answers speak against the provider (down, refused credentials, lost answers). 0: never.")
+HM_SETTING(breaker, min, INT, "20", 1, 1000000, RELOAD, NULL,
+	   "Answers of a shard within the window before anything is decided. Lower it on channels with little traffic.")
+HM_SETTING(breaker, window, DURATION, "10s", 100, 600000, RELOAD, NULL, "The answers of so long are looked at.")
+HM_SETTING(breaker, latency, DURATION, "0", 0, 600000, RELOAD, NULL,
+	   "It also opens when a tenth of the answers take so long or longer. 0: slowness alone does not open it.")
+HM_SETTING(breaker, open, DURATION, "5s", 10, 3600000, RELOAD, NULL,
+	   "So long nothing is sent; then probes decide. Each time they fail it doubles, up to ten times this.")
+HM_SETTING(breaker, probes, INT, "3", 1, 1000, RELOAD, NULL, "Requests that must all succeed before it closes.")
+HM_SECTION_END(breaker)
 
 HM_SECTION(http, "The API: submit, look up, cancel, metrics.")
 HM_SETTING(http, listen, LIST, "127.0.0.1:7700", 0, 16, RESTART, NULL,

@@ -345,7 +345,9 @@ static void endpoint_override(void **state)
 	assert_int_equal(o->version, HM_HTTP_AUTO);
 	assert_string_equal(kit_c(&k, o->ca_file), "/tmp/ca.pem");
 	assert_int_equal(hm_channel_info(k.c)->timeout_ms, 3000);
-	assert_int_equal(hm_channel_info(k.c)->rate_per_s, 10);
+	assert_int_equal(hm_channel_info(k.c)->rate.n, 1);
+	assert_int_equal(hm_channel_info(k.c)->rate.v[0].max, 600);
+	assert_int_equal(hm_channel_info(k.c)->rate.v[0].window_ms, 60000);
 	assert_int_equal(hm_channel_info(k.c)->max_concurrency, 50);
 	assert_int_equal(hm_channel_info(k.c)->max_attempts, 4);
 	assert_true(hm_channel_info(k.c)->resend_unknown);
