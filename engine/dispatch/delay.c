@@ -47,8 +47,10 @@ static void on_put(void *arg, const struct hm_reply *reply, const struct hm_err 
 	HM_CHECK(j, HM_JOB_MAGIC);
 	(void)hm_fault(HM_FAULT_delay_put_after);
 	/* Without an answer: either moved, or still pending and read again later. Both are right. */
-	if (reply == NULL)
+	if (reply == NULL) {
 		HM_WARN(INGEST, "a message for later could not be put aside; it is read again", HM_E(err));
+		hm_pull_again(j->d, j->partition, (enum hm_lane)j->lane);
+	}
 	hm_job_free(j);
 }
 

@@ -156,6 +156,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	take_settings(d, s);
 	d->inflight_limit = d->o.max_in_flight;
 	snprintf(d->consumer, sizeof(d->consumer), "%.*s.%u", HM_STRF(deps->node_id), deps->shard);
+	snprintf(d->taker, sizeof(d->taker), "%s+", d->consumer);
 	d->acc_len = HM_JOB_ACC_BOOT + hm_min(deps->node_id.len, sizeof(d->acc) - HM_JOB_ACC_BOOT);
 	memcpy(d->acc, deps->boot_id, HM_JOB_ACC_BOOT);
 	if (deps->node_id.len)
@@ -312,7 +313,8 @@ void hm_dispatch_check_drained(struct hm_dispatch *d)
 	if (d->sends_live == 0 && hm_list_empty(&d->asking) && hm_list_empty(&d->gating)) {
 		drop_waiting(d); /* retries that came back while draining */
 		hm_aside_drop(d);
-		if (d->rechecks == 0 && d->beats_open == 0 && ((hm_ack_idle(d) && hm_dead_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
+		if (d->rechecks == 0 && d->beats_open == 0 &&
+		    ((hm_ack_idle(d) && hm_dead_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
 		    d->fifo_len == 0)
 			report_drained(d);
 	}

@@ -9,11 +9,13 @@
  * different consumer names and Redis hands every entry to one of them.
  *
  *   (re)connect ──▶ GROUP: XGROUP CREATE ──▶ OWN: what was delivered to this consumer
- *   before and not acknowledged ──▶ NEW: XREADGROUP > (blocking), as long as the lane's
- *   buffer wants more
+ *   before and not acknowledged ──▶ TAKEN: what was taken over from others ──▶ NEW: XREADGROUP >
+ *   (blocking), as long as the lane's buffer wants more
  *
  * OWN after every reconnect: entries whose delivery was lost with the connection are in
- * this consumer's pending list; those this shard already works on are skipped.
+ * this consumer's pending list; those this shard already works on are skipped. Entries taken over
+ * are pending under a name of their own, so that they are known as such after a crash as well.
+ * hm_pull_again: the same round without a reconnect, for entries that were left pending.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +28,10 @@
 /* Messages one read should bring: they are decoded in one go, and critical waits for that. */
 #define READ_MSGS	 2000u
 #define RETRY_MS	 200
+#define AGAIN_MS	 300
 #define BUFFER_MAX_BYTES (32u << 20) /* per lane: entries read ahead */
 
-enum reader_mode { READER_GROUP, READER_OWN, READER_NEW };
+enum reader_mode { READER_GROUP, READER_OWN, READER_TAKEN, READER_NEW };
 
 struct reader {
 	uint32_t magic;
@@ -46,7 +49,8 @@ struct reader {
 	char cursor[ENTRY_ID_MAX];
 	bool busy, closed, group_failed;
 	uint32_t groups_open; /* XGROUP commands not answered */
-	struct hm_timer retry;
+	bool look_again;      /* pending entries were left for later */
+	struct hm_timer retry, again;
 	struct hm_str *argv;
 };
 
@@ -75,9 +79,10 @@ static void on_dead(void *arg, const struct hm_reply *reply, const struct hm_err
 
 	HM_CHECK(x, DEAD_MAGIC);
 	(void)hm_fault(HM_FAULT_dead_after);
-	/* Without an answer the entry stays pending and comes back after the reconnect. */
 	if (reply != NULL)
 		hm_ack_entry(x->d, x->partition, x->lane, x->entry, x->len);
+	else
+		hm_pull_again(x->d, x->partition, x->lane); /* it stays pending */
 	HM_MAGIC_CLEAR(x);
 	free(x);
 }
@@ -99,8 +104,10 @@ void hm_pull_dead(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, 
 		HM_STR("j"),	  payload,
 	};
 
-	if (x == NULL)
-		return; /* stays pending; read again after the next reconnect or by another consumer */
+	if (x == NULL) {
+		hm_pull_again(d, partition, lane); /* it stays pending */
+		return;
+	}
 	snprintf(max, sizeof(max), "%u", d->o.dead_letter_max);
 	argv[4] = hm_str_c(max);
 	HM_MAGIC_SET(x, DEAD_MAGIC);
@@ -172,13 +179,16 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		return;
 	}
 	j = hm_job_new(d);
-	if (j == NULL)
-		return; /* pending, comes back */
+	if (j == NULL) {
+		hm_pull_again(d, partition, lane);
+		return;
+	}
 	bytes = hm_arena_str(&j->arena, payload);
 	if (bytes.p == NULL || hm_job_decode(bytes, &j->zone, &j->spec, &e) != 0) {
-		if (bytes.p == NULL)
-			hm_err_set(&e, HM_ENOMEM, "out of memory");
-		hm_pull_dead(d, partition, lane, id->s, payload, &e);
+		if (bytes.p == NULL || e.code == HM_ENOMEM)
+			hm_pull_again(d, partition, lane);
+		else
+			hm_pull_dead(d, partition, lane, id->s, payload, &e);
 		hm_job_free(j);
 		return;
 	}
@@ -283,9 +293,10 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 
 		if (p < 0 || list == NULL || list->type != HM_REPLY_ARRAY)
 			continue;
-		hm_pull_entries(d, r->parts[p], r->lane, list, r->mode == READER_OWN, false);
+		hm_pull_entries(d, r->parts[p], r->lane, list, r->mode != READER_NEW,
+				r->mode == READER_TAKEN);
 		entries += list->n;
-		if (r->mode == READER_OWN && list->n > 0) {
+		if (r->mode != READER_NEW && list->n > 0) {
 			const struct hm_reply *last = hm_reply_at(&list->v[list->n - 1], 0);
 
 			if (last != NULL && last->s.len < sizeof(r->cursor)) {
@@ -294,11 +305,13 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 			}
 		}
 	}
-	if (r->mode == READER_OWN) {
+	if (r->mode != READER_NEW) {
 		if (entries == 0) {
 			strcpy(r->cursor, "0");
-			if (++r->at == r->n_parts)
-				r->mode = READER_NEW;
+			if (++r->at == r->n_parts) {
+				r->mode++;
+				r->at = 0;
+			}
 		}
 	} else if (entries > 0) {
 		r->empty = 0;
@@ -361,7 +374,7 @@ static void read_streams(struct reader *r, uint32_t first, uint32_t n_parts, uin
 	r->argv[n++] = HM_STR("XREADGROUP");
 	r->argv[n++] = HM_STR("GROUP");
 	r->argv[n++] = d->o.group;
-	r->argv[n++] = hm_str_c(d->consumer);
+	r->argv[n++] = hm_str_c(r->mode == READER_TAKEN ? d->taker : d->consumer);
 	r->argv[n++] = HM_STR("COUNT");
 	r->argv[n++] = hm_str_c(num);
 	if (block) {
@@ -403,11 +416,17 @@ static void reader_go(struct reader *r)
 		make_groups(r);
 		return;
 	}
+	if (r->look_again && r->mode == READER_NEW) {
+		r->look_again = false;
+		r->mode = READER_OWN;
+		r->at = 0;
+		strcpy(r->cursor, "0");
+	}
 	want = wanted(r);
 	/* Half empty before the next read: a reply is worth its round trip. */
 	if (want == 0 || (r->mode == READER_NEW && want * 2 < d->o.read_ahead))
 		return;
-	if (r->mode == READER_OWN) {
+	if (r->mode != READER_NEW) {
 		read_streams(r, r->at, 1, OWN_PAGE, true, false);
 		return;
 	}
@@ -435,6 +454,30 @@ static void on_up(void *arg)
 	reader_go(r);
 }
 
+static void on_again(struct hm_timer *t)
+{
+	struct reader *r = hm_container_of(t, struct reader, again);
+
+	HM_CHECK(r, HM_READER_MAGIC);
+	r->look_again = true;
+	reader_go(r);
+}
+
+void hm_pull_again(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane)
+{
+	for (size_t i = 0; i < d->n_readers; i++) {
+		struct reader *r = &d->readers[i];
+
+		if (r->lane != lane || r->closed || hm_timer_armed(&r->again))
+			continue;
+		for (uint32_t p = 0; p < r->n_parts; p++)
+			if (r->parts[p] == partition) {
+				hm_timer_start(d->t, &r->again, AGAIN_MS);
+				break;
+			}
+	}
+}
+
 void hm_pull_kick(struct hm_dispatch *d)
 {
 	for (size_t i = 0; i < d->n_readers; i++)
@@ -454,6 +497,7 @@ static bool reader_init(struct reader *r, struct hm_dispatch *d, enum hm_lane la
 	r->key = malloc(n * sizeof(*r->key));
 	r->argv = malloc((2 * (size_t)n + 16) * sizeof(*r->argv));
 	hm_timer_init(&r->retry, on_retry);
+	hm_timer_init(&r->again, on_again);
 	if (r->parts == NULL || r->keys == NULL || r->key == NULL || r->argv == NULL)
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
@@ -508,6 +552,7 @@ void hm_pull_stop(struct hm_dispatch *d)
 
 		r->closed = true;
 		hm_timer_stop(d->t, &r->retry);
+		hm_timer_stop(d->t, &r->again);
 	}
 }
 

@@ -82,7 +82,7 @@ static unsigned lost_before(const struct msg *m)
 
 	if (!j->redelivered)
 		return 0;
-	return j->foreign ? 1 : hm_inflight_runs(j->d->deps.old, &m->id);
+	return hm_inflight_runs(j->d->deps.old, &m->id) + (j->foreign ? 1 : 0);
 }
 
 /* What was lost is written down; the channel's policy decides. */

@@ -5,7 +5,8 @@
  * first when Redis comes up. The script that does so also takes over, entry by entry,
  * what consumers with an old heartbeat have pending. Consumer names are <node id>.<shard> and the data directory is
  * locked, so a restarted node finds its own entries under its own name at once
- * (pull.c, OWN), and only a node that stays away is taken over from.
+ * (pull.c, OWN), and only a node that stays away is taken over from. What was taken over is pending under
+ * <node id>.<shard>+, so that it is never mistaken for own entries, whatever becomes of this process.
  *
  * A redelivered job is compared with the ledger before it runs: recipients with a
  * final record are done; interim records carry the attempts made so far. The look-up runs in
@@ -23,13 +24,13 @@
 
 static struct hm_redis_script beat_script = {
 	.name = "heartbeat",
-	/* KEYS: consumers, one stream per lane; ARGV: me, group, claim after ms, page. A consumer is dead when its
+	/* KEYS: consumers, one stream per lane; ARGV: me, group, claim after ms, page, my name for what is taken over. A consumer is dead when its
 	 * heartbeat is old, or when it never had one (killed before the first) and has been silent as long.
 	 * Returns a list of {lane index, entries} taken over. */
 	.source = "local t = redis.call('TIME')\n"
 		  "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 		  "local after = tonumber(ARGV[3])\n"
-		  "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
+		  "redis.call('ZADD', KEYS[1], now, ARGV[1], now, ARGV[5])\n"
 		  "local out = {}\n"
 		  "local busy = {}\n"
 		  "for l = 2, #KEYS do\n"
@@ -39,10 +40,10 @@ static struct hm_redis_script beat_script = {
 		  "    local name, pending, idle = c[2], c[4], c[6]\n"
 		  "    local beat = redis.call('ZSCORE', KEYS[1], name)\n"
 		  "    local dead = (beat and tonumber(beat) < now - after) or (not beat and idle > after)\n"
-		  "    if name ~= ARGV[1] and dead and pending > 0 then\n"
+		  "    if name ~= ARGV[1] and name ~= ARGV[5] and dead and pending > 0 then\n"
 		  "      busy[name] = true\n"
 		  "      local ids = redis.call('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], name)\n"
-		  "      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[1], 0}\n"
+		  "      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[5], 0}\n"
 		  "      for _, p in ipairs(ids) do cmd[#cmd + 1] = p[1] end\n"
 		  "      out[#out + 1] = {l - 2, redis.call(unpack(cmd))}\n"
 		  "    end\n"
@@ -108,7 +109,7 @@ static void on_beat(void *arg, const struct hm_reply *reply, const struct hm_err
 static void beat_partition(struct hm_dispatch *d, uint32_t p)
 {
 	char k[1 + HM_LANE_COUNT][128], after[24], page[24];
-	struct hm_str keys[1 + HM_LANE_COUNT], args[4];
+	struct hm_str keys[1 + HM_LANE_COUNT], args[5];
 	struct beat *b = calloc(1, sizeof(*b));
 
 	if (b == NULL)
@@ -127,8 +128,10 @@ static void beat_partition(struct hm_dispatch *d, uint32_t p)
 	args[1] = d->o.group;
 	args[2] = hm_str_c(after);
 	args[3] = hm_str_c(page);
+	args[4] = hm_str_c(d->taker);
 	d->beats_open++;
-	hm_redis_eval(d->deps.redis, &beat_script, keys, hm_countof(keys), args, 4, on_beat, b);
+	hm_redis_eval(d->deps.redis, &beat_script, keys, hm_countof(keys), args, hm_countof(args), on_beat,
+		      b);
 }
 
 static void on_heartbeat(struct hm_timer *t)
@@ -165,13 +168,14 @@ void hm_recover_stop(struct hm_dispatch *d)
 		return;
 	for (uint32_t p = 0; p < d->o.partitions; p++) {
 		char k[128];
-		struct hm_str argv[4] = {HM_STR("ZADD"), HM_STR_NULL, HM_STR("0"), hm_str_c(d->consumer)};
+		struct hm_str argv[6] = {HM_STR("ZADD"),	HM_STR_NULL, HM_STR("0"),
+					 hm_str_c(d->consumer), HM_STR("0"), hm_str_c(d->taker)};
 
 		if (!hm_pull_owns(d, p))
 			continue;
 		argv[1] = hm_str_n(k, hm_job_key(d->o.prefix, p, "consumers", k, sizeof(k)));
 		d->beats_open++;
-		hm_redis_send(d->deps.redis, argv[1], argv, 4, on_farewell, d);
+		hm_redis_send(d->deps.redis, argv[1], argv, hm_countof(argv), on_farewell, d);
 	}
 }
 
@@ -240,6 +244,7 @@ static void recheck_done(uv_work_t *w, int status)
 		HM_ERROR(INGEST, "a redelivered entry cannot be compared with the ledger; it stays pending",
 			 HM_E(&x->err));
 		recheck_drop(x);
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
 		hm_job_free(j);
 	} else {
 		j->done = x->bits;
@@ -276,7 +281,8 @@ void hm_recover_check(struct job *j)
 		if (x != NULL)
 			recheck_drop(x);
 		free(x);
-		hm_job_free(j); /* pending, comes back */
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
+		hm_job_free(j);
 		return;
 	}
 	d->rechecks++;
