@@ -47,7 +47,7 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 	}
 	switch (ev.type) {
 	case HM_CTL_CANCEL_ID: ok = hm_cancel_add_id(en->cancels, &ev.id, ev.at_ms); break;
-	case HM_CTL_CANCEL_CAMPAIGN: ok = hm_cancel_add_campaign(en->cancels, ev.campaign, ev.at_ms); break;
+	case HM_CTL_CANCEL_CAMPAIGN: ok = hm_cancel_add(en->cancels, HM_MARK_CAMPAIGN, ev.campaign, ev.at_ms); break;
 	case HM_CTL_KEYS: hm_http_keys_changed(en->http_shared); break;
 	case HM_CTL_TEMPLATE: hm_templates_event(en->templates, ev.name, ev.etag); break;
 	case HM_CTL_CHANNEL:

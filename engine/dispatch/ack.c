@@ -23,7 +23,7 @@ struct ack_cmd { /* one XACK + XDEL under way */
 	struct hm_buf ids;
 	uint32_t n;
 	uint8_t answers;
-	bool lost;
+	bool lost, has_away;
 };
 
 static void release_job(struct job *j)
@@ -31,6 +31,7 @@ static void release_job(struct job *j)
 	struct hm_dispatch *d = j->d;
 
 	hm_ack_entry(d, j->partition, (enum hm_lane)j->lane, j->entry, j->entry_len);
+	d->acks[j->partition * HM_LANE_COUNT + j->lane].has_away |= j->has_away;
 	hm_job_free(j);
 }
 
@@ -84,6 +85,8 @@ void hm_ack_durable(void *arg, uint64_t ticket)
 		if (it.job != NULL)
 			release_job(it.job);
 	}
+	hm_dead_durable(d);
+	hm_aside_durable(d);
 	hm_pump_later(d);
 	hm_dispatch_check_drained(d);
 }
@@ -123,6 +126,7 @@ static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_er
 	if (c->lost) {
 		hm_buf_puts(&c->key->ids, hm_buf_str(&c->ids));
 		c->key->n += c->n;
+		c->key->has_away |= c->has_away;
 		if (!d->closed && !hm_timer_armed(&d->ack_retry))
 			hm_timer_start(d->t, &d->ack_retry, ACK_RETRY_MS);
 		HM_DEBUG(DISPATCH, "acknowledgement repeated later", HM_S("error", err ? err->text : ""),
@@ -130,6 +134,8 @@ static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_er
 	} else {
 		(void)hm_fault(HM_FAULT_settle_after_ack);
 		hm_stats_add(d->t->stats, HM_CT_ACKED_ENTRIES, c->n);
+		if (c->has_away && !d->closed)
+			hm_aside_forget(d, c->key->partition, (uint8_t)c->key->lane, hm_buf_str(&c->ids));
 	}
 	hm_buf_fini(&c->ids);
 	HM_MAGIC_CLEAR(c);
@@ -152,6 +158,7 @@ static void send_ids(struct hm_dispatch *d, struct ack_key *k)
 	}
 	HM_MAGIC_SET(c, ACK_MAGIC);
 	c->key = k;
+	c->has_away = k->has_away; /* of all ids waiting: a few too many are asked for */
 	hm_buf_init(&c->ids, SIZE_MAX / 2);
 	while (off < k->ids.len && n < MAX_IDS) {
 		off += 1u + (uint8_t)k->ids.p[off];
@@ -161,6 +168,8 @@ static void send_ids(struct hm_dispatch *d, struct ack_key *k)
 	hm_buf_consume(&k->ids, off);
 	c->n = (uint32_t)n;
 	k->n -= (uint32_t)n;
+	if (k->n == 0)
+		k->has_away = false;
 	argv[0] = HM_STR("XACK");
 	argv[1] = hm_str_n(key, key_len);
 	argv[2] = d->o.group;

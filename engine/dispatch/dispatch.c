@@ -313,8 +313,7 @@ void hm_dispatch_check_drained(struct hm_dispatch *d)
 	if (d->sends_live == 0 && hm_list_empty(&d->asking) && hm_list_empty(&d->gating)) {
 		drop_waiting(d); /* retries that came back while draining */
 		hm_aside_drop(d);
-		if (d->rechecks == 0 && d->beats_open == 0 &&
-		    ((hm_ack_idle(d) && hm_dead_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
+		if (d->rechecks == 0 && d->beats_open == 0 && ((hm_ack_idle(d) && hm_dead_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
 		    d->fifo_len == 0)
 			report_drained(d);
 	}

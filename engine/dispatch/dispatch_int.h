@@ -86,6 +86,9 @@ struct job {
 	struct aside *last_aside;     /* may be joined by the next recipient */
 	bool has_away;		      /* recipients of it are noted as away */
 	bool covered;		      /* the ledger has the acceptance of its messages (res) */
+	uint64_t marks_gen;	      /* of the set of marks cancelled_ms and paused are true for (marks.c) */
+	uint64_t cancelled_ms;	      /* its messages accepted up to then are cancelled; 0: none */
+	bool paused;
 	bool taken;		      /* its entry is another consumer's now: not to be acknowledged here */
 	uint64_t ticket;	      /* ledger ticket everything of this job waits for */
 	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
@@ -97,11 +100,10 @@ struct job {
 	struct hm_template *own;	   /* compiled inline content */
 	bool unrecorded;		   /* a final record could not be written: stays pending */
 	bool handed_back;		   /* messages of it were dropped while draining: stays pending */
-	uint32_t
-		owed; /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
+	uint32_t owed;	 /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
 	uint8_t *buried; /* bitmap of recipients that have a dead letter already (taken over jobs), or NULL */
-	uint8_t n_facts; /* values to fetch per message; 0: most templates */
-	struct hm_err broken; /* code != 0: every message of this job fails with this */
+	uint8_t n_facts;		   /* values to fetch per message; 0: most templates */
+	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
 };
 
 enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_GATING, MSG_ASKING, MSG_SENDING, MSG_HELD };
@@ -232,8 +234,7 @@ struct hm_dispatch {
 	struct hm_tick *t;
 	struct dispatch_opts {
 		uint32_t partitions, read_count, block_ms, claim_after_ms, heartbeat_ms, dead_letter_max;
-		uint32_t
-			dead_outcomes; /* a bit per outcome, and one for no attempt at all: these failures are kept */
+		uint32_t dead_outcomes; /* a bit per outcome, and one for no attempt at all: these failures are kept */
 		uint32_t max_in_flight, critical_reserve, max_attempts, retry_base_ms, retry_max_ms;
 		uint32_t request_timeout_ms, read_ahead;
 		uint64_t default_deadline_ms;
@@ -242,7 +243,7 @@ struct hm_dispatch {
 		struct hm_str prefix, group;
 	} o;
 	char consumer[80], taker[82]; /* the name for entries taken over from others */
-	char acc[HM_JOB_ACC_MAX];     /* what entries carry that are in this node's ledger already */
+	char acc[HM_JOB_ACC_MAX]; /* what entries carry that are in this node's ledger already */
 	size_t acc_len;
 	struct runtime_ref *rt;
 	struct hm_book_eye templates;
@@ -261,8 +262,8 @@ struct hm_dispatch {
 	/* tickets -> acknowledgements */
 	struct fifo_item *fifo; /* ring */
 	uint32_t fifo_cap, fifo_head, fifo_len;
-	struct ack_key *acks;	 /* partitions x lanes, only this shard's */
-	struct hm_dead *dead;	 /* dead.c */
+	struct ack_key *acks; /* partitions x lanes, only this shard's */
+	struct hm_dead *dead; /* dead.c */
 	struct hm_asides *aside; /* aside.c */
 	struct hm_flush ack_flush;
 	uint32_t acks_waiting; /* commands sent, not answered */
@@ -360,8 +361,7 @@ void hm_aside_fini(struct hm_dispatch *d);
 void hm_aside_durable(struct hm_dispatch *d); /* d->durable went up */
 void hm_aside_drop(struct hm_dispatch *d);    /* draining: what has not left comes back with its entry */
 bool hm_aside_idle(const struct hm_dispatch *d);
-bool hm_aside_room(
-	const struct hm_dispatch *d); /* false: too many wait for Redis; nothing more is expanded */
+bool hm_aside_room(const struct hm_dispatch *d); /* false: too many wait for Redis; nothing more is expanded */
 size_t hm_aside_count(const struct hm_dispatch *d);
 void hm_aside_restore(struct msg *m); /* of an entry with res: before its channel is chosen, */
 void hm_aside_chosen(struct msg *m);  /* and after */
@@ -369,6 +369,11 @@ void hm_aside_chosen(struct msg *m);  /* and after */
 void hm_aside_look(struct job *j);
 /* These entries (length byte and text, repeated) are deleted from their stream. */
 void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids);
+
+/* -- marks.c: what is cancelled and what is paused -- */
+bool hm_marks_pass(struct msg *m);			/* false: it has been ended, or put aside */
+bool hm_marks_cancel(struct job *j);			/* are messages of it cancelled? */
+bool hm_marks_pause(struct job *j, char *mark_r);	/* all of it? HM_MARK_TEXT bytes */
 
 /* -- dead.c: failed messages, kept for an operator -- */
 bool hm_dead_init(struct hm_dispatch *d);
@@ -430,8 +435,7 @@ void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
 uint8_t hm_settle_parts_sent(const struct msg *m); /* by its channel, according to its timeline */
-void hm_settle_unknown_before(struct msg *m,
-			      unsigned runs); /* attempts of earlier runs whose answer nobody saw */
+void hm_settle_unknown_before(struct msg *m, unsigned runs); /* attempts of earlier runs whose answer nobody saw */
 
 /* -- ack.c -- */
 void hm_ack_wait(struct hm_dispatch *d, uint64_t ticket, struct job *j, uint32_t slot);

@@ -13,7 +13,6 @@
  */
 #include "base/fault.h"
 #include "base/json.h"
-#include "dispatch/cancel.h"
 #include "dispatch/dispatch_int.h"
 
 #define UNANSWERED_MS 500 /* Redis did not answer: asked again after this */
@@ -39,10 +38,8 @@ bool hm_gates_pass(struct msg *m)
 						   : HM_STR("past the default deadline"));
 		return false;
 	}
-	if (d->deps.cancels != NULL && hm_cancel_has(d->deps.cancels, &m->id, &j->id, j->spec.campaign)) {
-		hm_settle_final(m, HM_ST_CANCELLED, HM_STR("cancelled on request"));
+	if (!hm_marks_pass(m))
 		return false;
-	}
 	(void)hm_fault(HM_FAULT_gates_after);
 	return true;
 }

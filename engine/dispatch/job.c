@@ -66,13 +66,13 @@ void hm_job_free(struct job *j)
 void hm_job_accept(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
-	bool marked = j->spec.acc.len == sizeof(d->deps.boot_id);
-	bool own = marked && memcmp(j->spec.acc.p, d->deps.boot_id, sizeof(d->deps.boot_id)) == 0;
+	bool marked = j->spec.acc.len >= HM_JOB_ACC_BOOT;
+	bool own = marked && memcmp(j->spec.acc.p, d->deps.boot_id, HM_JOB_ACC_BOOT) == 0;
 	const struct hm_ledger_job lj = {
 		.id = j->id,
 		.n = j->spec.n0 + j->spec.n_rcpts,
 		.lane = j->lane,
-		.accepted_ms = j->entry_ms,
+		.accepted_ms = j->accepted_ms,
 		.campaign = j->spec.campaign,
 		.category = j->spec.category,
 		.tenant = j->spec.tenant,
@@ -81,6 +81,8 @@ void hm_job_accept(struct job *j)
 		.if_absent = j->redelivered || marked || j->spec.at_ms > 0,
 	};
 
+	if (j->covered)
+		return;
 	j->ticket = hm_ledger_put_job(d->writer, &lj);
 	if (!own && !j->redelivered)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
@@ -131,9 +133,15 @@ void hm_job_maybe_done(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
 
-	if (j->open > 0 || j->cursor < j->spec.n_rcpts)
+	if (j->open > 0 || j->cursor < j->spec.n_rcpts || j->owed > 0)
 		return;
 	hm_assert(!hm_node_linked(&j->node));
+	if (j->handed_back)
+		return; /* freed with the dispatcher */
+	if (j->taken) {
+		hm_job_free(j);
+		return;
+	}
 	if (j->unrecorded) {
 		HM_ERROR(DISPATCH,
 			 "an entry stays pending: the end of its messages could not be recorded (out of "

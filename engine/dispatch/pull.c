@@ -61,68 +61,6 @@ bool hm_pull_owns(const struct hm_dispatch *d, uint32_t partition)
 	return partition % d->deps.shards == d->deps.shard;
 }
 
-/* -- dead letters ------------------------------------------------------------------------------- */
-
-#define DEAD_MAGIC 0x64656164u
-struct dead {
-	uint32_t magic;
-	struct hm_dispatch *d;
-	uint32_t partition;
-	enum hm_lane lane;
-	uint8_t len;
-	char entry[ENTRY_ID_MAX];
-};
-
-static void on_dead(void *arg, const struct hm_reply *reply, const struct hm_err *err)
-{
-	struct dead *x = arg;
-
-	HM_CHECK(x, DEAD_MAGIC);
-	(void)hm_fault(HM_FAULT_dead_after);
-	if (reply != NULL)
-		hm_ack_entry(x->d, x->partition, x->lane, x->entry, x->len);
-	else
-		hm_pull_again(x->d, x->partition, x->lane); /* it stays pending */
-	HM_MAGIC_CLEAR(x);
-	free(x);
-}
-
-void hm_pull_dead(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry,
-		  struct hm_str payload, const struct hm_err *why)
-{
-	char key[128], max[24];
-	size_t n = hm_job_key(d->o.prefix, partition, "dead", key, sizeof(key));
-	struct dead *x = calloc(1, sizeof(*x));
-	struct hm_str argv[] = {
-		HM_STR("XADD"),	  hm_str_n(key, n),
-		HM_STR("MAXLEN"), HM_STR("~"),
-		HM_STR_NULL,	  HM_STR("*"),
-		HM_STR("reason"), hm_str_c(why->text),
-		HM_STR("field"),  hm_str_c(why->field),
-		HM_STR("lane"),	  hm_str_c(hm_lane_name(lane)),
-		HM_STR("entry"),  entry,
-		HM_STR("j"),	  payload,
-	};
-
-	if (x == NULL) {
-		hm_pull_again(d, partition, lane); /* it stays pending */
-		return;
-	}
-	snprintf(max, sizeof(max), "%u", d->o.dead_letter_max);
-	argv[4] = hm_str_c(max);
-	HM_MAGIC_SET(x, DEAD_MAGIC);
-	x->d = d;
-	x->partition = partition;
-	x->lane = lane;
-	x->len = (uint8_t)hm_min(entry.len, (size_t)ENTRY_ID_MAX - 1);
-	memcpy(x->entry, entry.p, x->len);
-	hm_stats_inc(d->t->stats, HM_CT_DEAD_ENTRIES);
-	HM_WARN(INGEST, "entry moved to the dead-letter stream", HM_U("partition", partition),
-		HM_S("lane", hm_lane_name(lane)), HM_SV("entry", entry), HM_E(why));
-	(void)hm_fault(HM_FAULT_dead_before);
-	hm_redis_send(d->deps.redis, argv[1], argv, hm_countof(argv), on_dead, x);
-}
-
 /* -- entries -> jobs ---------------------------------------------------------------------------- */
 
 static bool parse_entry_id(struct hm_str id, uint64_t *ms, uint64_t *seq)
@@ -169,13 +107,13 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 			payload = fields->v[i + 1].s;
 	if (payload.p == NULL) {
 		hm_err_set(&e, HM_EINVAL, "the entry has no field \"j\"");
-		hm_pull_dead(d, partition, lane, id->s, HM_STR(""), &e);
+		hm_dead_entry(d, partition, lane, id->s, HM_STR(""), &e);
 		return;
 	}
 	if (payload.len > d->o.max_entry_bytes) {
 		hm_err_set(&e, HM_ELIMIT, "the entry has %zu bytes, more than queue.max_entry_bytes (%zu)",
 			   payload.len, d->o.max_entry_bytes);
-		hm_pull_dead(d, partition, lane, id->s, hm_str_n(payload.p, 4096), &e);
+		hm_dead_entry(d, partition, lane, id->s, hm_str_n(payload.p, 4096), &e);
 		return;
 	}
 	j = hm_job_new(d);
@@ -188,7 +126,7 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		if (bytes.p == NULL || e.code == HM_ENOMEM)
 			hm_pull_again(d, partition, lane);
 		else
-			hm_pull_dead(d, partition, lane, id->s, payload, &e);
+			hm_dead_entry(d, partition, lane, id->s, payload, &e);
 		hm_job_free(j);
 		return;
 	}
@@ -206,13 +144,15 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		j->id = j->spec.id;
 	else
 		hm_job_derive_id(&j->id, partition, lane, ms, seq);
+	j->origin = j->spec.res.there ? j->spec.res.job : j->id;
+	j->accepted_ms = j->spec.res.there ? j->spec.res.accepted_ms : ms;
 	j->expires_ms = j->spec.expires_ms ? j->spec.expires_ms
 					   : hm_max(ms, j->spec.at_ms) + d->o.default_deadline_ms;
 	if (j->spec.at_ms > d->t->wall_ms) {
 		hm_delay_entry(j, bytes);
 		return;
 	}
-	if (redelivered)
+	if (redelivered || j->spec.res.there)
 		hm_recover_check(j);
 	else
 		hm_job_ready(j);

@@ -32,7 +32,7 @@ static bool may_expand(const struct hm_dispatch *d, enum hm_lane lane)
 						  : d->o.max_in_flight;
 
 	return d->in_flight < limit && hm_inflight_free_slots(d->inflight) > 0 &&
-	       d->fifo_len + 2 < d->fifo_cap && hm_ledger_backlog(d->writer) < d->o.ledger_backlog_max;
+	       d->fifo_len + 2 < d->fifo_cap && hm_aside_room(d) && hm_ledger_backlog(d->writer) < d->o.ledger_backlog_max && hm_dead_room(d);
 }
 
 /* Goes on where an earlier run stopped: its attempts count and stay in the timeline. */
@@ -66,6 +66,8 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 	hm_job_rcpt(&j->spec, index, &r);
 	m->user = r.user;
 	hm_msg_timer_init(m);
+	if (j->spec.res.there)
+		hm_aside_restore(m);
 	if (j->prior != NULL && j->prior[index] != NULL)
 		resume(m, j->prior[index]);
 	j->open++;
@@ -96,6 +98,15 @@ static bool goes_again(struct msg *m, unsigned runs)
 	return false;
 }
 
+static bool choose(struct msg *m)
+{
+	if (!hm_route_choose(m))
+		return false;
+	if (m->job->spec.res.there)
+		hm_aside_chosen(m);
+	return true;
+}
+
 /* A lost attempt comes before the gates: whatever they say now, the recipient may have the message. */
 static bool may_go(struct msg *m)
 {
@@ -106,12 +117,14 @@ static bool may_go(struct msg *m)
 		return false;
 	}
 	if (hm_likely(runs == 0))
-		return hm_gates_pass(m) && hm_route_choose(m);
+		/* What it holds in caps is let go of on its channel, should the gates end it. */
+		return m->job->spec.res.held && m->job->broken.code == 0 ? choose(m) && hm_gates_pass(m)
+									 : hm_gates_pass(m) && choose(m);
 	if (m->job->broken.code != 0) {
 		hm_settle_unknown_before(m, runs);
 		return hm_gates_pass(m); /* ends it */
 	}
-	return hm_route_choose(m) && goes_again(m, runs) && hm_gates_pass(m);
+	return choose(m) && goes_again(m, runs) && hm_gates_pass(m);
 }
 
 /* Takes the next recipient of the lane's first job. false: the lane can do nothing now. */

@@ -191,6 +191,7 @@ struct recheck {
 	uint8_t *bits; /* done bitmap */
 	struct hm_ledger_msg **prior;
 	struct hm_arena arena;
+	bool covered; /* the ledger has the job they were accepted with */
 	bool failed;
 	struct hm_err err;
 };
@@ -199,6 +200,15 @@ static void recheck_work(uv_work_t *w)
 {
 	struct recheck *x = hm_container_of(w, struct recheck, work);
 
+	if (x->job->spec.res.there) {
+		struct hm_arena_mark mark = hm_arena_mark(&x->arena);
+		struct hm_ledger_job lj;
+		int r = hm_ledger_job_of(x->ledger, &x->id, &x->arena, &lj, &x->err);
+
+		x->covered = r == 0;
+		x->failed = r != 0 && r != HM_ENOENT;
+		hm_arena_rewind(&x->arena, mark);
+	}
 	for (uint32_t i = 0; i < x->n && !x->failed; i++) {
 		struct hm_arena_mark mark = hm_arena_mark(&x->arena);
 		struct hm_ulid id = x->id;
@@ -207,19 +217,19 @@ static void recheck_work(uv_work_t *w)
 
 		hm_ulid_add(&id, i);
 		r = hm_ledger_get_msg(x->ledger, &id, &x->arena, &m, &x->err);
-		if (r == 0 && !hm_state_final((enum hm_state)m.state)) {
+		if (r == 0 && hm_state_final((enum hm_state)m.state))
+			x->bits[i >> 3] = (uint8_t)(x->bits[i >> 3] | (1u << (i & 7)));
+		else if (r != 0 && r != HM_ENOENT)
+			x->failed = true;
+		if (r == 0 && (m.state == HM_ST_FAILED || !hm_state_final((enum hm_state)m.state))) {
 			keep = hm_arena_alloc(&x->arena, sizeof(*keep));
-			x->failed = keep == NULL;
+			x->failed |= keep == NULL;
 			if (keep != NULL)
 				*keep = m;
 			x->prior[i] = keep;
 			continue;
 		}
 		hm_arena_rewind(&x->arena, mark);
-		if (r == 0)
-			x->bits[i >> 3] = (uint8_t)(x->bits[i >> 3] | (1u << (i & 7)));
-		else if (r != HM_ENOENT)
-			x->failed = true;
 	}
 }
 
@@ -247,13 +257,14 @@ static void recheck_done(uv_work_t *w, int status)
 		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
 		hm_job_free(j);
 	} else {
+		j->covered = x->covered;
 		j->done = x->bits;
 		j->prior = x->prior;
 		j->prior_arena = x->arena;
 		if (d->draining)
 			hm_job_free(j);
 		else
-			hm_job_ready(j);
+			hm_aside_look(j);
 	}
 	HM_MAGIC_CLEAR(x);
 	free(x);

@@ -409,9 +409,19 @@ static int read_expires(struct reading *r, const msgpack_object *o)
 
 static int read_acc(struct reading *r, const msgpack_object *o)
 {
-	if (o->type != MSGPACK_OBJECT_BIN || o->via.bin.size != 8)
-		return bad(r, HM_ETYPE, NULL, "must be 8 bytes of bin; only Hermod writes it");
+	if (o->type != MSGPACK_OBJECT_BIN || o->via.bin.size < HM_JOB_ACC_BOOT ||
+	    o->via.bin.size > HM_JOB_ACC_MAX)
+		return bad(r, HM_ETYPE, NULL,
+			   "must be 8 bytes of bin and a node's name; only Hermod writes it");
 	r->spec->acc = hm_str_n(o->via.bin.ptr, o->via.bin.size);
+	return 0;
+}
+
+static int read_of(struct reading *r, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_BIN || o->via.bin.size != sizeof(struct hm_ulid))
+		return bad(r, HM_ETYPE, NULL, "must be 16 bytes of bin; only Hermod writes it");
+	r->spec->of = hm_str_n(o->via.bin.ptr, o->via.bin.size);
 	return 0;
 }
 
@@ -435,6 +445,53 @@ static int read_n0(struct reading *r, const msgpack_object *o)
 static int read_att(struct reading *r, const msgpack_object *o)
 {
 	return read_count(r, o, 1000, &r->spec->attempts);
+}
+
+#define MINE "only Hermod writes it"
+
+static int read_res(struct reading *r, const msgpack_object *o)
+{
+	struct hm_job_resume *res = &r->spec->res;
+	bool has_job = false;
+
+	if (o->type != MSGPACK_OBJECT_MAP)
+		return bad_type(r, NULL, "a map; " MINE, o);
+	for (uint32_t i = 0; i < o->via.map.size; i++) {
+		const msgpack_object *v = &o->via.map.ptr[i].val;
+		struct hm_str k;
+		bool ok = true;
+		int rc = 0;
+
+		if (!hm_mp_str(&o->via.map.ptr[i].key, &k))
+			return bad(r, HM_ETYPE, NULL, "its keys must be texts; " MINE);
+		if (hm_str_is(k, "job")) {
+			ok = has_job = v->type == MSGPACK_OBJECT_BIN && v->via.bin.size == sizeof(res->job.b);
+			if (ok)
+				memcpy(res->job.b, v->via.bin.ptr, sizeof(res->job.b));
+		} else if (hm_str_is(k, "t")) {
+			ok = hm_mp_u64(v, &res->accepted_ms);
+		} else if (hm_str_is(k, "held")) {
+			ok = hm_mp_bool(v, &res->held);
+		} else if (hm_str_is(k, "catt")) {
+			rc = read_count(r, v, 1000, &res->chan_attempts);
+		} else if (hm_str_is(k, "pos")) {
+			rc = read_count(r, v, 1000, &res->pos);
+		} else if (hm_str_is(k, "chan")) {
+			rc = read_text(r, "chan", v, HM_JOB_MAX_NAME, &res->chan);
+		} else if (hm_str_is(k, "route")) {
+			rc = read_text(r, "route", v, HM_JOB_MAX_NAME, &res->route);
+		} else {
+			return bad(r, HM_EINVAL, NULL, "holds a key nobody knows; " MINE);
+		}
+		if (rc)
+			return rc;
+		if (!ok)
+			return bad(r, HM_ETYPE, NULL, "holds a value of a wrong type; " MINE);
+	}
+	if (!has_job)
+		return bad(r, HM_EINVAL, NULL, "needs job; " MINE);
+	res->there = true;
+	return 0;
 }
 
 static int read_lane(struct reading *r, const msgpack_object *o)
@@ -621,8 +678,10 @@ static const struct key_row JOB_KEYS[] = {
 	KEY("rs", IN_QUEUE, read_rs),
 	KEY("at", IN_BOTH, read_at),
 	KEY("n0", IN_QUEUE, read_n0),
+	KEY("of", IN_QUEUE, read_of),
 	KEY("acc", IN_QUEUE, read_acc),
 	KEY("att", IN_QUEUE, read_att),
+	KEY("res", IN_QUEUE, read_res),
 	KEY("caps", IN_BOTH, read_caps),
 	KEY("data", IN_BOTH, read_data),
 	KEY("tags", IN_BOTH, read_tags),
@@ -642,7 +701,7 @@ static const struct key_row JOB_KEYS[] = {
 #define KEY_MAX_LEN 10
 static_assert(hm_countof(JOB_KEYS) <= 32, "struct reading.seen");
 /* first_of[n] = first row of length >= n */
-static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 6, 8, 12, 13, 16, 19, 22, 22, 23};
+static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 7, 10, 14, 15, 18, 21, 24, 24, 25};
 
 static const struct key_row *key_find(struct hm_str key, unsigned where)
 {
@@ -852,4 +911,11 @@ size_t hm_job_stream_key(struct hm_str prefix, uint32_t partition, enum hm_lane 
 
 	hm_assert(n > 0 && (size_t)n < cap);
 	return (size_t)n;
+}
+
+struct hm_str hm_job_acc_node(const struct hm_job_spec *spec)
+{
+	if (spec->acc.len <= HM_JOB_ACC_BOOT)
+		return HM_STR_NULL;
+	return hm_str_n(spec->acc.p + HM_JOB_ACC_BOOT, spec->acc.len - HM_JOB_ACC_BOOT);
 }

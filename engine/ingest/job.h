@@ -28,9 +28,11 @@
  *   dedupe     str           content key for the dedupe window
  *   caps       map           {bypass: bool, count: bool}: frequency caps are not asked (default false); it counts in
  *                            them (default true)
- *   acc        bin8          written by Hermod's own HTTP ingest: its boot id (already in the ledger)
+ *   acc        bin           written by Hermod: boot id (8 bytes) and name of the node whose ledger has it already
  *   n0         int           written by Hermod: index of rs[0] within the job (requeued rest of a chunk)
  *   att        int           written by Hermod: attempts already made (requeued message)
+ *   of         bin16         written by Hermod: the failed message this one sends once more (dead letters)
+ *   res        map           written by Hermod: where a message that was put aside goes on (below)
  *
  *   recipient: a string = the address; or a map
  *   addr       str|map       address on the channel's medium; a map gives one per medium or channel
@@ -39,12 +41,21 @@
  *   data       map           template data of this recipient, before the shared data
  *   locale tz  str           BCP 47 tag; IANA zone or "+08:00"
  *
+ *   res (dispatch/aside.c): what an entry of messages that were put aside goes on with
+ *   job        bin16         the job that was accepted: its record covers them
+ *   t          int           ms: when it was accepted
+ *   chan       str           the channel it stood before, and
+ *   catt       int           attempts made there
+ *   pos        int           position in its route
+ *   route      str           the route a cap or quiet hours sent it to
+ *   held       bool          it holds a reservation in caps
+ *
  * A key whose value is nil counts as absent, and so does an empty text for every label
  * and name. Texts are UTF-8; names, labels, users and addresses hold no control characters.
  *
  * The same table also reads a message of the HTTP API (job_encode.h): there `lane` is a
  * key too, `recipients` stands for `rs`, `at` and `expires` may be RFC 3339 texts, and
- * what Hermod writes itself (v, id, acc, n0, att) is refused.
+ * what Hermod writes itself (v, id, acc, n0, att, of, res) is refused.
  *
  * Decoding copies nothing: all texts point into the entry's bytes.
  * Threads: pure functions, any thread. Errors: HM_EPARSE (not msgpack), HM_ETYPE,
@@ -69,7 +80,16 @@
 #define HM_JOB_MAX_TAGS	      16
 #define HM_JOB_MAX_BUTTONS    12
 #define HM_JOB_MAX_BYTES      (16u << 20) /* of one entry */
+#define HM_JOB_ACC_BOOT	      8
+#define HM_JOB_ACC_MAX	      (HM_JOB_ACC_BOOT + 64)
 
+struct hm_job_resume { /* res */
+	bool there, held;
+	struct hm_ulid job;
+	uint64_t accepted_ms;
+	struct hm_str chan, route;
+	uint32_t pos, chan_attempts;
+};
 struct hm_job_spec {
 	bool has_id;
 	struct hm_ulid id;
@@ -78,8 +98,10 @@ struct hm_job_spec {
 	bool render;
 	uint64_t at_ms, expires_ms;
 	bool bypass_caps, uncounted; /* caps: {bypass, count} */
-	struct hm_str acc;	     /* 8 bytes or empty */
+	struct hm_str acc;	     /* HM_JOB_ACC_BOOT bytes and a node's name, or empty */
+	struct hm_str of;	     /* 16 bytes or empty */
 	uint32_t n0, attempts;
+	struct hm_job_resume res;
 	/* recipients: objects of the decoded tree */
 	const msgpack_object *rcpts;
 	uint32_t n_rcpts;
@@ -108,6 +130,8 @@ struct hm_str hm_rcpt_address(const struct hm_rcpt *r, struct hm_str channel, en
 /* The id of an entry that carries none: derived from partition, lane and the stream's entry id. */
 void hm_job_derive_id(struct hm_ulid *id, uint32_t partition, enum hm_lane lane, uint64_t entry_ms,
 		      uint64_t entry_seq);
+/* Name of the node that accepted the job, as `acc` tells; empty: nobody has, or an entry written before names were. */
+struct hm_str hm_job_acc_node(const struct hm_job_spec *spec);
 /* Partition a new job goes to. */
 uint32_t hm_job_partition(const struct hm_ulid *id, uint32_t partitions);
 /* Stream key "{hm:7}:q:bulk" into out. */

@@ -18,7 +18,7 @@
 #define OPEN_MAX   64
 #define LABEL_ROOM (2 * HM_JOB_MAX_NAME + 3 * HM_JOB_MAX_LABEL)
 /* What an entry has besides policy and recipients: map header, id, acc, key and array header. */
-#define ENTRY_OVERHEAD 64
+#define ENTRY_OVERHEAD 128
 
 struct chunk {
 	struct hm_node node; /* packer.open (oldest first) or packer.spare */
@@ -101,6 +101,11 @@ uint32_t hm_job_put_policy(struct hm_buf *b, const struct hm_job_spec *spec, boo
 		hm_mp_put_bool(b, !spec->uncounted);
 		n++;
 	}
+	if (spec->of.len) {
+		hm_mp_key(b, "of");
+		hm_mp_put_bin(b, spec->of);
+		n++;
+	}
 	return n;
 }
 
@@ -141,15 +146,52 @@ void hm_job_put_rcpt(struct hm_buf *b, const msgpack_object *rcpt, const msgpack
 	hm_mp_put_object(b, data);
 }
 
-static void put_head(struct hm_buf *b, uint32_t n_policy, const struct hm_ulid *id, struct hm_str acc)
+static void put_count(struct hm_buf *b, const char *key, uint64_t v)
 {
-	hm_mp_put_map(b, n_policy + 2 + (acc.len != 0));
+	hm_mp_put_str(b, hm_str_c(key));
+	hm_mp_put_u64(b, v);
+}
+
+static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
+{
+	hm_mp_key(b, "res");
+	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->chan.len ? 1 : 0) + (r->route.len ? 1 : 0) +
+				 (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0));
+	hm_mp_key(b, "job");
+	hm_mp_put_bin(b, hm_str_n((const char *)r->job.b, sizeof(r->job.b)));
+	put_count(b, "t", r->accepted_ms);
+	(void)put_label(b, HM_STR("chan"), r->chan);
+	(void)put_label(b, HM_STR("route"), r->route);
+	if (r->pos)
+		put_count(b, "pos", r->pos);
+	if (r->chan_attempts)
+		put_count(b, "catt", r->chan_attempts);
+	if (r->held) {
+		hm_mp_key(b, "held");
+		hm_mp_put_bool(b, true);
+	}
+}
+
+/* spec may be NULL: an entry that nobody has worked on. */
+static void put_head(struct hm_buf *b, uint32_t n_policy, const struct hm_ulid *id, struct hm_str acc,
+		     const struct hm_job_spec *spec)
+{
+	uint32_t n0 = spec ? spec->n0 : 0, att = spec ? spec->attempts : 0;
+	bool res = spec && spec->res.there;
+
+	hm_mp_put_map(b, n_policy + 2u + (acc.len ? 1 : 0) + (n0 ? 1 : 0) + (att ? 1 : 0) + (res ? 1 : 0));
 	hm_mp_key(b, "id");
 	hm_mp_put_bin(b, hm_str_n((const char *)id->b, sizeof(id->b)));
 	if (acc.len) {
 		hm_mp_key(b, "acc");
 		hm_mp_put_bin(b, acc);
 	}
+	if (n0)
+		put_count(b, "n0", n0);
+	if (att)
+		put_count(b, "att", att);
+	if (res)
+		put_res(b, &spec->res);
 }
 
 /* How many pairs hm_job_put_policy writes: the number stands before them. */
@@ -168,7 +210,8 @@ static uint32_t count_policy(const struct hm_job_spec *s)
 			      s->at_ms != 0,
 			      s->expires_ms != 0,
 			      s->dedupe.len != 0,
-			      s->bypass_caps || s->uncounted};
+			      s->bypass_caps || s->uncounted,
+			      s->of.len != 0};
 	uint32_t n = 0;
 
 	for (size_t i = 0; i < hm_countof(there); i++)
@@ -182,7 +225,7 @@ void hm_job_put_entry(struct hm_buf *b, const struct hm_job_spec *spec, const st
 	uint32_t pairs = count_policy(spec), put;
 
 	hm_assert(n >= 1 && n <= HM_JOB_MAX_RECIPIENTS && first + n <= spec->n_rcpts);
-	put_head(b, pairs, id, acc);
+	put_head(b, pairs, id, acc, spec);
 	put = hm_job_put_policy(b, spec, true);
 	hm_assert(put == pairs);
 	if (n == 1) {
@@ -254,7 +297,7 @@ static void chunk_emit(struct hm_packer *p, struct chunk *c)
 	struct hm_buf *b = &p->entry;
 
 	hm_buf_reset(b);
-	put_head(b, c->n_policy, &c->id, p->o.acc);
+	put_head(b, c->n_policy, &c->id, p->o.acc, NULL);
 	hm_buf_puts(b, hm_buf_str(&c->policy));
 	if (c->n == 1) {
 		hm_mp_key(b, "to");

@@ -14,6 +14,14 @@
 #include "dispatch/cancel.h"
 #include "dispatch/inflight.h"
 
+static bool hm_cancel_has(const struct hm_cancel_set *s, const struct hm_ulid *msg, const struct hm_ulid *job,
+			  struct hm_str campaign)
+{
+	struct hm_mark_labels l = {.job = *job, .campaign = campaign};
+
+	return hm_cancel_id(s, msg) || hm_ulid_ms(msg) <= hm_cancel_since(s, &l);
+}
+
 static void marks_hit_message_job_and_campaign(void **state)
 {
 	struct hm_cancel_set *s = hm_cancel_new();
@@ -29,7 +37,7 @@ static void marks_hit_message_job_and_campaign(void **state)
 	assert_true(hm_cancel_add_id(s, &job, now + 10));
 	assert_true(hm_cancel_has(s, &msg, &job, HM_STR_NULL));
 	assert_false(hm_cancel_has(s, &other, &other, HM_STR_NULL));
-	assert_true(hm_cancel_add_campaign(s, HM_STR("spring"), now + 10));
+	assert_true(hm_cancel_add(s, HM_MARK_CAMPAIGN, HM_STR("spring"), now + 10));
 	assert_true(hm_cancel_has(s, &other, &other, HM_STR("spring")));
 	assert_false(hm_cancel_has(s, &other, &other, HM_STR("summer")));
 	hm_ulid_new(&other, now + 11); /* accepted after the mark: not meant */
