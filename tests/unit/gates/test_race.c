@@ -177,7 +177,7 @@ static void test_killed(void **state)
 	now = T0 + 30000; /* while leases hold, nobody gets more than the rest */
 	for (unsigned n = 0; n <= MOST; n++)
 		for (unsigned u = 0; u < USERS; u++)
-			filled[u] += answer(message(900000 + n * USERS + u, users[u]))->answer ==
+			filled[u] += answer(message(5000000 + n * USERS + u, users[u]))->answer ==
 				     HM_GATE_PASS;
 	for (unsigned u = 0; u < USERS; u++) {
 		assert_int_equal(sh->over[u], 0);
@@ -190,7 +190,7 @@ static void test_killed(void **state)
 	now = T0 + DAY + HOUR;
 	for (unsigned n = 0; n <= MOST; n++)
 		for (unsigned u = 0; u < USERS; u++)
-			filled[u] += answer(message(990000 + n * USERS + u, users[u]))->answer ==
+			filled[u] += answer(message(6000000 + n * USERS + u, users[u]))->answer ==
 				     HM_GATE_PASS;
 	for (unsigned u = 0; u < USERS; u++) {
 		if (filled[u] + sh->confirmed[u] > MOST || filled[u] + sh->intended[u] < MOST)
