@@ -311,13 +311,17 @@ def channels_to(sink, keys):
     }
 
 
+def to_key(k):
+    return '"*"' if k == "*" else k
+
+
 def to_yaml(value, indent=0):
     """Enough YAML for test configurations; strings are always quoted."""
     pad = "  " * indent
     if isinstance(value, dict):
         if not value:
             return " {}"
-        return "".join(f"\n{pad}{k}:{to_yaml(v, indent + 1)}" for k, v in value.items())
+        return "".join(f"\n{pad}{to_key(k)}:{to_yaml(v, indent + 1)}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
         return "".join(f"\n{pad}-{to_yaml(v, indent + 1)}" if not isinstance(v, dict) else
                        f"\n{pad}- " + to_yaml(v, indent + 1).strip() for v in value) or " []"
