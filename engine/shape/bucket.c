@@ -3,9 +3,15 @@
  */
 #include "shape/bucket.h"
 
+/* What one millisecond earns may lie above the burst: cutting it off would lose a fraction of a token each time. */
+static uint64_t cap_of(const struct hm_bucket *b)
+{
+	return b->burst * b->window_ms + (b->max > 0 ? b->max - 1 : 0);
+}
+
 static void earn(struct hm_bucket *b, uint64_t now_ms)
 {
-	uint64_t cap = b->burst * b->window_ms, passed;
+	uint64_t cap = cap_of(b), passed;
 
 	if (now_ms <= b->last_ms)
 		return;
@@ -46,7 +52,7 @@ void hm_bucket_rate(struct hm_bucket *b, uint64_t max, uint64_t window_ms, uint6
 uint64_t hm_bucket_tokens(struct hm_bucket *b, uint64_t now_ms)
 {
 	earn(b, now_ms);
-	return b->credit / b->window_ms;
+	return hm_min(b->credit / b->window_ms, b->burst);
 }
 
 bool hm_bucket_take(struct hm_bucket *b, uint64_t n, uint64_t now_ms)
@@ -68,7 +74,7 @@ void hm_bucket_give(struct hm_bucket *b, uint64_t n)
 {
 	uint64_t room = b->burst - hm_min(b->credit / b->window_ms, b->burst);
 
-	b->credit = hm_min(b->credit + hm_min(n, room) * b->window_ms, b->burst * b->window_ms);
+	b->credit = hm_min(b->credit + hm_min(n, room) * b->window_ms, cap_of(b));
 }
 
 uint64_t hm_bucket_wait_ms(struct hm_bucket *b, uint64_t n, uint64_t now_ms)

@@ -134,6 +134,7 @@ void hm_lease_ask(struct hm_lease *l, struct hm_lease_ask *a, uint64_t now_ms)
 						: 0;
 	}
 	l->asked_want = a->want;
+	l->asked_permits = a->permits_want;
 	l->told = a->want > 0 || a->permits_want > 0;
 	l->hungry = l->hungry_urgent = false;
 	l->asking = true;
@@ -157,12 +158,16 @@ void hm_lease_granted(struct hm_lease *l, const struct hm_lease_grant *g, uint64
 	}
 	if (l->asked_want > 0 && g->tokens >= l->asked_want)
 		l->want = hm_min(l->want * 2, (uint64_t)HM_LEASE_WANT_MAX);
+	if (g->tokens > 0 || g->permits > l->permits)
+		l->used_ms = now_ms; /* time to use it */
 	l->permits = g->permits;
 	l->permits_until_ms = now_ms + HM_LEASE_PERMIT_MS - HM_LEASE_PERMIT_MS / 4;
 	l->next_ms = now_ms + g->wait_ms;
 	if (l->tokens == 0 && g->tokens == 0 && l->asked_want > 0)
 		l->hungry = true; /* nobody could take anything, so nobody will say it again */
-	if (l->concurrency > 0 && l->permits <= l->used && now_ms < l->hungry_ms + HUNGER_MS)
+	if (l->concurrency > 0 && l->permits <= l->used && l->asked_permits > l->used)
+		l->hungry = true;
+	if (l->concurrency > 0 && (!l->quotas || l->hungry))
 		l->next_ms = hm_max(l->next_ms, now_ms + HM_LEASE_BEAT_MS / 2);
 }
 

@@ -46,6 +46,7 @@ struct hm_lease {
 	uint64_t debt;				    /* taken without having been there */
 	uint64_t kept;				    /* tokens of the last grant, kept for critical */
 	uint64_t want, asked_want, stamp;
+	uint32_t asked_permits;
 	uint64_t got_ms, used_ms, asked_ms, next_ms, permits_until_ms, hungry_ms;
 };
 void hm_lease_init(struct hm_lease *l, uint64_t now_ms);

@@ -12,8 +12,9 @@
  * of N is never overdrawn: a slot counts until the last moment of it, and the second a token may be kept, have left the window.
  * What comes back unused is taken off the slot it was granted in.
  *
- * Shares: of a bucket a shard gets at most its part of a lease's worth, and is told to come again when its turn comes; of a
- * window half of its part of what is left; of permits what is fair among what all want (smallest wishes first).
+ * Shares: of a bucket a shard gets at most its part of a lease's worth, and who got something is told to come again when as much
+ * has grown for everybody else (nearly: a bucket that is full earns nothing); of a window half of its part of what is left; of
+ * permits what is fair among what all want (smallest wishes first).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,12 +38,12 @@ const char share_lua[] =
 	"local function look(h, max, win, burst, keep, back, stamp) "
 	"  local q = {max = max, win = win, burst = burst, free = max} "
 	"  if burst > 0 then "
-	"    local c, full = nums(h['b' .. win]), burst * win "
-	"    local credit, last = c[1] or full, c[2] or now "
+	"    local c, full = nums(h['b' .. win]), burst * win + max - 1 "
+	"    local credit, last = c[1] or burst * win, c[2] or now "
 	"    if now > last then credit = credit + (now - last) * max else last = now end "
 	"    q.credit = math.min(full, credit + back * win) "
 	"    q.floor = math.floor(burst * keep / 100) "
-	"    q.free = math.floor(q.credit / win) - q.floor "
+	"    q.free = math.min(math.floor(q.credit / win), burst) - q.floor "
 	"  end "
 	"  if win >= LONG then "
 	"    local len = math.floor(win / 60) "
@@ -125,8 +126,8 @@ static const char lease_lua[] =
 	"  local q = qs[i] "
 	"  local w = take(key, q, n) "
 	"  if n == 0 and want > 0 then if w > wait then wait, which = w, i - 1 end "
-	"  elseif n > 0 and q.part and n >= q.part then wait = math.max(wait, math.floor(n * q.win * active "
-	"/ q.max / 2)) end "
+	"  elseif n > 0 and n < want and q.part then "
+	"    wait = math.max(wait, math.floor(n * q.win * active * 3 / q.max / 4)) end "
 	"end "
 	"local permits = 0 "
 	"if cmax > 0 then "
