@@ -83,6 +83,19 @@ static bool is_loopback(struct hm_str host)
 	return hm_str_starts(host, HM_STR("127.")) || hm_str_is(host, "localhost") || hm_str_is(host, "::1");
 }
 
+static void check_outcomes(struct config_load *l, const struct hm_settings *s)
+{
+	for (size_t i = 0; i < s->queue.dead_letter_outcomes.n; i++) {
+		struct hm_str o = hm_str_trim(s->queue.dead_letter_outcomes.v[i]);
+
+		if (!hm_str_is(o, "none") && hm_outcome_find(o) < 0)
+			wrong(l, "queue", "dead_letter_outcomes",
+			      "\"%.*s\" is no outcome: they are retry, rate_limited, invalid_recipient, bad_request, "
+			      "auth, provider_down, unknown, and none",
+			      HM_STRF(o));
+	}
+}
+
 static void check_listen(struct config_load *l, const struct hm_settings *s)
 {
 	for (size_t i = 0; i < s->http.listen.n; i++) {
@@ -136,6 +149,7 @@ void config_check_settings(struct config_load *l)
 		      "must be shorter than redis.command_timeout, or every idle read looks like a dead "
 		      "connection");
 	check_listen(l, s);
+	check_outcomes(l, s);
 	if ((s->http.tls_cert.len == 0) != (s->http.tls_key.len == 0))
 		wrong(l, "http", s->http.tls_cert.len ? "tls_cert" : "tls_key",
 		      "tls_cert and tls_key go together");

@@ -157,7 +157,7 @@ static void load_section(struct config_load *l, const char *section, const struc
 static void load_tree(struct config_load *l, struct hm_yaml *root)
 {
 	/* what is no section of options; the order of `maps` */
-	static const char *const others[] = {"channels", "routes", "caps", "quiet_hours", "categories"};
+	static const char *const others[] = {"channels", "routes", "caps", "quiet_hours", "categories", "tenants"};
 	const struct hm_yaml *maps[hm_countof(others)] = {NULL};
 	const char *names[64];
 	size_t n_sections = 0;
@@ -194,6 +194,7 @@ static void load_tree(struct config_load *l, struct hm_yaml *root)
 	if (maps[1]) /* after the channels they name */
 		config_load_routes(l, maps[1]);
 	config_load_policies(l, maps[2], maps[3], maps[4]);
+	config_load_tenants(l, maps[5]);
 }
 
 /* -- environment and command line ------------------------------------------------ */

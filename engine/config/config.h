@@ -203,6 +203,12 @@ struct hm_fact_conf {
 	int line;
 };
 
+struct hm_tenant_conf { /* tenants.<name>, the label of a job */
+	struct hm_str name;
+	uint32_t weight; /* share of a lane beside other tenants; 1 for those not named */
+	const struct hm_yaml *node;
+};
+
 struct hm_config {
 	uint32_t magic;
 	struct hm_settings settings;
@@ -215,6 +221,8 @@ struct hm_config {
 	const struct hm_cap *caps; /* in the order of the file: the first that refuses decides */
 	const struct hm_quiet *quiet;
 	const struct hm_category *categories;
+	size_t n_tenants;
+	const struct hm_tenant_conf *tenants; /* sorted by name */
 	/* private */
 	uint32_t refs;
 	struct hm_arena arena;
@@ -239,6 +247,7 @@ void hm_config_unref(struct hm_config *cfg); /* NULL is fine */
 const struct hm_channel_conf *hm_config_channel(const struct hm_config *cfg, struct hm_str name);
 const struct hm_route *hm_config_route(const struct hm_config *cfg, struct hm_str name);
 const struct hm_fact_conf *hm_config_fact(const struct hm_config *cfg, struct hm_str name);
+const struct hm_tenant_conf *hm_config_tenant(const struct hm_config *cfg, struct hm_str name); /* NULL: not named */
 /* That of the category, else "*", else everything on; never NULL. */
 const struct hm_category *hm_config_category(const struct hm_config *cfg, struct hm_str name);
 bool hm_fact_conf_same(const struct hm_fact_conf *a, const struct hm_fact_conf *b); /* references included */

@@ -75,6 +75,9 @@ void config_load_policies(struct config_load *l, const struct hm_yaml *caps, con
 			  const struct hm_yaml *categories);
 void config_check_policies(struct config_load *l); /* once every value is right */
 
+/* tenants.c; NULL: not in the file */
+void config_load_tenants(struct config_load *l, const struct hm_yaml *map);
+
 /* show.c */
 bool config_same_node(const struct hm_yaml *a, const struct hm_yaml *b);
 

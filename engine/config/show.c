@@ -118,6 +118,8 @@ void hm_config_print(const struct hm_config *cfg, bool all, struct hm_buf *out)
 		print_policy("quiet_hours", i, cfg->quiet[i].name, cfg->quiet[i].node, out);
 	for (size_t i = 0; i < cfg->n_categories; i++)
 		print_policy("categories", i, cfg->categories[i].name, cfg->categories[i].node, out);
+	for (size_t i = 0; i < cfg->n_tenants; i++)
+		print_policy("tenants", i, cfg->tenants[i].name, cfg->tenants[i].node, out);
 	hm_arena_fini(&scratch);
 }
 
@@ -173,6 +175,11 @@ static const struct hm_yaml *category_at(const struct hm_config *cfg, size_t i)
 	return i < cfg->n_categories ? cfg->categories[i].node : NULL;
 }
 
+static const struct hm_yaml *tenant_at(const struct hm_config *cfg, size_t i)
+{
+	return i < cfg->n_tenants ? cfg->tenants[i].node : NULL;
+}
+
 static void diff_policies(struct diff *d, const struct hm_config *a, const struct hm_config *b,
 			  bool gone_only, const char *section, policy_fn at)
 {
@@ -210,6 +217,7 @@ static void diff_named(struct diff *d, const struct hm_config *a, const struct h
 	diff_policies(d, a, b, gone_only, "caps", cap_at);
 	diff_policies(d, a, b, gone_only, "quiet_hours", quiet_at);
 	diff_policies(d, a, b, gone_only, "categories", category_at);
+	diff_policies(d, a, b, gone_only, "tenants", tenant_at);
 }
 
 size_t hm_config_diff(const struct hm_config *old, const struct hm_config *new_, hm_change_fn fn, void *arg)

@@ -108,10 +108,8 @@ void hm_chan_wake(struct chan *c)
 			if (hm_gates_pass(m))
 				hm_send_join(m);
 		}
-		if (!hm_list_empty(&c->parked[l]) && hm_chan_has_room(c, (enum hm_lane)l)) {
-			hm_list_splice(&d->lanes[l].runnable, &c->parked[l]);
-			hm_pump_later(d);
-		}
+		if (!hm_list_empty(&c->parked[l]) && hm_chan_has_room(c, (enum hm_lane)l))
+			hm_pump_back(d, (enum hm_lane)l, &c->parked[l]);
 	}
 }
 
@@ -125,7 +123,7 @@ static void unpark_routes(struct chan *c)
 			if (hm_container_of(n, struct job, node)->route == NULL)
 				continue;
 			hm_list_remove(&c->parked[l], n);
-			hm_list_push(&d->lanes[l].runnable, n);
+			hm_fair_push(&d->lanes[l].runnable, hm_container_of(n, struct job, node)->tenant, n);
 			hm_pump_later(d);
 		}
 }

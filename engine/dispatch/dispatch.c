@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "dispatch/dispatch_int.h"
 
+#define TENANT_TURN 16 /* messages: those of one job share requests and writes */
+
 /* -- configuration snapshots --------------------------------------------------------------------- */
 
 /* An origin has room again; several channels may share it, under several snapshots. */
@@ -162,7 +164,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	if (deps->node_id.len)
 		memcpy(d->acc + HM_JOB_ACC_BOOT, deps->node_id.p, d->acc_len - HM_JOB_ACC_BOOT);
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
-		hm_list_init(&d->lanes[l].runnable);
+		hm_fair_init(&d->lanes[l].runnable, l == HM_LANE_CRITICAL ? 1 : TENANT_TURN);
 		d->lanes[l].per_entry_x16 = 100 * 16; /* nothing is known: better a small first read */
 	}
 	hm_list_init(&d->held);
@@ -228,6 +230,7 @@ void hm_dispatch_reload(struct hm_dispatch *d, struct hm_runtime *rt)
 	hm_runtime_ref_put(d->rt);
 	d->rt = r;
 	take_settings(d, &rt->cfg->settings);
+	hm_pump_weights(d);
 	listen_for_room(r, true);
 	hm_pump_later(d);
 }
@@ -252,9 +255,8 @@ void hm_dispatch_redis_state(struct hm_dispatch *d, bool up)
 /* Jobs stand on their lane or parked on a channel, under any snapshot still in use. */
 static void unlist_jobs(struct hm_dispatch *d)
 {
+	hm_pump_drop(d);
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
-		while (hm_list_pop(&d->lanes[l].runnable) != NULL)
-			;
 		hm_list_foreach (&d->runtimes, n) {
 			struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
 
@@ -394,6 +396,8 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_flush_cancel(d->t, &d->room);
 	hm_runtime_ref_put(d->rt);
 	hm_template_set_unref(d->templates.set);
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		hm_fair_fini(&d->lanes[l].runnable);
 	hm_slab_fini(&d->msg_slab);
 	hm_slab_fini(&d->send_slab);
 	hm_slab_fini(&d->past_slab);

@@ -24,6 +24,7 @@
 #include "adapter/cred.h"
 #include "content/content.h"
 #include "dispatch/dispatch.h"
+#include "dispatch/fair.h"
 #include "dispatch/inflight.h"
 #include "dispatch/runtime.h"
 #include "gates/gates.h"
@@ -90,6 +91,7 @@ struct job {
 	uint64_t cancelled_ms;	      /* its messages accepted up to then are cancelled; 0: none */
 	bool paused;
 	bool taken;		      /* its entry is another consumer's now: not to be acknowledged here */
+	struct hm_tenant *tenant;     /* of its lane, until all recipients are out */
 	uint64_t ticket;	      /* ledger ticket everything of this job waits for */
 	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
 	struct hm_ledger_msg **
@@ -203,7 +205,7 @@ struct runtime_ref {
 };
 
 struct lane {
-	struct hm_list runnable; /* jobs */
+	struct hm_fair runnable; /* jobs */
 	uint32_t weight;
 	int32_t credit;
 	uint64_t buffered_msgs, buffered_bytes; /* read, not yet expanded */
@@ -316,7 +318,11 @@ void hm_job_maybe_done(struct job *j);
 void hm_pump_later(struct hm_dispatch *d);
 void hm_pump_run(struct hm_flush *f);
 void hm_pump_urgent(struct hm_flush *f);
-void hm_pump_job(struct job *j); /* onto its lane */
+void hm_pump_job(struct job *j);						     /* onto its lane */
+void hm_pump_back(struct hm_dispatch *d, enum hm_lane lane, struct hm_list *parked); /* from a channel */
+void hm_pump_weights(struct hm_dispatch *d); /* the configuration is new */
+void hm_pump_drop(struct hm_dispatch *d);    /* no job is runnable any more */
+void hm_pump_forget(struct job *j);	     /* it ends before it was all out */
 
 /* -- chan.c: room, rest and who waits -- */
 void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */
@@ -435,7 +441,8 @@ void hm_msg_timer_init(struct msg *m);
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
 uint8_t hm_settle_parts_sent(const struct msg *m); /* by its channel, according to its timeline */
-void hm_settle_unknown_before(struct msg *m, unsigned runs); /* attempts of earlier runs whose answer nobody saw */
+void hm_settle_unknown_before(struct msg *m,
+			      unsigned runs); /* attempts of earlier runs whose answer nobody saw */
 
 /* -- ack.c -- */
 void hm_ack_wait(struct hm_dispatch *d, uint64_t ticket, struct job *j, uint32_t slot);

@@ -45,6 +45,7 @@ void hm_job_free(struct job *j)
 
 	HM_CHECK(j, HM_JOB_MAGIC);
 	hm_assert(j->open == 0 && !hm_node_linked(&j->node));
+	hm_pump_forget(j);
 	hm_template_unref(j->own); /* before the arena it lives in */
 	hm_template_set_unref(j->templates);
 	free(j->done);

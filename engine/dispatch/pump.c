@@ -5,7 +5,7 @@
  * reserve and the reserve of streams. The others share by smooth weighted round
  * robin: every turn each lane with work earns its weight, the richest sends one
  * message and pays the sum of all weights; so weights 8:4:1 interleave evenly and
- * no lane with weight starves.
+ * no lane with weight starves. Within a lane tenants share, by weight too (fair.h).
  *
  * Nothing is expanded before it can leave: a job whose channel is full is parked on
  * that channel, so that one slow provider holds neither memory nor the lane.
@@ -127,13 +127,20 @@ static bool may_go(struct msg *m)
 	return choose(m) && goes_again(m, runs) && hm_gates_pass(m);
 }
 
-/* Takes the next recipient of the lane's first job. false: the lane can do nothing now. */
+static void give_back_tenant(struct job *j)
+{
+	j->tenant->bytes -= j->bytes;
+	hm_fair_put(&j->d->lanes[j->lane].runnable, j->tenant);
+	j->tenant = NULL;
+}
+
+/* Takes the next recipient of the job whose turn it is. false: the lane can do nothing now. */
 static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 {
 	struct lane *l = &d->lanes[lane];
 	struct hm_node *n;
 
-	while ((n = hm_list_first(&l->runnable)) != NULL) {
+	while ((n = hm_fair_first(&l->runnable)) != NULL) {
 		struct job *j = hm_container_of(n, struct job, node);
 		struct chan *c = j->fixed;
 		uint32_t i = j->cursor;
@@ -143,7 +150,7 @@ static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 		if (!may_expand(d, lane))
 			return false;
 		if (c != NULL && (!hm_list_empty(&c->waiting[lane]) || !hm_chan_has_room(c, lane))) {
-			hm_list_remove(&l->runnable, n);
+			hm_fair_remove(&l->runnable, j->tenant, n);
 			hm_list_push(&c->parked[lane], n);
 			continue;
 		}
@@ -156,9 +163,13 @@ static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 		}
 		j->cursor++;
 		l->buffered_msgs--;
+		j->tenant->msgs--;
+		if (m != NULL)
+			hm_fair_charge(&l->runnable, j->tenant);
 		if (j->cursor == j->spec.n_rcpts) {
-			hm_list_remove(&l->runnable, n);
+			hm_fair_remove(&l->runnable, j->tenant, n);
 			l->buffered_bytes -= j->bytes;
+			give_back_tenant(j);
 		}
 		if (m == NULL) {
 			hm_job_maybe_done(j);
@@ -169,9 +180,8 @@ static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 
 			(void)hm_fault(HM_FAULT_route_after);
 			hm_msg_go(m);
-			if (hm_node_linked(n) && hm_list_first(&l->runnable) == n &&
-			    at->waiting[lane].len >= WAITING_MAX) {
-				hm_list_remove(&l->runnable, n);
+			if (hm_node_linked(n) && at->waiting[lane].len >= WAITING_MAX) {
+				hm_fair_remove(&l->runnable, j->tenant, n);
 				hm_list_push(&at->parked[lane], n);
 			}
 		}
@@ -187,7 +197,7 @@ static int pick(struct hm_dispatch *d)
 	for (int l = HM_LANE_HIGH; l < HM_LANE_COUNT; l++) {
 		struct lane *ln = &d->lanes[l];
 
-		if (hm_list_empty(&ln->runnable)) {
+		if (ln->runnable.len == 0) {
 			ln->credit = 0;
 			continue;
 		}
@@ -247,19 +257,68 @@ void hm_pump_run(struct hm_flush *f)
 		}
 		/* The lane with the turn is stuck on the shared limit: so is everyone. If it only
 		 * ran out of runnable jobs the next pick sees that. */
-		if (!hm_list_empty(&d->lanes[l].runnable))
+		if (d->lanes[l].runnable.len > 0)
 			break;
 	}
 	hm_pull_kick(d);
 }
 
+static uint32_t weight_of(const struct hm_dispatch *d, struct hm_str tenant)
+{
+	const struct hm_tenant_conf *t = tenant.len > 0 ? hm_config_tenant(d->rt->rt->cfg, tenant) : NULL;
+
+	return t != NULL ? t->weight : 1;
+}
+
 void hm_pump_job(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
+	struct lane *l = &d->lanes[j->lane];
 
-	hm_list_push(&d->lanes[j->lane].runnable, &j->node);
+	j->tenant = hm_fair_get(&l->runnable, j->spec.tenant, weight_of(d, j->spec.tenant));
+	j->tenant->msgs += j->spec.n_rcpts;
+	j->tenant->bytes += j->bytes;
+	hm_fair_push(&l->runnable, j->tenant, &j->node);
 	if (j->lane == HM_LANE_CRITICAL)
 		hm_flush_soon(d->t, &d->urgent);
 	else
 		hm_pump_later(d);
+}
+
+void hm_pump_back(struct hm_dispatch *d, enum hm_lane lane, struct hm_list *parked)
+{
+	struct hm_node *n;
+
+	while ((n = hm_list_pop(parked)) != NULL)
+		hm_fair_push(&d->lanes[lane].runnable, hm_container_of(n, struct job, node)->tenant, n);
+	hm_pump_later(d);
+}
+
+void hm_pump_weights(struct hm_dispatch *d)
+{
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		hm_list_foreach (&d->lanes[l].runnable.tenants, n) {
+			struct hm_tenant *t = hm_container_of(n, struct hm_tenant, all);
+
+			hm_fair_weight(t, weight_of(d, hm_tenant_name(t)));
+		}
+}
+
+void hm_pump_drop(struct hm_dispatch *d)
+{
+	for (int l = 0; l < HM_LANE_COUNT; l++) {
+		struct hm_fair *f = &d->lanes[l].runnable;
+		struct hm_node *n;
+
+		while ((n = hm_fair_first(f)) != NULL)
+			hm_fair_remove(f, hm_container_of(n, struct job, node)->tenant, n);
+	}
+}
+
+void hm_pump_forget(struct job *j)
+{
+	if (j->tenant == NULL)
+		return;
+	j->tenant->msgs -= j->spec.n_rcpts - j->cursor;
+	give_back_tenant(j);
 }
