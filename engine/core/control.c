@@ -24,6 +24,9 @@ struct hm_control {
 	/* What providers told other processes (shape/share.c): short-lived, so in a stream of its own, on the same slot. */
 	char flow[HM_CTL_KEY_MAX], flow_last[48];
 	char channels[HM_CTL_KEY_MAX];
+	char marks_upto[48]; /* the event up to which the hash of pauses was read */
+	char last_pause[48]; /* the latest event about pauses that was heard */
+	bool marks_loading, marks_read, stream_broken;
 	bool busy, stopped;
 	bool loading; /* HGETALL of the paused channels is under way */
 };
@@ -46,8 +49,18 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 		ev.type = HM_CTL_OTHER;
 	}
 	switch (ev.type) {
-	case HM_CTL_CANCEL_ID: ok = hm_cancel_add_id(en->cancels, &ev.id, ev.at_ms); break;
-	case HM_CTL_CANCEL_CAMPAIGN: ok = hm_cancel_add(en->cancels, HM_MARK_CAMPAIGN, ev.campaign, ev.at_ms); break;
+	case HM_CTL_CANCEL:
+		ok = hm_cancel_add(en->cancels, (enum hm_mark_kind)hm_mark_kind_find(ev.kind), ev.what,
+				   ev.at_ms);
+		break;
+	case HM_CTL_PAUSE:
+	case HM_CTL_RESUME:
+		snprintf(c->last_pause, sizeof(c->last_pause), "%.*s", HM_STRF(id));
+		/* What the hash said when it was read comes after all events up to then. */
+		if (!hm_ctl_id_upto(id, hm_str_c(c->marks_upto)))
+			ok = hm_pause_set(en->cancels, (enum hm_mark_kind)hm_mark_kind_find(ev.kind), ev.what,
+					  ev.type == HM_CTL_PAUSE);
+		break;
 	case HM_CTL_KEYS: hm_http_keys_changed(en->http_shared); break;
 	case HM_CTL_TEMPLATE: hm_templates_event(en->templates, ev.name, ev.etag); break;
 	case HM_CTL_CHANNEL:
@@ -57,7 +70,7 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 	case HM_CTL_OTHER: break;
 	}
 	if (!ok)
-		HM_ERROR(CORE, "a cancel mark was lost: out of memory");
+		HM_ERROR(CORE, "a mark to cancel, pause or resume was lost: out of memory");
 	if (id.len > 0 && id.len < sizeof(c->last)) {
 		memcpy(c->last, id.p, id.len);
 		c->last[id.len] = '\0';
@@ -152,6 +165,66 @@ static void load_channels(struct hm_control *c)
 	hm_redis_send(c->en->redis, argv[1], argv, hm_countof(argv), on_channels, c);
 }
 
+/* Everything there was at the start has been heard? Until then nothing is sent (dispatch/cancel.h). */
+static void maybe_ready(struct hm_control *c)
+{
+	if (c->marks_read &&
+	    (c->stream_broken || hm_ctl_id_upto(hm_str_c(c->marks_upto), hm_str_c(c->last)) ||
+	     hm_str_is(hm_str_c(c->marks_upto), "0-0")))
+		hm_marks_ready(c->en->cancels);
+}
+
+static void load_marks(struct hm_control *c);
+
+static void on_marks(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct hm_control *c = arg;
+	struct hm_cancel_set *s = c->en->cancels;
+	const struct hm_reply *last = hm_reply_at(reply, 0), *list = hm_reply_at(reply, 1);
+	bool ok = true;
+
+	HM_CHECK(c, CONTROL_MAGIC);
+	c->marks_loading = false;
+	if (c->stopped)
+		return;
+	if (last == NULL || list == NULL || last->s.len >= sizeof(c->marks_upto)) {
+		if (reply == NULL && err->code == HM_EREDIS)
+			HM_ERROR(CORE, "what is paused cannot be read", HM_E(err));
+		hm_timer_start(&c->en->tick, &c->retry, RETRY_MS);
+		return;
+	}
+	if (!hm_ctl_id_upto(hm_str_c(c->last_pause), last->s)) { /* the stream was faster */
+		load_marks(c);
+		return;
+	}
+	hm_pause_begin(s);
+	for (size_t i = 0; i + 1 < list->n; i += 2) {
+		struct hm_str what = list->v[i].s, kind;
+		int k = hm_str_split(&what, ':', &kind) ? hm_mark_kind_find(kind) : -1;
+
+		if (k >= 0 && hm_ctl_name_ok(kind, what))
+			ok = hm_pause_set(s, (enum hm_mark_kind)k, what, true) && ok;
+	}
+	if (!ok) { /* nothing is released, nothing begins */
+		HM_ERROR(CORE, "what is paused cannot be kept: out of memory");
+		hm_timer_start(&c->en->tick, &c->retry, RETRY_MS);
+		return;
+	}
+	hm_pause_end(s);
+	memcpy(c->marks_upto, last->s.p, last->s.len);
+	c->marks_upto[last->s.len] = '\0';
+	c->marks_read = true;
+	maybe_ready(c);
+}
+
+static void load_marks(struct hm_control *c)
+{
+	if (c->marks_loading || c->stopped)
+		return;
+	c->marks_loading = true;
+	hm_ctl_pauses(c->en->redis, c->en->first_cfg->settings.queue.prefix, on_marks, c);
+}
+
 static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
 	struct hm_control *c = arg;
@@ -162,8 +235,11 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 	if (c->stopped)
 		return;
 	if (reply == NULL) {
-		if (err->code == HM_EREDIS)
+		if (err->code == HM_EREDIS) {
 			HM_ERROR(CORE, "the control stream cannot be read", HM_E(err));
+			c->stream_broken = true; /* not a reason to send nothing at all */
+			maybe_ready(c);
+		}
 		hm_timer_start(&c->en->tick, &c->retry, RETRY_MS);
 		return;
 	}
@@ -179,6 +255,8 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 				take(c, &list->v[i]);
 		}
 	}
+	if (!hm_marks_are_ready(c->en->cancels))
+		maybe_ready(c);
 	if (c->en->tick.wall_ms > KEEP_MS)
 		hm_cancel_prune(c->en->cancels, c->en->tick.wall_ms - KEEP_MS);
 	follow(c);
@@ -210,6 +288,7 @@ static void on_up(void *arg)
 	HM_CHECK(c, CONTROL_MAGIC);
 	hm_templates_look(c->en->templates); /* the Redis that came back may be another one's backup */
 	load_channels(c);
+	load_marks(c);
 	follow(c);
 }
 
@@ -219,6 +298,8 @@ static void on_retry(struct hm_timer *t)
 
 	if (!hm_pauses_loaded(c->en->pauses))
 		load_channels(c);
+	if (!c->marks_read)
+		load_marks(c);
 	follow(c);
 }
 
@@ -233,6 +314,8 @@ int hm_control_start(struct hm_engine *en, struct hm_control **c_r, struct hm_er
 	c->key_len = hm_ctl_key(en->first_cfg->settings.queue.prefix, "events", c->key, sizeof(c->key));
 	hm_ctl_key(en->first_cfg->settings.queue.prefix, "flow", c->flow, sizeof(c->flow));
 	hm_ctl_key(en->first_cfg->settings.queue.prefix, "channels", c->channels, sizeof(c->channels));
+	strcpy(c->last_pause, "0-0");
+	strcpy(c->marks_upto, "0-0");
 	strcpy(c->last, "0-0");
 	strcpy(c->flow_last, "0-0");
 	hm_timer_init(&c->retry, on_retry);

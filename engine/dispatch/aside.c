@@ -205,7 +205,8 @@ static void put_aside(struct msg *m, uint64_t until_ms, struct hm_str mark, stru
 	struct hm_dispatch *d = j->d;
 	struct hm_asides *a = d->aside;
 	struct aside *x = j->last_aside;
-	bool plain = m->attempts == 0 && m->route_pos == 0 && m->part == 0 && !m->rerouted && !m->reserved;
+	bool plain = m->attempts == 0 && m->route_pos == 0 && m->part == 0 && !m->rerouted && !m->reached &&
+		     !m->reserved;
 	uint64_t due = j->expires_ms != 0 ? hm_min(until_ms, j->expires_ms) : until_ms;
 	uint64_t ticket;
 
@@ -229,6 +230,7 @@ static void put_aside(struct msg *m, uint64_t until_ms, struct hm_str mark, stru
 		x->res = (struct hm_job_resume){
 			.there = true,
 			.held = m->reserved,
+			.sent = m->reached,
 			.job = j->origin,
 			.accepted_ms = j->accepted_ms,
 			.chan = m->chan != NULL && !plain ? m->chan->info->name : HM_STR_NULL,
@@ -492,6 +494,7 @@ void hm_aside_restore(struct msg *m)
 
 	m->route_pos = (uint8_t)hm_min(r->pos, 255u);
 	m->maybe_repeat = true;
+	m->reached = r->sent;
 	if (r->route.len == 0)
 		return;
 	m->rerouted = true;

@@ -11,6 +11,7 @@
  *           ASKING   d.asking              waits for values its template needs (facts.c); chan.asking counts it
  *           SENDING  send.msgs             part of an attempt
  *           HELD     d.held                its timer says when it is tried again
+ *           ESCALATING d.escalating        accepted; asks Redis about its receipt (escalate.c)
  *   send  one attempt: a request and the messages it carries (1, or up to batch_max that
  *         share one content). On chan.sends from first message to settle; while it may take
  *         more messages also chan.open.
@@ -108,18 +109,19 @@ struct job {
 	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
 };
 
-enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_GATING, MSG_ASKING, MSG_SENDING, MSG_HELD };
+enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_GATING, MSG_ASKING, MSG_SENDING, MSG_HELD, MSG_ESCALATING };
 
 struct msg_facts; /* facts.c */
 struct msg_gate;  /* gates.c */
 struct msg_turn;  /* turn.c */
+struct msg_wait;  /* escalate.c */
 
 struct msg {
 	uint32_t magic;
 	struct hm_node node;
 	uint8_t where; /* enum msg_where */
 	uint8_t lane;
-	uint8_t route_pos;     /* index into the route's channels */
+	uint8_t route_pos;     /* place in the route's order (route.c) */
 	uint8_t attempts;      /* in total */
 	uint8_t chan_attempts; /* on the current channel */
 	bool auth_retried, interim, maybe_repeat;
@@ -132,6 +134,13 @@ struct msg {
 	uint32_t slot; /* in-flight table */
 	struct job *job;
 	struct chan *chan;
+	uint32_t passed; /* bit per position of the route: tried and left */
+	bool reached;	 /* a provider has accepted it on an earlier step: it cannot fail any more */
+	bool unclaimed;	 /* waited for a receipt: before anything is sent it is asked whether one came */
+	bool out_of_time; /* its step's `within` is over */
+	uint64_t step_until_ms; /* monotonic: the end of that; 0: there is none */
+	struct hm_timer step_timer;
+	struct msg_wait *wait; /* while ESCALATING */
 	const struct hm_route *route; /* the job's, or another it was sent to; NULL: a fixed channel */
 	struct hm_ulid id;
 	struct hm_str addr, user;
@@ -254,10 +263,12 @@ struct hm_dispatch {
 	struct hm_list held;	  /* msgs */
 	struct hm_list gating;	  /* msgs */
 	struct hm_list asking;	  /* msgs */
+	struct hm_list escalating; /* msgs */
+	bool stranded; /* messages may wait on a channel that is not usable, though their route has others */
 	struct hm_list free_jobs; /* kept with their zones */
 	struct hm_list jobs;	  /* all live ones */
 	uint64_t durable;	  /* highest durable ticket */
-	struct hm_slab msg_slab, send_slab, past_slab, facts_slab, gate_slab, turn_slab;
+	struct hm_slab msg_slab, send_slab, past_slab, facts_slab, gate_slab, turn_slab, wait_slab;
 	uint32_t in_flight, jobs_live, sends_live;
 	struct hm_flush pump, urgent, room;
 	struct hm_list runtimes; /* snapshots in use */
@@ -276,6 +287,10 @@ struct hm_dispatch {
 	struct hm_timer heartbeat, delay_timer;
 	uint32_t beats_open, delay_open; /* commands of recover.c and delay.c not answered */
 	uint64_t delay_next_ms;
+	uint64_t swept_gen; /* of cancels: what waits has been compared with them */
+	uint32_t sweep_partition;
+	char sweep_cursor[24];
+	bool sweeping, tidied;
 	bool draining, drained, drain_forced, closed, redis_up;
 	uint32_t inflight_limit; /* the in-flight table was sized for this at start */
 	struct hm_timer ack_retry;
@@ -298,9 +313,10 @@ struct hm_reply;
 void hm_pull_entries(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
 		     const struct hm_reply *entries, bool redelivered, bool foreign);
 
-/* -- delay.c: entries with a future `at` -- */
+/* -- delay.c: entries that wait in Redis -- */
 void hm_delay_start(struct hm_dispatch *d);
-void hm_delay_entry(struct job *j, struct hm_str payload); /* takes the job */
+/* A new entry whose time has not come, or that is paused: true, it has been taken (with the job). */
+bool hm_delay_takes(struct job *j, struct hm_str payload);
 
 /* -- recover.c: heartbeat, taking over from dead consumers, what a redelivered job has behind it -- */
 void hm_recover_start(struct hm_dispatch *d);
@@ -318,11 +334,12 @@ void hm_job_maybe_done(struct job *j);
 void hm_pump_later(struct hm_dispatch *d);
 void hm_pump_run(struct hm_flush *f);
 void hm_pump_urgent(struct hm_flush *f);
-void hm_pump_job(struct job *j);						     /* onto its lane */
+void hm_pump_job(struct job *j); /* onto its lane */
 void hm_pump_back(struct hm_dispatch *d, enum hm_lane lane, struct hm_list *parked); /* from a channel */
-void hm_pump_weights(struct hm_dispatch *d); /* the configuration is new */
-void hm_pump_drop(struct hm_dispatch *d);    /* no job is runnable any more */
-void hm_pump_forget(struct job *j);	     /* it ends before it was all out */
+void hm_pump_weights(struct hm_dispatch *d);					     /* the configuration is new */
+void hm_pump_drop(struct hm_dispatch *d); /* no job is runnable any more */
+void hm_pump_forget(struct job *j);	  /* it ends before it was all out */
+bool hm_pump_goes_on(struct msg *m); /* of an earlier run, its channel chosen: may it go again? false: it has ended */
 
 /* -- chan.c: room, rest and who waits -- */
 void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */
@@ -376,8 +393,12 @@ void hm_aside_look(struct job *j);
 /* These entries (length byte and text, repeated) are deleted from their stream. */
 void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids);
 
+/* -- spread.c: at a local time, over a span -- */
+bool hm_spread_pass(struct msg *m); /* false: its time has not come, it has been put aside; or ended */
+
 /* -- marks.c: what is cancelled and what is paused -- */
 bool hm_marks_pass(struct msg *m);			/* false: it has been ended, or put aside */
+bool hm_marks_known(const struct hm_dispatch *d);	/* false: nothing may leave yet */
 bool hm_marks_cancel(struct job *j);			/* are messages of it cancelled? */
 bool hm_marks_pause(struct job *j, char *mark_r);	/* all of it? HM_MARK_TEXT bytes */
 
@@ -406,10 +427,33 @@ bool hm_route_skip(struct msg *m);
 bool hm_route_switch(struct msg *m, struct hm_str route); /* goes on under another route; false: it cannot */
 /* The channel takes nothing any more: messages waiting there go to the next of their route, where there is one. */
 void hm_route_away(struct chan *c);
+void hm_route_back(struct chan *c); /* it takes messages again: who waits on one that does not may move here */
 /* A provider accepted it, and `a` are its attempts. true: its route wants more (a receipt within a time, another channel): the
  * message has been taken over. false: it is sent. */
 bool hm_route_sent(struct msg *m, const struct hm_ledger_attempt *a, size_t n);
+const struct hm_route_step *hm_route_step(const struct msg *m); /* where it stands; NULL: a fixed channel */
+/* Takes the first step that is possible and not behind it; false: there is none, and *why_r may say more. */
+bool hm_route_resume(struct msg *m, struct hm_str *why_r);
+void hm_route_restore(struct msg *m); /* of an earlier run: its timeline and what its entry says are there */
+void hm_route_none(struct msg *m, struct hm_str why); /* ends it for that */
+/* It may be a long time since it was put on its channel. false: its step is over, it has been taken over or ended. */
+bool hm_route_go_on(struct msg *m);
+bool hm_route_may_wait(struct msg *m, uint64_t ms); /* false: its step ends before; hm_route_next then goes on */
+uint32_t hm_route_time_left(const struct msg *m);   /* ms of its step, at least 1; UINT32_MAX: no limit */
+/* About to end otherwise than sent, though a provider has accepted it (m->reached): the state it ends with, what to say,
+ * and its channel is that provider's. `used`: what it holds in caps is used up. */
+enum hm_state hm_route_reached(struct msg *m, struct hm_str *reason, bool used);
+void hm_route_msg_init(struct msg *m);
+void hm_route_msg_fini(struct msg *m);
 int hm_route_resolve(struct job *j, struct hm_err *e); /* channel or route exists? */
+
+/* -- escalate.c: sent, but perhaps not delivered or read in time -- */
+void hm_escalate_init(struct hm_dispatch *d);
+/* It stands at the step whose provider accepted it, which is behind it (m->passed); on record at once. Waits until due_ms (wall)
+ * for the receipt, then goes on. Takes it. */
+void hm_escalate_begin(struct msg *m, uint64_t due_ms);
+void hm_escalate_claim(struct msg *m); /* the wait is over: has a receipt come? Takes it. */
+void hm_escalate_drop(struct hm_dispatch *d); /* who still asks is handed back */
 
 /* -- facts.c: values a message needs before it is rendered -- */
 void hm_msg_facts_init(struct hm_dispatch *d);

@@ -38,7 +38,7 @@ bool hm_gates_pass(struct msg *m)
 						   : HM_STR("past the default deadline"));
 		return false;
 	}
-	if (!hm_marks_pass(m))
+	if (!hm_marks_pass(m) || !hm_spread_pass(m) || !hm_route_go_on(m))
 		return false;
 	(void)hm_fault(HM_FAULT_gates_after);
 	return true;

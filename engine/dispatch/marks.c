@@ -2,9 +2,7 @@
  * marks.c - what is cancelled and what is paused, for jobs and messages
  *
  *   hm_marks_pass    before a message leaves
- *   hm_marks_entry   when an entry is pulled: it need not be expanded to be moved away as a whole
- *   hm_marks_look    a pass over what waits in `{hm:p}:delayed`, after marks have come: what is cancelled goes to its
- *                    lane now, where it ends
+ *   hm_marks_cancel, hm_marks_pause   when an entry is pulled: paused, it need not be expanded to be moved away (delay.c)
  *
  * Labels are compared once per job and change of the set (job.marks_gen).
  */
@@ -13,6 +11,11 @@
 #include "base/log.h"
 #include "dispatch/cancel.h"
 #include "dispatch/dispatch_int.h"
+
+bool hm_marks_known(const struct hm_dispatch *d)
+{
+	return d->deps.cancels == NULL || hm_marks_are_ready(d->deps.cancels);
+}
 
 static struct hm_mark_labels labels_of(const struct job *j)
 {

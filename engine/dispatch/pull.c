@@ -148,10 +148,8 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 	j->accepted_ms = j->spec.res.there ? j->spec.res.accepted_ms : ms;
 	j->expires_ms = j->spec.expires_ms ? j->spec.expires_ms
 					   : hm_max(ms, j->spec.at_ms) + d->o.default_deadline_ms;
-	if (j->spec.at_ms > d->t->wall_ms) {
-		hm_delay_entry(j, bytes);
+	if (!redelivered && hm_delay_takes(j, bytes))
 		return;
-	}
 	if (redelivered || j->spec.res.there)
 		hm_recover_check(j);
 	else

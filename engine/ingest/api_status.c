@@ -233,8 +233,8 @@ static void on_marked(void *arg, const struct hm_reply *reply, const struct hm_e
 static void done_cancel(struct lookup *l)
 {
 	struct hm_http_req *r = l->req;
-	struct hm_ctl_event ev = {.type = HM_CTL_CANCEL_ID, .id = l->id, .by = hm_str_c(r->key_id)};
-	char also[64];
+	struct hm_ctl_event ev = {.type = HM_CTL_CANCEL, .kind = HM_STR("id"), .by = hm_str_c(r->key_id)};
+	char also[64], text[HM_ULID_TEXT + 1];
 
 	if (l->rc) {
 		not_found(l);
@@ -247,6 +247,8 @@ static void done_cancel(struct lookup *l)
 		return;
 	}
 	/* A mark concerns what was accepted before it; clocks of several machines may differ a little. */
+	hm_ulid_text(&l->id, text);
+	ev.what = hm_str_n(text, HM_ULID_TEXT);
 	ev.at_ms = hm_max(r->srv->tick->wall_ms, hm_ulid_ms(&l->id));
 	hm_http_hold(r);
 	hm_ctl_send(r->srv->deps.redis, r->srv->prefix, &ev, on_marked, r);
@@ -362,27 +364,6 @@ void hm_api_messages_list(struct hm_http_req *r)
 
 /* -- the balance ---------------------------------------------------------------------------- */
 
-static void put_balance(struct hm_buf *b, const struct hm_ledger_balance *r, bool total)
-{
-	hm_buf_putc(b, '{');
-	if (!total) {
-		hm_buf_lit(b, "\"campaign\":\"");
-		hm_buf_json(b, r->campaign);
-		hm_buf_lit(b, "\",");
-	}
-	hm_buf_printf(b, "\"accepted\":%llu", (unsigned long long)r->accepted);
-	for (int s = 0; s < HM_ST_COUNT; s++)
-		if (hm_state_final((enum hm_state)s) && s != HM_ST_DELIVERED)
-			hm_buf_printf(b, ",\"%s\":%llu", hm_state_name((enum hm_state)s),
-				      (unsigned long long)hm_ledger_balance_of(r, (enum hm_state)s));
-	hm_buf_printf(b,
-		      ",\"pending\":%llu,\"delivered\":%llu,\"unknown_attempts\":%llu,\"repeats\":%llu,"
-		      "\"balanced\":%s}",
-		      (unsigned long long)r->pending, (unsigned long long)r->by_state[HM_ST_DELIVERED],
-		      (unsigned long long)r->unknown_attempts, (unsigned long long)r->repeats,
-		      hm_ledger_balanced(r) ? "true" : "false");
-}
-
 static bool visit_balance(void *arg, const struct hm_ledger_balance *r)
 {
 	struct lookup *l = arg;
@@ -391,7 +372,7 @@ static bool visit_balance(void *arg, const struct hm_ledger_balance *r)
 		return true;
 	if (l->n++)
 		hm_buf_putc(&l->out, ',');
-	put_balance(&l->out, r, false);
+	hm_ledger_balance_json(r, false, &l->out);
 	return l->text.p == NULL && l->out.err == 0;
 }
 
@@ -411,7 +392,7 @@ static void ask_report(struct lookup *l)
 			l->rc = hm_ledger_each_campaign(l->ledger, visit_balance, l, &l->err);
 		return;
 	}
-	put_balance(&l->out, &total, true);
+	hm_ledger_balance_json(&total, true, &l->out);
 	if (l->out.err) {
 		l->rc = hm_err_set(&l->err, HM_ENOMEM, "out of memory");
 		return;

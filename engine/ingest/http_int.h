@@ -110,7 +110,8 @@ struct hm_http_server {
 	msgpack_zone zone;
 	uint64_t date_s;
 	char date[40];
-	char acc[8];
+	char acc[HM_JOB_ACC_MAX];
+	size_t acc_len;
 	struct auth_cache *auth;
 };
 
@@ -159,8 +160,18 @@ void hm_api_batch_data(struct hm_http_req *r, const char *p, size_t n);
 void hm_api_batch_end(struct hm_http_req *r);
 void hm_api_message_get(struct hm_http_req *r);
 void hm_api_message_cancel(struct hm_http_req *r);
+void hm_api_pause(struct hm_http_req *r);
+void hm_api_resume(struct hm_http_req *r);
+void hm_api_cancel(struct hm_http_req *r);
+void hm_api_pauses(struct hm_http_req *r);
 void hm_api_messages_list(struct hm_http_req *r);
 void hm_api_report(struct hm_http_req *r);
+void hm_api_dead_list(struct hm_http_req *r);
+void hm_api_dead_count(struct hm_http_req *r);
+void hm_api_dead_get(struct hm_http_req *r);
+void hm_api_dead_replay(struct hm_http_req *r);
+void hm_api_dead_drop(struct hm_http_req *r);
+void hm_api_campaign_resend(struct hm_http_req *r);
 void hm_api_healthz(struct hm_http_req *r);
 void hm_api_readyz(struct hm_http_req *r);
 void hm_api_metrics(struct hm_http_req *r);

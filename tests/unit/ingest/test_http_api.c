@@ -412,7 +412,7 @@ static void test_marks_parse(void **state)
 		assert_int_equal(hm_ctl_parse(&whole, &id, &ev, &e), t == 3 ? HM_EINVAL : 0);
 		assert_true(hm_str_is(id, "1-1"));
 		if (t == 0)
-			assert_true(ev.type == HM_CTL_CANCEL_CAMPAIGN && hm_str_is(ev.campaign, "spring") &&
+			assert_true(ev.type == HM_CTL_CANCEL && hm_str_is(ev.kind, "campaign") && hm_str_is(ev.what, "spring") &&
 				    ev.at_ms == 1767323045000);
 		else if (t == 1)
 			assert_true(ev.type == HM_CTL_KEYS && hm_str_is(ev.by, "abc"));
