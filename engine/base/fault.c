@@ -6,6 +6,7 @@
 #include "base/fault.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,7 +128,11 @@ enum hm_fault_action hm_fault_hit(enum hm_fault f)
 	if (!p->armed || (p->from_on ? hit < p->at : hit != p->at))
 		return HM_FAULT_NONE;
 	switch (p->action) {
-	case FAIL: return HM_FAULT_FAIL;
+	case FAIL:
+		if (!p->from_on) /* once: whoever sweeps wants to know when; no allocation here, it may be the one that fails */
+			dprintf(STDERR_FILENO, "fault: %s fails, hit %llu\n", names[f],
+				(unsigned long long)hit);
+		return HM_FAULT_FAIL;
 	case SHORT: return HM_FAULT_SHORT;
 	case KILL: kill(getpid(), SIGKILL); break;
 	case STOP: kill(getpid(), SIGSTOP); break;

@@ -229,6 +229,7 @@ struct ack_key { /* one stream */
 	bool has_away;	   /* of some entry recipients are away (aside.c) */
 	struct hm_buf ids; /* length byte + text, repeated: to acknowledge in this flush */
 	uint32_t n;
+	uint64_t seen_ms, seen_seq; /* the newest entry read from it */
 };
 
 struct fifo_item {

@@ -84,6 +84,17 @@ static struct job *find_live(const struct hm_dispatch *d, uint32_t partition, en
 	return NULL;
 }
 
+/* A new entry is newer than all before it. One that is not was read already: Redis lost its last writes (power, a replica
+ * that took over) and forgot that. */
+static bool seen_before(struct ack_key *k, uint64_t ms, uint64_t seq)
+{
+	if (ms < k->seen_ms || (ms == k->seen_ms && seq <= k->seen_seq))
+		return true;
+	k->seen_ms = ms;
+	k->seen_seq = seq;
+	return false;
+}
+
 static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
 		      const struct hm_reply *entry, bool redelivered, bool foreign)
 {
@@ -99,6 +110,7 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		hm_ack_entry(d, partition, lane, id->s.p, id->s.len);
 		return;
 	}
+	redelivered |= seen_before(&d->acks[partition * HM_LANE_COUNT + (uint32_t)lane], ms, seq);
 	if (redelivered && find_live(d, partition, lane, id->s) != NULL)
 		return;
 	hm_stats_inc(d->t->stats, HM_CT_PULLED_ENTRIES);

@@ -176,9 +176,10 @@ class Producer(threading.Thread):
     def take(self, answer, channel, lane, at):
         if answer.status == 202:
             self.accepted[answer.json["id"]] = (channel, at, lane)
-            return True
-        self.refused += 1
-        return False
+        elif b"queue-unknown" in answer.body:
+            self.unanswered += 1
+        else:
+            self.refused += 1
 
     def send_http(self):
         channel = self.http_channel()

@@ -129,7 +129,7 @@ class World:
             "queue": {"partitions": PARTITIONS, "heartbeat": "150ms", "claim_after": "1s"},
             "dispatch": {"retry_base": "20ms", "retry_max": "100ms", "max_attempts": 6, "request_timeout": "5s"},
             # small segments: sealing, compressing and expiry happen all the time
-            "ledger": {"ttl": "4m", "cache_bytes": "1MiB"},
+            "ledger": {"ttl": "2m", "cache_bytes": "1MiB"},
             "templates": {"dir": str(self.dir / "templates")},
             "adapters": {"dir": str(self.dir / "adapters")},
             "test": {"clock": True},
@@ -211,6 +211,18 @@ class World:
         n = sum(pipe.execute())
         c.close()
         return n
+
+    def left(self):
+        """What queued() counts, for the sentence that says it is still there."""
+        c, found = self.client(), []
+        for p in range(PARTITIONS):
+            for lane in LANES:
+                key = f"{{hm:{p}}}:q:{lane}"
+                for id, fields in c.xrange(key, count=3):
+                    found.append((key, id, [(x["consumer"], x["time_since_delivered"], x["times_delivered"]) for x in
+                                            c.xpending_range(key, "hermod", id, id, 1)], fields.get(b"j", b"")[:60]))
+            found += [("delayed", p, *x) for x in c.zrange(f"{{hm:{p}}}:delayed", 0, 3, withscores=True)]
+        return found
 
     # -- the end ------------------------------------------------------------------------------------
     def close(self, check=True):
