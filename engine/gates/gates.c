@@ -421,7 +421,7 @@ static void unanswered(struct hm_gate_ask *a, const char *why)
 	if (weight(a->answer) > weight(HM_GATE_UNANSWERED))
 		return;
 	a->answer = HM_GATE_UNANSWERED;
-	snprintf(a->reason, sizeof(a->reason), "the gates' Redis: %s", why);
+	snprintf(a->reason, sizeof(a->reason), "the gates' Redis: %.140s", why);
 }
 
 /* "u" or "a", place in the list's fields, the entry's JSON */

@@ -260,7 +260,7 @@ static void test_bypass_is_bounded(void **state)
 
 		snprintf(key, sizeof(key), "{hm:u%u}:c:u:u", hm_person_slot(HM_STR("u")));
 		ASK(&hub, &an, "STRLEN", key);
-		assert_int_equal(an.i, 1 + 9 + 4 + 20 * 65);
+		assert_in_range(an.i, 1 + 21 + 4 + 20 * 65, 1 + 21 + 4 + 20 * (65 + 16));
 	}
 }
 
@@ -308,7 +308,7 @@ static void test_keys_end(void **state)
 	ASK(&hub, &an, "PTTL", key);
 	assert_in_range(an.i, 3 * HOUR - 10 * SECOND, 3 * HOUR);
 	ASK(&hub, &an, "STRLEN", key);
-	assert_int_equal(an.i, 1 + 9 + 8 + 20);
+	assert_int_equal(an.i, 1 + 21 + 8 + 20);
 	s = message(1, "w");
 	PASSES(s);
 	release(s);
@@ -393,9 +393,12 @@ static void test_order(void **state)
 	assert_int_equal(r.a.answer, HM_GATE_PASS);
 	release(message(2, "u"));
 	put(&q, s);
-	uv_run(&env.loop, UV_RUN_NOWAIT);
+	server_signal(server, SIGSTOP); /* or the answer may be here before we look */
+	for (int i = 0; i < 3; i++)
+		uv_run(&env.loop, UV_RUN_NOWAIT);
 	hm_gates_cancel(&q.a);
 	hm_gates_cancel(&q.a);
+	server_signal(server, SIGCONT);
 	settled();
 	PASSES(message(3, "u"));
 	assert_int_equal(q.answers, 0);
