@@ -11,7 +11,9 @@
 #include "cli/adapters.h"
 #include "cli/channels.h"
 #include "cli/check.h"
+#include "cli/dead.h"
 #include "cli/enqueue.h"
+#include "cli/hold.h"
 #include "cli/keys.h"
 #include "cli/render.h"
 #include "cli/report.h"
@@ -36,6 +38,12 @@ static const struct command {
 	{"enqueue", "put messages from a JSON Lines or CSV file into the queue", hm_cli_enqueue},
 	{"report", "the balance: accepted = sent + failed + ... + pending", hm_cli_report},
 	{"ledger", "look messages up on disk: get, find, list, dump", hm_cli_ledger},
+	{"dead", "dead letters: list, show, count, replay, drop", hm_cli_dead},
+	{"campaigns", "resend-failed: what failed of a campaign, once more", hm_cli_campaigns},
+	{"pause", "let nothing leave of a campaign, tag, tenant, message or job", hm_cli_pause},
+	{"resume", "end a pause", hm_cli_resume},
+	{"cancel", "end what has not left of a campaign, tag, tenant, message or job", hm_cli_cancel},
+	{"pauses", "what is paused", hm_cli_pauses},
 	{"keys", "API keys: create, list, revoke", hm_cli_keys},
 	{"channels", "channels: list, pause, resume", hm_cli_channels},
 	{"templates", "managed templates: list, push, pull, diff, publish, test ...", hm_cli_templates},

@@ -38,7 +38,7 @@ struct aside { /* recipients on their way out */
 		node; /* asides.undurable in the order of tickets, asides.ready[partition], or cmd.items */
 	struct job *job;
 	uint32_t index, n;
-	uint64_t ticket, due_ms;
+	uint64_t ticket, due_ms, expires_ms;
 	uint32_t attempts;
 	struct hm_job_resume res;
 	char mark[HM_MARK_TEXT]; /* the pause it waits for, or empty */
@@ -199,7 +199,8 @@ static bool joins(const struct aside *x, const struct msg *m, uint64_t due_ms, s
 	       hm_str_is(mark, x->mark);
 }
 
-static void put_aside(struct msg *m, uint64_t until_ms, struct hm_str mark, struct hm_str why)
+static void put_aside(struct msg *m, uint64_t until_ms, uint64_t expires_ms, struct hm_str mark,
+		      struct hm_str why)
 {
 	struct job *j = m->job;
 	struct hm_dispatch *d = j->d;
@@ -207,7 +208,7 @@ static void put_aside(struct msg *m, uint64_t until_ms, struct hm_str mark, stru
 	struct aside *x = j->last_aside;
 	bool plain = m->attempts == 0 && m->route_pos == 0 && m->part == 0 && !m->rerouted && !m->reached &&
 		     !m->reserved;
-	uint64_t due = j->expires_ms != 0 ? hm_min(until_ms, j->expires_ms) : until_ms;
+	uint64_t due = expires_ms != 0 ? hm_min(until_ms, expires_ms) : until_ms;
 	uint64_t ticket;
 
 	HM_CHECK(m, HM_MSG_MAGIC);
@@ -225,6 +226,7 @@ static void put_aside(struct msg *m, uint64_t until_ms, struct hm_str mark, stru
 		x->job = j;
 		x->index = m->index;
 		x->due_ms = due;
+		x->expires_ms = expires_ms;
 		x->plain = plain;
 		x->attempts = m->attempts;
 		x->res = (struct hm_job_resume){
@@ -270,12 +272,20 @@ void hm_aside_msg(struct msg *m, uint64_t until_ms, struct hm_str why)
 	if (until_ms <= now + SHORT_MS && m->chan != NULL)
 		hm_settle_hold(m, until_ms > now ? until_ms - now : 1, why);
 	else
-		put_aside(m, until_ms, HM_STR_NULL, why);
+		put_aside(m, until_ms, m->job->expires_ms, HM_STR_NULL, why);
+}
+
+void hm_aside_scheduled(struct msg *m, uint64_t due_ms)
+{
+	const struct job *j = m->job;
+
+	put_aside(m, due_ms, j->spec.expires_ms ? j->spec.expires_ms : due_ms + j->d->o.default_deadline_ms,
+		  HM_STR_NULL, HM_STR("scheduled"));
 }
 
 void hm_aside_paused(struct msg *m, struct hm_str mark)
 {
-	put_aside(m, UINT64_MAX >> 16, mark,
+	put_aside(m, UINT64_MAX >> 16, m->job->expires_ms, mark,
 		  hm_arena_printf(&m->job->d->t->scratch, "paused: %.*s", HM_STRF(mark)));
 }
 
@@ -355,7 +365,10 @@ static bool encode(const struct aside *x, struct hm_buf *b, struct hm_ulid *id)
 	hm_ulid_add(id, j->spec.n0 + x->index);
 	s.n0 = 0;
 	s.attempts = x->attempts;
-	s.expires_ms = j->expires_ms; /* as it was reckoned: its time does not begin again */
+	s.expires_ms = x->expires_ms; /* as it was reckoned: its time does not begin again */
+	s.at_local = HM_STR_NULL;     /* they have been reckoned into the time it is due */
+	s.local_past = HM_LOCAL_NOW;
+	s.over_ms = 0;
 	if (s.at_ms >= s.expires_ms)
 		s.at_ms = 0;
 	s.res = x->res;

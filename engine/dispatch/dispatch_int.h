@@ -102,6 +102,7 @@ struct job {
 	const struct hm_template *source;  /* of that snapshot, or inline */
 	struct hm_template *own;	   /* compiled inline content */
 	bool unrecorded;		   /* a final record could not be written: stays pending */
+	struct hm_str from;		   /* foreign: nodes that had its entry, separated by commas */
 	bool handed_back;		   /* messages of it were dropped while draining: stays pending */
 	uint32_t owed;	 /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
 	uint8_t *buried; /* bitmap of recipients that have a dead letter already (taken over jobs), or NULL */
@@ -277,6 +278,7 @@ struct hm_dispatch {
 	struct fifo_item *fifo; /* ring */
 	uint32_t fifo_cap, fifo_head, fifo_len;
 	struct ack_key *acks; /* partitions x lanes, only this shard's */
+	struct hm_moves *moves; /* moves.c */
 	struct hm_dead *dead; /* dead.c */
 	struct hm_asides *aside; /* aside.c */
 	struct hm_flush ack_flush;
@@ -380,6 +382,8 @@ void hm_msg_turn_free(struct msg *m);
 void hm_aside_msg(struct msg *m, uint64_t until_ms, struct hm_str why);
 /* The same while a pause holds; `mark` names it ("campaign:spring"). It comes back when that ends, or at its expiry. */
 void hm_aside_paused(struct msg *m, struct hm_str mark);
+/* The same until its job's schedule says that it is due; a deadline nobody has set begins then. */
+void hm_aside_scheduled(struct msg *m, uint64_t due_ms);
 bool hm_aside_init(struct hm_dispatch *d);
 void hm_aside_fini(struct hm_dispatch *d);
 void hm_aside_durable(struct hm_dispatch *d); /* d->durable went up */
@@ -417,6 +421,16 @@ bool hm_dead_idle(const struct hm_dispatch *d);
 /* An entry that is no job: moved to the dead letters, as it is. */
 void hm_dead_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry,
 		   struct hm_str payload, const struct hm_err *why);
+
+/* -- moves.c: the books of several nodes -- */
+bool hm_moves_init(struct hm_dispatch *d);
+void hm_moves_fini(struct hm_dispatch *d);
+void hm_moves_start(struct hm_dispatch *d);
+void hm_moves_take(struct job *j); /* worked on here from now on: whoever has it in his books is told */
+void hm_moves_durable(struct hm_dispatch *d);
+bool hm_moves_idle(const struct hm_dispatch *d);
+void hm_moves_forget(const struct job *j); /* a job taken over is about to be acknowledged */
+size_t hm_moves_field(const struct job *j, char *out, size_t cap); /* its place in {hm:p}:taken */
 
 /* -- route.c -- */
 /* Chooses channel route_pos (or the next possible one) for m; false: ended as failed. */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/tz.h"
 
 struct reading {
 	struct hm_job_spec *spec;
@@ -407,6 +408,91 @@ static int read_expires(struct reading *r, const msgpack_object *o)
 	return read_time(r, o, &r->spec->expires_ms);
 }
 
+static const char *const local_past[] = {"now", "skip", "next_day", NULL};
+
+const char *hm_local_past_name(enum hm_local_past p)
+{
+	return local_past[p];
+}
+
+/* n digits at s[at]. */
+static bool digits(struct hm_str s, size_t at, size_t n, int *v_r)
+{
+	*v_r = 0;
+	if (at + n > s.len)
+		return false;
+	for (size_t i = at; i < at + n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		*v_r = *v_r * 10 + (s.p[i] - '0');
+	}
+	return true;
+}
+
+/* "2026-12-01T09:00" or "2026-12-01T09:00:30"; a blank may stand for the T. */
+static bool parse_local(struct hm_str s, int64_t *local_s)
+{
+	struct hm_civil c = {0}, back;
+	int year;
+
+	if ((s.len != 16 && s.len != 19) || !digits(s, 0, 4, &year) || s.p[4] != '-' ||
+	    !digits(s, 5, 2, &c.month) || s.p[7] != '-' || !digits(s, 8, 2, &c.day) ||
+	    (s.p[10] != 'T' && s.p[10] != ' ') || !digits(s, 11, 2, &c.hour) || s.p[13] != ':' ||
+	    !digits(s, 14, 2, &c.minute))
+		return false;
+	if (s.len == 19 && (s.p[16] != ':' || !digits(s, 17, 2, &c.second)))
+		return false;
+	c.year = year;
+	if (year < 1973 || c.month < 1 || c.month > 12)
+		return false;
+	*local_s = hm_civil_seconds(c);
+	back = hm_civil_of(*local_s);
+	return back.month == c.month && back.day == c.day && back.hour == c.hour && back.minute == c.minute &&
+	       back.second == c.second; /* no 30 February, no 25:00 */
+}
+
+static int read_at_local(struct reading *r, const msgpack_object *o)
+{
+	int rc = read_text(r, NULL, o, 19, &r->spec->at_local);
+
+	if (rc || r->spec->at_local.len == 0)
+		return rc;
+	if (!parse_local(r->spec->at_local, &r->spec->local_s))
+		return bad(r, HM_EINVAL, NULL, "must be a date and time without a zone, like 2026-12-01T09:00");
+	return 0;
+}
+
+static int read_local_past(struct reading *r, const msgpack_object *o)
+{
+	struct hm_str s;
+	int rc = read_text(r, NULL, o, HM_JOB_MAX_LABEL, &s);
+
+	if (rc || s.len == 0)
+		return rc;
+	for (int i = 0; local_past[i] != NULL; i++)
+		if (hm_str_is(s, local_past[i])) {
+			r->spec->local_past = (enum hm_local_past)i;
+			return 0;
+		}
+	return bad(r, HM_EINVAL, NULL, "must be now, skip or next_day");
+}
+
+static int read_over(struct reading *r, const msgpack_object *o)
+{
+	uint64_t ms;
+
+	if (r->api && o->type == MSGPACK_OBJECT_STR) {
+		if (!hm_str_duration_ms(hm_str_n(o->via.str.ptr, o->via.str.size), &ms))
+			return bad(r, HM_EINVAL, NULL, "must be a duration like 30m or 2h");
+	} else if (!hm_mp_u64(o, &ms)) {
+		return bad_type(r, NULL, r->api ? "a duration like \"2h\", or milliseconds" : "milliseconds", o);
+	}
+	if (ms > HM_JOB_MAX_OVER)
+		return bad(r, HM_EINVAL, NULL, "is longer than 7 days");
+	r->spec->over_ms = ms;
+	return 0;
+}
+
 static int read_acc(struct reading *r, const msgpack_object *o)
 {
 	if (o->type != MSGPACK_OBJECT_BIN || o->via.bin.size < HM_JOB_ACC_BOOT ||
@@ -472,6 +558,8 @@ static int read_res(struct reading *r, const msgpack_object *o)
 			ok = hm_mp_u64(v, &res->accepted_ms);
 		} else if (hm_str_is(k, "held")) {
 			ok = hm_mp_bool(v, &res->held);
+		} else if (hm_str_is(k, "sent")) {
+			ok = hm_mp_bool(v, &res->sent);
 		} else if (hm_str_is(k, "catt")) {
 			rc = read_count(r, v, 1000, &res->chan_attempts);
 		} else if (hm_str_is(k, "pos")) {
@@ -685,6 +773,7 @@ static const struct key_row JOB_KEYS[] = {
 	KEY("caps", IN_BOTH, read_caps),
 	KEY("data", IN_BOTH, read_data),
 	KEY("tags", IN_BOTH, read_tags),
+	KEY("over", IN_BOTH, read_over),
 	KEY("lane", IN_API, read_lane),
 	KEY("route", IN_BOTH, read_route),
 	KEY("render", IN_BOTH, read_render),
@@ -696,12 +785,14 @@ static const struct key_row JOB_KEYS[] = {
 	KEY("template", IN_BOTH, read_template),
 	KEY("campaign", IN_BOTH, read_campaign),
 	KEY("category", IN_BOTH, read_category),
+	KEY("at_local", IN_BOTH, read_at_local),
 	KEY("recipients", IN_API, read_rs),
+	KEY("local_past", IN_BOTH, read_local_past),
 };
 #define KEY_MAX_LEN 10
 static_assert(hm_countof(JOB_KEYS) <= 32, "struct reading.seen");
 /* first_of[n] = first row of length >= n */
-static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 7, 10, 14, 15, 18, 21, 24, 24, 25};
+static const uint8_t first_of[KEY_MAX_LEN + 2] = {0, 0, 1, 7, 10, 15, 16, 19, 22, 26, 26, 28};
 
 static const struct key_row *key_find(struct hm_str key, unsigned where)
 {
@@ -757,6 +848,9 @@ static int check_whole(struct reading *r)
 	r->key = "expires";
 	if (s->expires_ms && s->at_ms && s->expires_ms <= s->at_ms)
 		return bad(r, HM_EINVAL, NULL, "must be later than at");
+	r->key = "at_local";
+	if (s->at_local.len && s->at_ms)
+		return bad(r, HM_EINVAL, NULL, "give at or at_local, not both");
 	r->key = many;
 	if (!r->api && s->n0 + s->n_rcpts > HM_JOB_MAX_RECIPIENTS)
 		return bad(r, HM_EINVAL, NULL, "goes beyond 1000 recipients with this n0");

@@ -24,6 +24,10 @@
  *   campaign category tenant str     labels, at most 64 bytes each
  *   tags       array of str  at most 16
  *   at         int           ms, Unix time: not before (0/absent: now)
+ *   at_local   str           "2026-12-01T09:00" (or with seconds): not before this reading of the recipient's clock
+ *                            (recipient's tz, else gates.default_tz); not together with at
+ *   local_past str           for whom that is over at acceptance: now (default), skip (ends as expired), next_day
+ *   over       int           ms, at most 7 days: spread evenly over a span that begins at acceptance, at or at_local
  *   expires    int           ms, Unix time: never sent later
  *   dedupe     str           content key for the dedupe window
  *   caps       map           {bypass: bool, count: bool}: frequency caps are not asked (default false); it counts in
@@ -49,12 +53,13 @@
  *   pos        int           position in its route
  *   route      str           the route a cap or quiet hours sent it to
  *   held       bool          it holds a reservation in caps
+ *   sent       bool          a provider has accepted it on an earlier step of its route
  *
  * A key whose value is nil counts as absent, and so does an empty text for every label
  * and name. Texts are UTF-8; names, labels, users and addresses hold no control characters.
  *
  * The same table also reads a message of the HTTP API (job_encode.h): there `lane` is a
- * key too, `recipients` stands for `rs`, `at` and `expires` may be RFC 3339 texts, and
+ * key too, `recipients` stands for `rs`, `at` and `expires` may be RFC 3339 texts, `over` a duration like "2h", and
  * what Hermod writes itself (v, id, acc, n0, att, of, res) is refused.
  *
  * Decoding copies nothing: all texts point into the entry's bytes.
@@ -79,12 +84,16 @@
 #define HM_JOB_MAX_DEDUPE     128
 #define HM_JOB_MAX_TAGS	      16
 #define HM_JOB_MAX_BUTTONS    12
+#define HM_JOB_MAX_OVER	      (7u * 86400000u)
 #define HM_JOB_MAX_BYTES      (16u << 20) /* of one entry */
 #define HM_JOB_ACC_BOOT	      8
 #define HM_JOB_ACC_MAX	      (HM_JOB_ACC_BOOT + 64)
 
+/* at_local, and it was that late already when the message was accepted. */
+enum hm_local_past { HM_LOCAL_NOW, HM_LOCAL_SKIP, HM_LOCAL_NEXT_DAY };
+const char *hm_local_past_name(enum hm_local_past p);
 struct hm_job_resume { /* res */
-	bool there, held;
+	bool there, held, sent;
 	struct hm_ulid job;
 	uint64_t accepted_ms;
 	struct hm_str chan, route;
@@ -96,7 +105,10 @@ struct hm_job_spec {
 	struct hm_str channel, route, template_ref, campaign, category, tenant, dedupe;
 	const msgpack_object *content, *data, *tags; /* NULL when absent */
 	bool render;
-	uint64_t at_ms, expires_ms;
+	uint64_t at_ms, expires_ms, over_ms;
+	struct hm_str at_local; /* as given, or empty; local_s is the same as hm_civil_seconds() gives it */
+	int64_t local_s;
+	enum hm_local_past local_past;
 	bool bypass_caps, uncounted; /* caps: {bypass, count} */
 	struct hm_str acc;	     /* HM_JOB_ACC_BOOT bytes and a node's name, or empty */
 	struct hm_str of;	     /* 16 bytes or empty */
@@ -132,6 +144,15 @@ void hm_job_derive_id(struct hm_ulid *id, uint32_t partition, enum hm_lane lane,
 		      uint64_t entry_seq);
 /* Name of the node that accepted the job, as `acc` tells; empty: nobody has, or an entry written before names were. */
 struct hm_str hm_job_acc_node(const struct hm_job_spec *spec);
+/* The message it sends once more; spec->of.len tells whether there is one. */
+static inline struct hm_ulid hm_job_of_id(const struct hm_job_spec *spec)
+{
+	struct hm_ulid id = {{0}};
+
+	if (spec->of.len == sizeof(id.b))
+		memcpy(id.b, spec->of.p, sizeof(id.b));
+	return id;
+}
 /* Partition a new job goes to. */
 uint32_t hm_job_partition(const struct hm_ulid *id, uint32_t partitions);
 /* Stream key "{hm:7}:q:bulk" into out. */

@@ -90,6 +90,10 @@ uint32_t hm_job_put_policy(struct hm_buf *b, const struct hm_job_spec *spec, boo
 	if (spec->tags && spec->tags->via.array.size)
 		n += put_tree(b, HM_STR("tags"), spec->tags);
 	n += put_ms(b, HM_STR("at"), spec->at_ms);
+	n += put_label(b, HM_STR("at_local"), spec->at_local);
+	if (spec->local_past != HM_LOCAL_NOW)
+		n += put_label(b, HM_STR("local_past"), hm_str_c(hm_local_past_name(spec->local_past)));
+	n += put_ms(b, HM_STR("over"), spec->over_ms);
 	n += put_ms(b, HM_STR("expires"), spec->expires_ms);
 	n += put_label(b, HM_STR("dedupe"), spec->dedupe);
 	if (spec->bypass_caps || spec->uncounted) {
@@ -155,7 +159,7 @@ static void put_count(struct hm_buf *b, const char *key, uint64_t v)
 static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
 {
 	hm_mp_key(b, "res");
-	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->chan.len ? 1 : 0) + (r->route.len ? 1 : 0) +
+	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->sent ? 1 : 0) + (r->chan.len ? 1 : 0) + (r->route.len ? 1 : 0) +
 				 (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0));
 	hm_mp_key(b, "job");
 	hm_mp_put_bin(b, hm_str_n((const char *)r->job.b, sizeof(r->job.b)));
@@ -168,6 +172,10 @@ static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
 		put_count(b, "catt", r->chan_attempts);
 	if (r->held) {
 		hm_mp_key(b, "held");
+		hm_mp_put_bool(b, true);
+	}
+	if (r->sent) {
+		hm_mp_key(b, "sent");
 		hm_mp_put_bool(b, true);
 	}
 }
@@ -208,6 +216,9 @@ static uint32_t count_policy(const struct hm_job_spec *s)
 			      s->tenant.len != 0,
 			      s->tags && s->tags->via.array.size,
 			      s->at_ms != 0,
+			      s->at_local.len != 0,
+			      s->local_past != HM_LOCAL_NOW,
+			      s->over_ms != 0,
 			      s->expires_ms != 0,
 			      s->dedupe.len != 0,
 			      s->bypass_caps || s->uncounted,

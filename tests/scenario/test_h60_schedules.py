@@ -109,3 +109,109 @@ def test_kill_9_while_messages_are_put_aside(engine, sink, redis, point):
     led = sink.ledger()
     assert r["sent"] == 20 and r["accepted"] == 20 and led["unique"] == 20, (r, led)
     assert led["duplicates"] <= r["unknown_attempts"], (r, led)
+
+
+# -- pause, resume, cancel ------------------------------------------------------------------------
+
+
+def load(redis, n, campaign, chunk=1, partitions=16, **more):
+    pipe = redis.client.pipeline(transaction=False)
+    for i in range(0, n, chunk):
+        rs = [f"{k:064x}" for k in range(i, min(i + chunk, n))]
+        job = {"channel": "apns-sink", "rs": rs, "content": {"body": "hello"}, "campaign": campaign, **more}
+        pipe.xadd("{hm:%d}:q:normal" % (i // chunk % partitions), {"j": msgpack.packb(job)})
+    pipe.execute()
+
+
+def test_a_paused_campaign_waits_and_others_do_not(engine, sink, redis):
+    n = 50_000
+    e = engine(sink, redis)
+    sink.knobs({"apns": {"latency": 1}})
+    load(redis, n, "spring", chunk=5)
+    wait_for(lambda: e.final("spring") > 100, what="it has begun")
+    a = e.post("/v1/pause", {"campaign": "spring"})
+    assert a.status == 202 and a.json == {"campaign": "spring", "state": "pausing", "changed": True}
+    time.sleep(1)
+    sent = sink.ledger()["accepted"]
+    load(redis, 2000, "other", chunk=5)
+    e.wait_final(2000, "other")
+    wait_for(lambda: pending(redis) == 0 and in_memory(e) == 0, 60, "all of it waits in Redis")
+    assert sink.ledger()["accepted"] == sent + 2000, "nothing of it left"
+    assert e.get("/v1/pauses").json["pauses"][0]["campaign"] == "spring"
+    assert e.post("/v1/pause", {"campaign": "spring"}).json["changed"] is False
+    e.kill9()
+    e.start()
+    wait_for(lambda: in_memory(e) == 0, what="a new process knows the pause")
+    assert sink.ledger()["accepted"] == sent + 2000
+    assert e.post("/v1/resume", {"campaign": "spring"}).json["changed"] is True
+    r = e.wait_final(n, "spring", 120)
+    assert (r["accepted"], r["sent"], r["repeats"]) == (n, n, 0)
+    led = sink.ledger()
+    assert led["duplicates"] <= r["unknown_attempts"], (r, led)
+    assert not redis.client.keys("{hm:*}:paused*")
+
+
+@pytest.mark.parametrize("kind", ["tag", "tenant", "message"])
+def test_pause_by_other_names(engine, sink, redis, hermod, kind):
+    e = engine(sink, redis)
+    body = {"channel": "apns-sink", "to": "1" * 64, "content": {"body": "x"}, "tags": ["a", "b"], "tenant": "acme",
+            "at": int(time.time() * 1000) + 3000}
+    id = e.send(**body)
+    name = {"tag": "b", "tenant": "acme", "message": id}[kind]
+    run = hermod("pause", f"--{kind}", name, "--config", e.config_file)
+    assert run.returncode == 0, run.stderr
+    assert name in hermod("pauses", "--config", e.config_file).stdout
+    advance(e, 5000)
+    wait_for(lambda: redis.client.keys("{hm:*}:paused"), what="due, it waits for the end of the pause")
+    assert e.message(id)["state"] in ("queued", "held")
+    other = e.send(**{**body, "tags": ["c"], "tenant": "other", "at": 0})
+    e.wait_state(other, "sent")
+    run = hermod("resume", f"--{kind}", name, "--config", e.config_file)
+    assert run.returncode == 0, run.stderr
+    e.wait_state(id, "sent")
+    assert e.assert_balanced()["accepted"] == 2
+    assert hermod("pauses", "--config", e.config_file).stdout == ""
+
+
+def test_what_is_paused_expires(engine, sink, redis):
+    e = engine(sink, redis)
+    assert e.post("/v1/pause", {"campaign": "c"}).status == 202
+    wait_for(lambda: e.get("/v1/pauses").json["pauses"], what="the pause is there")
+    time.sleep(0.5)
+    id = e.send(channel="apns-sink", to="1" * 64, content={"body": "x"}, campaign="c",
+                expires=int(time.time() * 1000) + HOUR)
+    wait_for(lambda: waiting(redis) == [f"2:{id}"], what="it waits")
+    advance(e, 2 * HOUR)
+    e.wait_state(id, "expired")
+
+
+@pytest.mark.parametrize("kind", ["tag", "campaign", "tenant", "message", "job"])
+def test_what_is_scheduled_is_cancelled_at_once(engine, sink, redis, kind):
+    e = engine(sink, redis)
+    at = int(time.time() * 1000) + 24 * HOUR
+    load(redis, 300, "spring", chunk=100, tags=["x", "promo"], tenant="acme", at=at)
+    load(redis, 100, "summer", chunk=100, tags=["x"], tenant="other", at=at)
+    wait_for(lambda: len(waiting(redis)) == 4 and pending(redis) == 0, what="all wait")
+    job = sorted(waiting(redis))[0].split(":")[1]
+    body, n = {"tag": ({"tag": "promo"}, 300), "campaign": ({"campaign": "spring"}, 300), "tenant": ({"tenant": "acme"}, 300),
+               "message": ({"message": job}, 1), "job": ({"job": job}, 1)}[kind]
+    assert e.post("/v1/cancel", body).status == 202
+    done = wait_for(lambda: (r := e.report())["cancelled"] >= n and r, 10, "the books show it")
+    if kind in ("tag", "campaign", "tenant"):
+        assert (done["cancelled"], done["pending"]) == (300, 100)
+    wait_for(lambda: pending(redis) == 0 and in_memory(e) == 0, what="the others wait again")
+    assert sink.ledger()["accepted"] == 0
+    left = 400 - e.report()["cancelled"]
+    advance(e, 25 * HOUR)
+    wait_for(lambda: e.report()["sent"] == left, what="the others are sent when it is time")
+    assert e.assert_balanced()["repeats"] == 0 and sink.ledger()["duplicates"] == 0
+
+
+def test_marks_that_are_none(engine, sink, redis, hermod):
+    e = engine(sink, redis)
+    for body in ({}, {"campaign": ""}, {"campaign": "x", "tag": "y"}, {"message": "abc"}, {"nothing": "x"}, {"tag": 5}, []):
+        for path in ("/v1/pause", "/v1/resume", "/v1/cancel"):
+            a = e.post(path, body)
+            assert a.status == 422, (body, a.body)
+    assert hermod("pause", "--config", e.config_file).returncode == 2
+    assert hermod("cancel", "--campaign", "a", "--tag", "b", "--config", e.config_file).returncode == 2
