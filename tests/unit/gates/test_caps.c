@@ -404,6 +404,162 @@ static void test_order(void **state)
 	assert_int_equal(q.answers, 0);
 }
 
+/* -- a model ------------------------------------------------------------------------------------------- */
+
+/* What should happen, the slow and plain way: events of one person, and the rules each was under. */
+#define EVENTS 4096
+static struct model_event {
+	unsigned id, rules;
+	uint64_t t, lease; /* lease 0: committed */
+} model[EVENTS];
+static size_t n_model;
+
+static const struct model_rule {
+	unsigned max;
+	uint64_t per, gap;
+} model_rules[] = {{3, 20 * MINUTE, 0}, {5, HOUR, 0}, {0, 0, 2 * MINUTE}, {30, 3 * HOUR, 0}};
+#define MODEL_RULES                                                                        \
+	"caps:\n"                                                                          \
+	"  a: {medium: sms, max: 3, per: 20m}\n  b: {max: 5, per: 1h, category: [x, y]}\n" \
+	"  c: {medium: [sms, push], category: y, min_gap: 2m}\n  d: {max: 30, per: 3h}\n"
+
+static const struct model_kind {
+	unsigned rules; /* bits */
+	uint8_t medium;
+	const char *category;
+} kinds[] = {{1 | 2 | 8, HM_MED_SMS, "x"},
+	     {1 | 2 | 4 | 8, HM_MED_SMS, "y"},
+	     {2 | 4 | 8, HM_MED_PUSH, "y"},
+	     {8, HM_MED_PUSH, "z"}};
+
+static uint64_t memory(unsigned rules)
+{
+	uint64_t m = 0;
+
+	for (unsigned r = 0; r < 4; r++)
+		if (rules >> r & 1)
+			m = hm_max(m, hm_max(model_rules[r].per, model_rules[r].gap));
+	return m;
+}
+
+static void model_remove(size_t i)
+{
+	model[i] = model[--n_model];
+}
+
+static void model_clean(void)
+{
+	for (size_t i = n_model; i-- > 0;)
+		if ((model[i].lease == 0 ? model[i].t + memory(model[i].rules) : model[i].lease) <= now)
+			model_remove(i);
+}
+
+static struct model_event *model_own(unsigned id, unsigned rules)
+{
+	for (size_t i = 0; i < n_model; i++)
+		if (model[i].id == id && model[i].rules == rules)
+			return &model[i];
+	return NULL;
+}
+
+static void model_drop_reserved(unsigned id, unsigned but)
+{
+	for (size_t i = n_model; i-- > 0;)
+		if (model[i].id == id && model[i].lease && model[i].rules != but)
+			model_remove(i);
+}
+
+static bool model_ask(unsigned id, unsigned rules, bool ask, bool count, uint64_t lease)
+{
+	struct model_event *own;
+
+	model_clean();
+	own = model_own(id, rules);
+	if (own) {
+		if (own->lease && count) {
+			own->t = now;
+			own->lease = lease;
+		}
+		return true;
+	}
+	for (unsigned r = 0; ask && r < 4; r++) {
+		unsigned n = 0;
+
+		for (size_t i = 0; (rules >> r & 1) && i < n_model; i++) {
+			if (model[i].id == id || !(model[i].rules >> r & 1))
+				continue;
+			n += model[i].lease || model[i].t > now - model_rules[r].per;
+			if (model_rules[r].gap && model[i].t + model_rules[r].gap > now)
+				return false;
+		}
+		if (model_rules[r].max && n >= model_rules[r].max)
+			return false;
+	}
+	if (count) {
+		model_drop_reserved(id, 0);
+		hm_assert(n_model < EVENTS);
+		model[n_model++] = (struct model_event){id, rules, now, lease};
+	}
+	return true;
+}
+
+static void model_settle(unsigned id, unsigned rules, bool yes)
+{
+	struct model_event *own;
+
+	model_clean();
+	model_drop_reserved(id, yes ? rules : 0);
+	if (!yes)
+		return;
+	own = model_own(id, rules);
+	if (own == NULL)
+		model[n_model++] = (struct model_event){id, rules, now, 0};
+	else if (own->lease)
+		*own = (struct model_event){id, rules, now, 0};
+}
+
+static void test_model(void **state)
+{
+	unsigned seed = 4711, passed = 0, refused = 0, next = 100;
+	const char *env_seed = getenv("HM_TEST_SEED");
+
+	if (env_seed)
+		seed = (unsigned)atoi(env_seed);
+	n_model = 0;
+	configure(CHANNELS MODEL_RULES "categories: {\"*\": {suppression: false}}\n");
+	for (unsigned step = 0; step < 6000; step++) {
+		const struct model_kind *k = &kinds[(unsigned)rand_r(&seed) % 4];
+		unsigned dice = (unsigned)rand_r(&seed) % 100;
+		unsigned id = next - (unsigned)rand_r(&seed) % 12; /* mostly one that is known */
+		struct hm_gate_subject s = message(id, "u");
+
+		s.medium = k->medium;
+		s.category = hm_str_c(k->category);
+		s.bypass_caps = dice % 17 == 0;
+		s.count_caps = dice % 19 != 0;
+		s.expires_ms = now + (1 + (unsigned)rand_r(&seed) % 40) * MINUTE;
+		if (dice < 60) {
+			bool expected = model_ask(id, k->rules, !s.bypass_caps, s.count_caps, s.expires_ms);
+			const struct hm_gate_ask *a = answer(s);
+
+			if ((a->answer == HM_GATE_PASS) != expected)
+				fail_msg("step %u: message %u, rules %u: %s expected, got %d %s", step, id,
+					 k->rules, expected ? "pass" : "refusal", (int)a->answer, a->reason);
+			passed += expected;
+			refused += !expected;
+		} else if (dice < 90) {
+			s.count_caps = true;
+			model_settle(id, k->rules, dice < 75);
+			(dice < 75 ? commit : release)(s);
+		} else {
+			now += (unsigned)rand_r(&seed) % (dice < 98 ? MINUTE : 10 * MINUTE) +
+			       (dice % 2 ? 101 : 0);
+		}
+		next += (unsigned)rand_r(&seed) % 4 == 0;
+	}
+	assert_true(passed > 500 && refused > 500);
+}
+
 /* -- Redis ---------------------------------------------------------------------------------------------- */
 
 static void test_restart(void **state)
@@ -532,12 +688,13 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup(fn, stage_fresh)
 	const struct CMUnitTest tests[] = {
-		TEST(test_nothing_to_ask), TEST(test_rolling),	    TEST(test_own_reservation),
-		TEST(test_calendar),	   TEST(test_min_gap),	    TEST(test_twenty_rules),
-		TEST(test_moves_on),	   TEST(test_switches),	    TEST(test_bypass_is_bounded),
-		TEST(test_lease),	   TEST(test_keys_end),	    TEST(test_person),
-		TEST(test_reload),	   TEST(test_order),	    TEST(test_restart),
-		TEST(test_redis_errors),   TEST(test_many_at_once), TEST(test_close_with_work),
+		TEST(test_nothing_to_ask),  TEST(test_rolling),	 TEST(test_own_reservation),
+		TEST(test_calendar),	    TEST(test_min_gap),	 TEST(test_twenty_rules),
+		TEST(test_moves_on),	    TEST(test_switches), TEST(test_bypass_is_bounded),
+		TEST(test_lease),	    TEST(test_keys_end), TEST(test_person),
+		TEST(test_reload),	    TEST(test_order),	 TEST(test_restart),
+		TEST(test_redis_errors),    TEST(test_model),	 TEST(test_many_at_once),
+		TEST(test_close_with_work),
 	};
 
 	return cmocka_run_group_tests(tests, stage_setup, stage_teardown);
