@@ -113,6 +113,10 @@ static void print_msg(const struct hm_ledger_msg *m)
 	printf("%-10s %s\n", "accepted", when);
 	hm_clock_rfc3339(m->updated_ms, when);
 	printf("%-10s %s\n", "updated", when);
+	if (m->has_of) {
+		hm_ulid_text(&m->of, id);
+		printf("%-10s %s\n", "replays", id);
+	}
 	print_field("campaign", m->campaign);
 	print_field("user", m->user);
 	print_field("address", m->address);
@@ -149,7 +153,9 @@ static int get(struct ask *q)
 					   .updated_ms = j.accepted_ms,
 					   .campaign = j.campaign,
 					   .channel = j.channel,
-					   .template_ref = j.template_ref};
+					   .template_ref = j.template_ref,
+					   .has_of = j.has_of,
+					   .of = j.of};
 		rc = 0;
 	}
 	if (rc == 0 && q->json)

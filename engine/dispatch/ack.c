@@ -30,6 +30,8 @@ static void release_job(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
 
+	if (j->foreign)
+		hm_moves_forget(j);
 	hm_ack_entry(d, j->partition, (enum hm_lane)j->lane, j->entry, j->entry_len);
 	d->acks[j->partition * HM_LANE_COUNT + j->lane].has_away |= j->has_away;
 	hm_job_free(j);
@@ -86,6 +88,7 @@ void hm_ack_durable(void *arg, uint64_t ticket)
 			release_job(it.job);
 	}
 	hm_dead_durable(d);
+	hm_moves_durable(d);
 	hm_aside_durable(d);
 	hm_pump_later(d);
 	hm_dispatch_check_drained(d);
@@ -143,7 +146,8 @@ static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_er
 	hm_dispatch_check_drained(d);
 }
 
-static void send_ids(struct hm_dispatch *d, struct ack_key *k)
+/* false: out of memory, tried again by the timer */
+static bool send_ids(struct hm_dispatch *d, struct ack_key *k)
 {
 	struct hm_str argv[3 + MAX_IDS];
 	char key[128];
@@ -154,7 +158,7 @@ static void send_ids(struct hm_dispatch *d, struct ack_key *k)
 
 	if (c == NULL) {
 		hm_timer_start(d->t, &d->ack_retry, ACK_RETRY_MS);
-		return;
+		return false;
 	}
 	HM_MAGIC_SET(c, ACK_MAGIC);
 	c->key = k;
@@ -165,6 +169,13 @@ static void send_ids(struct hm_dispatch *d, struct ack_key *k)
 		n++;
 	}
 	hm_buf_put(&c->ids, k->ids.p, off);
+	if (c->ids.err != 0) {
+		hm_buf_fini(&c->ids);
+		HM_MAGIC_CLEAR(c);
+		free(c);
+		hm_timer_start(d->t, &d->ack_retry, ACK_RETRY_MS);
+		return false;
+	}
 	hm_buf_consume(&k->ids, off);
 	c->n = (uint32_t)n;
 	k->n -= (uint32_t)n;
@@ -185,6 +196,7 @@ static void send_ids(struct hm_dispatch *d, struct ack_key *k)
 	argv[1] = HM_STR("XDEL");
 	argv[2] = hm_str_n(key, key_len);
 	hm_redis_send(d->deps.redis, argv[2], argv + 1, 2 + n, on_reply, c);
+	return true;
 }
 
 void hm_ack_flush(struct hm_flush *f)
@@ -198,7 +210,8 @@ void hm_ack_flush(struct hm_flush *f)
 	}
 	for (uint32_t i = 0; i < d->o.partitions * HM_LANE_COUNT; i++)
 		while (d->acks[i].n > 0)
-			send_ids(d, &d->acks[i]);
+			if (!send_ids(d, &d->acks[i]))
+				return;
 }
 
 bool hm_ack_init(struct hm_dispatch *d)

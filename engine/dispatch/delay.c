@@ -156,6 +156,11 @@ static void put_entry(struct job *j, struct hm_str payload, uint64_t due_ms, str
 			s.expires_ms = j->expires_ms;
 		hm_buf_init_arena(&b, &j->arena, d->o.max_entry_bytes + 128);
 		hm_job_put_entry(&b, &s, &j->id, s.acc, 0, j->spec.n_rcpts);
+		if (b.err != 0) { /* stays pending */
+			hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
+			hm_job_free(j);
+			return;
+		}
 		args[2] = hm_buf_str(&b);
 	}
 	(void)hm_fault(HM_FAULT_delay_put_before);

@@ -179,6 +179,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_slab_init(&d->past_slab, "past attempts", sizeof(struct past_attempt), 0);
 	hm_msg_facts_init(d);
 	hm_msg_gates_init(d);
+	hm_escalate_init(d);
 	hm_msg_turns_init(d);
 	hm_flush_init(&d->pump, hm_pump_run);
 	hm_flush_init(&d->urgent, hm_pump_urgent);
@@ -187,7 +188,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_timer_init(&d->drain_timer, NULL);
 	/* Slots: what is in flight, plus what is final but not yet durable. */
 	slots = (d->o.max_in_flight + d->o.critical_reserve) * 4 + 4096;
-	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d)) {
+	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d) || !hm_moves_init(d)) {
 		hm_err_set(e, HM_ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -201,6 +202,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	return 0;
 fail:
 	hm_inflight_close(d->inflight);
+	hm_moves_fini(d);
 	hm_dead_fini(d);
 	hm_aside_fini(d);
 	hm_ack_fini(d);
@@ -214,6 +216,7 @@ int hm_dispatch_start(struct hm_dispatch *d, struct hm_err *e)
 	d->redis_up = hm_redis_up(d->deps.redis);
 	hm_recover_start(d);
 	hm_delay_start(d);
+	hm_moves_start(d);
 	return hm_pull_start(d, e);
 }
 
@@ -289,6 +292,7 @@ static void drop_list(struct hm_list *l)
 static void drop_waiting(struct hm_dispatch *d)
 {
 	drop_list(&d->held);
+	hm_escalate_drop(d);
 	hm_list_foreach (&d->runtimes, n) {
 		struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
 
@@ -315,7 +319,7 @@ void hm_dispatch_check_drained(struct hm_dispatch *d)
 	if (d->sends_live == 0 && hm_list_empty(&d->asking) && hm_list_empty(&d->gating)) {
 		drop_waiting(d); /* retries that came back while draining */
 		hm_aside_drop(d);
-		if (d->rechecks == 0 && d->beats_open == 0 && ((hm_ack_idle(d) && hm_dead_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
+		if (d->rechecks == 0 && d->beats_open == 0 && ((hm_ack_idle(d) && hm_dead_idle(d) && hm_moves_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
 		    d->fifo_len == 0)
 			report_drained(d);
 	}
@@ -379,7 +383,8 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_timer_stop(d->t, &d->heartbeat);
 	hm_timer_stop(d->t, &d->delay_timer);
 	hm_timer_stop(d->t, &d->drain_timer);
-	hm_dead_fini(d); /* before the jobs its letters are about */
+	hm_moves_fini(d); /* before the jobs they are about */
+	hm_dead_fini(d);
 	hm_aside_fini(d);
 	while ((n = hm_list_first(&d->jobs)) != NULL) {
 		struct job *j = hm_container_of(n, struct job, all);
@@ -403,6 +408,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_slab_fini(&d->past_slab);
 	hm_slab_fini(&d->facts_slab);
 	hm_slab_fini(&d->gate_slab);
+	hm_slab_fini(&d->wait_slab);
 	hm_slab_fini(&d->turn_slab);
 	hm_inflight_close(d->inflight);
 	hm_ack_fini(d);

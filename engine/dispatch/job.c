@@ -79,6 +79,8 @@ void hm_job_accept(struct job *j)
 		.tenant = j->spec.tenant,
 		.template_ref = j->spec.template_ref,
 		.channel = j->spec.channel.len ? j->spec.channel : j->spec.route,
+		.has_of = j->spec.of.len > 0,
+		.of = hm_job_of_id(&j->spec),
 		.if_absent = j->redelivered || marked || j->spec.at_ms > 0,
 	};
 
@@ -119,6 +121,7 @@ void hm_job_ready(struct job *j)
 	struct hm_err e = {0};
 
 	hm_job_accept(j);
+	hm_moves_take(j);
 	if (hm_route_resolve(j, &e) != 0)
 		j->broken = e;
 	if (j->broken.code == 0 && find_content(j, &e) != 0)

@@ -70,6 +70,8 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 		hm_aside_restore(m);
 	if (j->prior != NULL && j->prior[index] != NULL)
 		resume(m, j->prior[index]);
+	if (hm_unlikely(m->past != NULL))
+		hm_route_restore(m);
 	j->open++;
 	d->in_flight++;
 	hm_stats_inc(d->t->stats, HM_CT_IN_FLIGHT);
@@ -96,6 +98,13 @@ static bool goes_again(struct msg *m, unsigned runs)
 	hm_settle_final(m, HM_ST_FAILED,
 			HM_STR("its answer was lost and the channel does not send such messages again"));
 	return false;
+}
+
+bool hm_pump_goes_on(struct msg *m)
+{
+	unsigned runs = lost_before(m);
+
+	return runs == 0 || goes_again(m, runs);
 }
 
 static bool choose(struct msg *m)
@@ -227,7 +236,7 @@ void hm_pump_urgent(struct hm_flush *f)
 	struct hm_dispatch *d = hm_container_of(f, struct hm_dispatch, urgent);
 
 	HM_CHECK(d, HM_DISPATCH_MAGIC);
-	if (!d->draining)
+	if (!d->draining && hm_marks_known(d))
 		run_urgent(d);
 }
 
@@ -238,7 +247,7 @@ void hm_pump_run(struct hm_flush *f)
 	int step = PASS_STEP;
 
 	HM_CHECK(d, HM_DISPATCH_MAGIC);
-	if (d->draining)
+	if (d->draining || !hm_marks_known(d))
 		return;
 	run_urgent(d);
 	for (;;) {

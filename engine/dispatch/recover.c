@@ -24,7 +24,7 @@
 
 static struct hm_redis_script beat_script = {
 	.name = "heartbeat",
-	/* KEYS: consumers, one stream per lane; ARGV: me, group, claim after ms, page, my name for what is taken over. A consumer is dead when its
+	/* KEYS: consumers, one stream per lane, who had what was taken over (moves.c); ARGV: me, group, claim after ms, page, my name for what is taken over. A consumer is dead when its
 	 * heartbeat is old, or when it never had one (killed before the first) and has been silent as long.
 	 * Returns a list of {lane index, entries} taken over. */
 	.source = "local t = redis.call('TIME')\n"
@@ -33,7 +33,7 @@ static struct hm_redis_script beat_script = {
 		  "redis.call('ZADD', KEYS[1], now, ARGV[1], now, ARGV[5])\n"
 		  "local out = {}\n"
 		  "local busy = {}\n"
-		  "for l = 2, #KEYS do\n"
+		  "for l = 2, #KEYS - 1 do\n"
 		  "  local cs = redis.pcall('XINFO', 'CONSUMERS', KEYS[l], ARGV[2])\n"
 		  "  if cs.err then cs = {} end\n"
 		  "  for _, c in ipairs(cs) do\n"
@@ -44,14 +44,20 @@ static struct hm_redis_script beat_script = {
 		  "      busy[name] = true\n"
 		  "      local ids = redis.call('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], name)\n"
 		  "      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[5], 0}\n"
-		  "      for _, p in ipairs(ids) do cmd[#cmd + 1] = p[1] end\n"
+		  "      local node = string.gsub(name, '%.%d+%+?$', '')\n"
+		  "      for _, p in ipairs(ids) do\n"
+		  "        local field = (l - 2) .. ':' .. p[1]\n"
+		  "        local had = redis.call('HGET', KEYS[#KEYS], field)\n"
+		  "        redis.call('HSET', KEYS[#KEYS], field, had and (had .. ',' .. node) or node)\n"
+		  "        cmd[#cmd + 1] = p[1]\n"
+		  "      end\n"
 		  "      out[#out + 1] = {l - 2, redis.call(unpack(cmd))}\n"
 		  "    end\n"
 		  "  end\n"
 		  "end\n"
 		  "for _, c in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - after)) do\n"
 		  "  if not busy[c] then\n"
-		  "    for l = 2, #KEYS do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
+		  "    for l = 2, #KEYS - 1 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
 		  "    redis.call('ZREM', KEYS[1], c)\n"
 		  "  end\n"
 		  "end\n"
@@ -108,8 +114,8 @@ static void on_beat(void *arg, const struct hm_reply *reply, const struct hm_err
 
 static void beat_partition(struct hm_dispatch *d, uint32_t p)
 {
-	char k[1 + HM_LANE_COUNT][128], after[24], page[24];
-	struct hm_str keys[1 + HM_LANE_COUNT], args[5];
+	char k[2 + HM_LANE_COUNT][128], after[24], page[24];
+	struct hm_str keys[2 + HM_LANE_COUNT], args[5];
 	struct beat *b = calloc(1, sizeof(*b));
 
 	if (b == NULL)
@@ -121,6 +127,8 @@ static void beat_partition(struct hm_dispatch *d, uint32_t p)
 	for (int l = 0; l < HM_LANE_COUNT; l++)
 		keys[1 + l] = hm_str_n(k[1 + l], hm_job_stream_key(d->o.prefix, p, (enum hm_lane)l, k[1 + l],
 								   sizeof(k[1 + l])));
+	keys[1 + HM_LANE_COUNT] = hm_str_n(k[1 + HM_LANE_COUNT],
+					   hm_job_key(d->o.prefix, p, "taken", k[1 + HM_LANE_COUNT], sizeof(k[0])));
 	snprintf(after, sizeof(after), "%u", d->o.claim_after_ms);
 	/* What is in hand comes first: no taking over while the buffers are full. */
 	snprintf(page, sizeof(page), "%u", CLAIM_PAGE);

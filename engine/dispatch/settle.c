@@ -5,7 +5,7 @@
  *   ok ─────────────────────────────▶ sent
  *   auth, credential just refreshed ─▶ once more, at once
  *   retryable, attempts and time left ▶ held (full jitter, provider's hint) ▶ waiting
- *   unknown ─ channel may resend ────▶ held;  may not ▶ next channel or failed
+ *   unknown ─ channel may resend ────▶ held;  may not ▶ failed, or the next channel if the route says so
  *   otherwise ── route has another ──▶ waiting there;  has none ▶ failed
  *
  * Every end goes through hm_settle_final: ledger record, counters, slot, job.
@@ -28,6 +28,7 @@ void hm_msg_free(struct msg *m)
 
 	hm_timer_stop(d->t, &m->timer);
 	hm_msg_facts_free(m);
+	hm_route_msg_fini(m);
 	hm_msg_gates_free(m);
 	hm_msg_turn_free(m);
 	for (struct past_attempt *p = m->past, *next; p != NULL; p = next) {
@@ -99,6 +100,8 @@ static uint64_t put_record(struct msg *m, enum hm_state state, struct hm_str rea
 		.facts = m->facts != NULL ? hm_msg_facts_json(m) : HM_STR_NULL,
 		.attempts = attempts,
 		.n_attempts = n,
+		.has_of = j->spec.of.len > 0,
+		.of = hm_job_of_id(&j->spec),
 		.maybe_repeat = m->maybe_repeat || m->interim,
 	};
 
@@ -126,6 +129,8 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 
 	HM_CHECK(m, HM_MSG_MAGIC);
 	hm_assert(hm_state_final(state) && m->where == MSG_NOWHERE && !hm_node_linked(&m->node));
+	if (hm_unlikely(m->reached) && counter[state] != HM_CT_SENT)
+		state = hm_route_reached(m, &reason, n > 0 && attempts[n - 1].outcome == HM_OUT_UNKNOWN);
 	/* An answer that was lost may have been a yes. */
 	if (m->chan != NULL)
 		hm_msg_gates_leave(m, counter[state] == HM_CT_SENT ||
@@ -256,6 +261,7 @@ static void on_held_due(struct hm_timer *t)
 void hm_msg_timer_init(struct msg *m)
 {
 	hm_timer_init(&m->timer, on_held_due);
+	hm_route_msg_init(m);
 }
 
 /* Nothing of it is on the wire, and what was is in the record of that ticket: as soon as that is durable, a crash leaves
@@ -316,6 +322,8 @@ static bool try_again(struct msg *m, uint64_t hint_ms)
 		return false;
 	delay = backoff_ms(m, hint_ms);
 	if (m->job->expires_ms != 0 && d->t->wall_ms + delay >= m->job->expires_ms)
+		return false;
+	if (!hm_route_may_wait(m, delay))
 		return false;
 	hm_stats_inc(d->t->stats, HM_CT_RETRIES);
 	m->retrying = true;
@@ -432,7 +440,7 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 		again = c->info->resend_unknown || c->info->idempotent;
 	if (again && try_again(m, v->retry_after_ms))
 		return;
-	if (outcome != HM_OUT_UNKNOWN && hm_route_next(m, outcome)) {
+	if (hm_route_next(m, outcome)) {
 		(void)hm_fault(HM_FAULT_route_next);
 		m->where = MSG_WAITING;
 		hm_list_push(&m->chan->waiting[m->lane], &m->node);

@@ -542,7 +542,7 @@ void hm_api_batch_begin(struct hm_http_req *r)
 	struct hm_packer_opts o = {.max_rcpts = s->lim.max_chunk,
 				   .max_entry_bytes = hm_min(s->lim.max_entry, (size_t)(1u << 20)),
 				   .max_held_bytes = HELD_MAX,
-				   .acc = hm_str_n(s->acc, sizeof(s->acc)),
+				   .acc = hm_str_n(s->acc, s->acc_len),
 				   .emit = on_packed};
 	struct batch *b;
 

@@ -203,7 +203,7 @@ static void submit(struct hm_http_req *r, const struct hm_job_spec *spec, struct
 
 	hm_ulid_new(&packed.id, s->tick->wall_ms);
 	hm_buf_reset(&s->entry);
-	hm_job_put_entry(&s->entry, spec, &packed.id, hm_str_n(s->acc, sizeof(s->acc)), 0, 1);
+	hm_job_put_entry(&s->entry, spec, &packed.id, hm_str_n(s->acc, s->acc_len), 0, 1);
 	if (s->entry.err == 0 && s->entry.len > s->lim.max_entry) {
 		hm_http_problem(
 			r, HM_PROBLEM_TOO_LARGE, NULL,

@@ -155,7 +155,9 @@ static void ask_message(struct lookup *l)
 					   .updated_ms = j.accepted_ms,
 					   .campaign = j.campaign,
 					   .channel = j.channel,
-					   .template_ref = j.template_ref};
+					   .template_ref = j.template_ref,
+					   .has_of = j.has_of,
+					   .of = j.of};
 	}
 	if (l->rc)
 		return;

@@ -166,6 +166,7 @@ void hm_api_cancel(struct hm_http_req *r);
 void hm_api_pauses(struct hm_http_req *r);
 void hm_api_messages_list(struct hm_http_req *r);
 void hm_api_report(struct hm_http_req *r);
+void hm_api_receipts_post(struct hm_http_req *r);
 void hm_api_dead_list(struct hm_http_req *r);
 void hm_api_dead_count(struct hm_http_req *r);
 void hm_api_dead_get(struct hm_http_req *r);

@@ -117,6 +117,9 @@ int hm_http_server_new(const struct hm_http_deps *deps, struct hm_http_server **
 	hm_timer_init(&s->close_timer, on_close_limit);
 	for (int i = 0; i < 8; i++)
 		s->acc[i] = (char)(deps->boot_id >> (56 - 8 * i));
+	s->acc_len = HM_JOB_ACC_BOOT + hm_min(deps->node_id.len, sizeof(s->acc) - HM_JOB_ACC_BOOT);
+	if (deps->node_id.len)
+		memcpy(s->acc + HM_JOB_ACC_BOOT, deps->node_id.p, s->acc_len - HM_JOB_ACC_BOOT);
 	rc = extra ? streams_make(s, deps->settings) : HM_ENOMEM;
 	if (rc == 0) {
 		s->auth = hm_auth_new(s);
@@ -257,6 +260,11 @@ void *hm_http_server_arg(const struct hm_http_server *s)
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s)
 {
 	return s->deps.templates;
+}
+
+struct hm_str hm_http_server_prefix(const struct hm_http_server *s)
+{
+	return s->prefix;
 }
 
 uint64_t hm_http_server_wall_ms(const struct hm_http_server *s)

@@ -43,6 +43,7 @@ struct hm_http_table {
 	size_t n;
 };
 struct hm_templates_api; /* templates/api.h */
+struct hm_receipts;	 /* ingest/receipts.h */
 
 struct hm_http_deps {
 	struct hm_tick *tick;
@@ -51,7 +52,7 @@ struct hm_http_deps {
 	struct hm_redis *redis;
 	struct hm_ledger *ledger;	 /* NULL: look-ups answer 404 */
 	struct hm_ledger_writer *writer; /* NULL: nothing is recorded at acceptance */
-	uint64_t boot_id;		 /* written as `acc` into entries (8 bytes, big endian) */
+	uint64_t boot_id; /* written into `acc` of entries (8 bytes, big endian), before node_id */
 	struct hm_str node_id;
 	void *arg; /* of the callbacks below; all on the tick's thread, all must not block */
 	/* Does the name exist in the current configuration? template: "name" or "name@version". When it does not, *e may be
@@ -65,6 +66,7 @@ struct hm_http_deps {
 	const struct hm_http_table *extra;
 	size_t n_extra;
 	struct hm_templates_api *templates; /* what the routes of templates/ work with; theirs */
+	struct hm_receipts *receipts;	    /* NULL: none are taken */
 };
 
 struct hm_http_server;
@@ -82,6 +84,7 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 void hm_http_server_drain(struct hm_http_server *s);
 void *hm_http_server_arg(const struct hm_http_server *s); /* deps.arg, for handlers of extra routes */
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s); /* deps.templates */
+struct hm_str hm_http_server_prefix(const struct hm_http_server *s);		   /* queue.prefix */
 uint64_t hm_http_server_wall_ms(const struct hm_http_server *s);
 struct hm_redis *hm_http_server_redis(const struct hm_http_server *s);
 const struct hm_settings *hm_http_server_settings(const struct hm_http_server *s); /* those of now */

@@ -43,7 +43,7 @@ struct hm_packer_opts {
 	uint32_t max_rcpts;	/* per entry, at most HM_JOB_MAX_RECIPIENTS */
 	size_t max_entry_bytes; /* of one entry; a chunk is closed before it would pass this */
 	size_t max_held_bytes;	/* of all open chunks; beyond it the fullest are written */
-	struct hm_str acc;	/* 8 bytes, or empty */
+	struct hm_str acc;	/* as in struct hm_job_spec, or empty */
 	hm_packed_fn emit;
 	void *arg;
 };

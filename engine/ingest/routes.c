@@ -27,6 +27,7 @@ const struct hm_http_route hm_http_routes[] = {
 	{.method = HTTP_POST, .scope = HM_SCOPE_ADMIN, .pattern = "/v1/cancel", .run = hm_api_cancel},
 	{.method = HTTP_GET, .scope = HM_SCOPE_READ, .pattern = "/v1/pauses", .run = hm_api_pauses},
 	{.method = HTTP_GET, .scope = HM_SCOPE_READ, .pattern = "/v1/report", .run = hm_api_report},
+	{.method = HTTP_POST, .scope = HM_SCOPE_SEND, .pattern = "/v1/receipts", .run = hm_api_receipts_post},
 	{.method = HTTP_GET, .scope = HM_SCOPE_READ, .pattern = "/v1/dead", .run = hm_api_dead_list},
 	{.method = HTTP_DELETE, .scope = HM_SCOPE_ADMIN, .pattern = "/v1/dead", .run = hm_api_dead_drop},
 	{.method = HTTP_GET, .scope = HM_SCOPE_READ, .pattern = "/v1/dead/count", .run = hm_api_dead_count},

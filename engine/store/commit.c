@@ -80,15 +80,35 @@ static int older_state(const struct hm_ledger *l, const struct hm_ulid *id)
 	return -1;
 }
 
-static bool older_job(const struct hm_ledger *l, const struct hm_ulid *id)
+/* The newest record of a job in the sealed segments: its offset (with HM_JOB_MOVED), or -1. */
+static int64_t older_job(const struct hm_ledger *l, const struct hm_ulid *id)
 {
 	for (size_t i = l->segs->n - 1; i-- > 0;) {
 		const struct hm_seg *s = l->segs->v[i];
 
-		if (s->idx ? hm_idx_find_job(s->idx, id) >= 0 : s->mem && hm_mem_find_job(s->mem, id) != NULL)
-			return true;
+		if (s->idx) {
+			int64_t off = hm_idx_find_job(s->idx, id);
+
+			if (off >= 0)
+				return off;
+		} else if (s->mem) {
+			const struct hm_mem_job *j = hm_mem_find_job(s->mem, id);
+
+			if (j)
+				return j->off;
+		}
 	}
-	return false;
+	return -1;
+}
+
+enum job_now { JOB_NONE, JOB_HERE, JOB_MOVED };
+
+static enum job_now job_now(const struct hm_ledger *l, const struct hm_ulid *id)
+{
+	const struct hm_mem_job *j = hm_mem_find_job(l->active->mem, id);
+	int64_t off = j ? j->off : older_job(l, id);
+
+	return off < 0 ? JOB_NONE : off & HM_JOB_MOVED ? JOB_MOVED : JOB_HERE;
 }
 
 static void judge_msg(const struct hm_ledger *l, struct hm_rec *r)
@@ -122,9 +142,53 @@ static void judge_msg(const struct hm_ledger *l, struct hm_rec *r)
 static void judge_job(const struct hm_ledger *l, struct hm_rec *r)
 {
 	bool there = hm_mem_find_job(l->active->mem, &r->id) != NULL ||
-		     (r->flags & HM_REC_SEARCH && older_job(l, &r->id));
+		     (r->flags & HM_REC_SEARCH && older_job(l, &r->id) >= 0);
 
 	r->flags = there ? HM_REC_DEAD : 0;
+}
+
+/* What the messages of a record that moves them are in the counters: written into it, as nobody could tell later. Those
+ * that moved before, one by one, are in no counter any more. */
+static void fill_sums(const struct hm_ledger *l, const struct hm_rec *r, bool counted, char *rec)
+{
+	uint32_t v[HM_REC_SUMS] = {0};
+	struct hm_ulid id = r->id;
+
+	for (uint32_t i = 0; i < r->n; i++, hm_ulid_add(&id, 1)) {
+		const struct hm_mem_msg *m;
+		int state;
+
+		if (i > 0 && job_now(l, &id) == JOB_MOVED)
+			continue;
+		v[HM_REC_SUM_ACCEPTED] += counted;
+		v[HM_REC_SUM_REPLAYS] += counted && r->replay;
+		m = hm_mem_find_msg(l->active->mem, &id);
+		state = m ? m->state | m->unknown << 4 : older_state(l, &id);
+		if (state < 0)
+			continue;
+		v[HM_REC_SUM_UNKNOWN] += (uint32_t)state >> 4;
+		if (hm_state_final((enum hm_state)(state & 15)))
+			v[HM_REC_SUM_STATES + (state & 15)]++;
+	}
+	for (unsigned i = 0; i < HM_REC_SUMS; i++)
+		hm_le32_put(rec + HM_REC_SUMS_OFF + 4 * i, v[i]);
+}
+
+static void judge_moved(const struct hm_ledger *l, struct hm_rec *r, char *rec)
+{
+	enum job_now now = job_now(l, &r->id);
+	struct hm_ulid job = r->id;
+
+	r->flags = 0;
+	if (r->back ? now != JOB_MOVED : now == JOB_MOVED) {
+		r->flags = HM_REC_DEAD;
+		return;
+	}
+	if (now == JOB_NONE && r->n0 > 0) { /* some of a job: it must be here itself */
+		hm_ulid_back(&job, r->n0);
+		now = job_now(l, &job);
+	}
+	fill_sums(l, r, r->back || now == JOB_HERE, rec);
 }
 
 static void apply(struct hm_ledger *l, struct hm_batch *b, uint64_t frame_off)
@@ -139,15 +203,17 @@ static void apply(struct hm_ledger *l, struct hm_batch *b, uint64_t frame_off)
 			hm_mem_prefetch(l->active->mem, &b->recs[i + 8]);
 		if (r->kind == HM_REC_MSG)
 			judge_msg(l, r);
-		else
+		else if (r->kind == HM_REC_JOB)
 			judge_job(l, r);
+		else
+			judge_moved(l, r, payload + r->off);
 		if (r->flags || r->prev)
 			hm_rec_mark(payload + r->off, r->flags, r->prev, r->prev_unknown);
 		row = hm_counts_row(&l->counts, r->campaign_hash,
 				    hm_str_n(payload + r->campaign_off, r->campaign_len));
 		hm_assert(row != NULL); /* reserve_rows made it */
 		row->last_seq = l->active->seq;
-		hm_counts_apply(row, r);
+		hm_counts_apply(row, r, payload + r->off);
 		if (!(r->flags & HM_REC_DEAD))
 			hm_mem_add(l->active->mem, r, (uint32_t)(frame_off + HM_FRAME_HEAD + r->off),
 				   l->active->seq, row);

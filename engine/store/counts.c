@@ -6,7 +6,7 @@
 #include "store/counts.h"
 
 #define SNAPSHOT_MAGIC	 "HERMODLEDGER"
-#define SNAPSHOT_VERSION 1
+#define SNAPSHOT_VERSION 2 /* 1 had no replays and nothing moved */
 /* A name no campaign can have: texts are cut at HM_REC_TEXT_MAX bytes, this is a hash of its own. */
 #define FORGOTTEN_HASH 0x666f72676f74u
 
@@ -91,7 +91,22 @@ struct hm_counts_row *hm_counts_find(const struct hm_counts *t, uint64_t hash, s
 	return t->cap ? t->v[probe(t->v, t->cap, hash, name, false)] : NULL;
 }
 
-void hm_counts_apply(struct hm_counts_row *row, const struct hm_rec *r)
+static void apply_moved(struct hm_counts_row *row, const struct hm_rec *r, const char *rec)
+{
+	unsigned k = (uint8_t)rec[HM_REC_HEAD + 1];
+	uint64_t v[HM_REC_SUMS] = {0}, sign = r->back ? 1 : UINT64_MAX; /* wraps to -1 */
+
+	for (unsigned i = 0; i < k && i < HM_REC_SUMS; i++)
+		v[i] = hm_le32(rec + HM_REC_SUMS_OFF + 4 * i);
+	row->accepted += sign * v[HM_REC_SUM_ACCEPTED];
+	row->moved -= sign * v[HM_REC_SUM_ACCEPTED];
+	row->replays += sign * v[HM_REC_SUM_REPLAYS];
+	row->unknown += sign * v[HM_REC_SUM_UNKNOWN];
+	for (size_t s = 0; s < HM_ST_COUNT; s++)
+		row->state[s] += sign * v[HM_REC_SUM_STATES + s];
+}
+
+void hm_counts_apply(struct hm_counts_row *row, const struct hm_rec *r, const char *rec)
 {
 	if (r->flags & HM_REC_REPEAT)
 		row->repeats++;
@@ -99,6 +114,11 @@ void hm_counts_apply(struct hm_counts_row *row, const struct hm_rec *r)
 		return;
 	if (r->kind == HM_REC_JOB) {
 		row->accepted += r->n;
+		row->replays += r->replay ? r->n : 0;
+		return;
+	}
+	if (r->kind == HM_REC_MOVED) {
+		apply_moved(row, r, rec);
 		return;
 	}
 	if (hm_state_final(r->state))
@@ -115,6 +135,8 @@ void hm_counts_add(struct hm_counts_row *to, const struct hm_counts_row *from)
 		to->state[s] += from->state[s];
 	to->unknown += from->unknown;
 	to->repeats += from->repeats;
+	to->replays += from->replays;
+	to->moved += from->moved;
 	to->last_seq = hm_max(to->last_seq, from->last_seq);
 }
 
@@ -192,6 +214,8 @@ void hm_counts_write(const struct hm_counts *t, uint64_t seq, uint64_t created_m
 			put_varint(out, r->state[s]);
 		put_varint(out, r->unknown);
 		put_varint(out, r->repeats);
+		put_varint(out, r->replays);
+		put_varint(out, r->moved);
 	}
 }
 
@@ -200,10 +224,12 @@ int hm_counts_read(struct hm_counts *t, struct hm_str payload, uint64_t *seq_r, 
 	struct hm_cut c = {payload.p, payload.p + payload.len, false};
 	size_t magic = sizeof(SNAPSHOT_MAGIC) - 1;
 	uint64_t states, n;
+	int version;
 
-	if (payload.len <= magic || memcmp(payload.p, SNAPSHOT_MAGIC, magic) != 0 ||
-	    payload.p[magic] != SNAPSHOT_VERSION)
+	if (payload.len <= magic || memcmp(payload.p, SNAPSHOT_MAGIC, magic) != 0 || payload.p[magic] < 1 ||
+	    payload.p[magic] > SNAPSHOT_VERSION)
 		return HM_ESTORE;
+	version = payload.p[magic];
 	c.p += magic + 1;
 	*seq_r = hm_cut_varint(&c);
 	*created_ms_r = hm_cut_varint(&c);
@@ -223,6 +249,10 @@ int hm_counts_read(struct hm_counts *t, struct hm_str payload, uint64_t *seq_r, 
 			row.state[s] = hm_cut_varint(&c);
 		row.unknown = hm_cut_varint(&c);
 		row.repeats = hm_cut_varint(&c);
+		if (version >= 2) {
+			row.replays = hm_cut_varint(&c);
+			row.moved = hm_cut_varint(&c);
+		}
 		if (c.bad || name.len > HM_REC_TEXT_MAX)
 			return HM_ESTORE;
 		r = row_of(t, forgotten ? FORGOTTEN_HASH : hm_rec_campaign_hash(name), name, forgotten);

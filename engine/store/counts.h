@@ -17,7 +17,7 @@
 #include "store/record.h"
 
 struct hm_counts_row {
-	uint64_t accepted, state[HM_ST_COUNT], unknown, repeats;
+	uint64_t accepted, state[HM_ST_COUNT], unknown, repeats, replays, moved;
 	uint64_t last_seq; /* newest segment with a record of this campaign */
 	uint64_t slot_seq; /* in the dictionary of which segment ... */
 	uint32_t slot;	   /* ... it has this place */
@@ -41,7 +41,8 @@ static inline struct hm_str hm_counts_name(const struct hm_counts_row *r)
 {
 	return hm_str_n(r->name, r->len);
 }
-void hm_counts_apply(struct hm_counts_row *row, const struct hm_rec *r);
+/* rec: the record's bytes, where the numbers of a MOVED one stand. */
+void hm_counts_apply(struct hm_counts_row *row, const struct hm_rec *r, const char *rec);
 /* Moves every row whose records are all in segments <= seq into the forgotten one. */
 void hm_counts_forget(struct hm_counts *t, uint64_t seq);
 bool hm_counts_next(const struct hm_counts *t, size_t *pos,

@@ -523,13 +523,21 @@ void hm_idx_camp_range(const struct hm_idx *x, uint64_t hash, struct hm_str name
 	}
 }
 
+/* Records of one job stand in the order they were written: moved away, come back ... */
+static uint32_t last_of(const struct hm_idx *x, uint32_t i, const struct hm_ulid *id)
+{
+	while (i + 1 < x->n_jobs && hm_ulid_eq(&x->job_ids[i], id) && hm_ulid_eq(&x->job_ids[i + 1], id))
+		i++;
+	return i;
+}
+
 int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id)
 {
 	uint32_t i;
 
 	if (x->n_jobs == 0 || hm_ulid_cmp(id, &x->min_job) < 0 || hm_ulid_cmp(id, &x->max_job) > 0)
 		return -1;
-	i = lower(x->job_ids, x->n_jobs, id);
+	i = last_of(x, lower(x->job_ids, x->n_jobs, id), id);
 	if (i == x->n_jobs || !hm_ulid_eq(&x->job_ids[i], id))
 		return -1;
 	return (int64_t)hm_le32(x->job_offs + 4 * (size_t)i);
@@ -538,7 +546,7 @@ int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id)
 bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r,
 		       uint32_t *off_r)
 {
-	uint32_t i = lower(x->job_ids, x->n_jobs, id);
+	uint32_t i = last_of(x, lower(x->job_ids, x->n_jobs, id), id);
 
 	if (i == x->n_jobs || !hm_ulid_eq(&x->job_ids[i], id)) {
 		if (i == 0)

@@ -63,7 +63,8 @@ uint32_t hm_idx_recip(const struct hm_idx *x, uint32_t pos);
 void hm_idx_camp_range(const struct hm_idx *x, uint64_t hash, struct hm_str name, uint32_t *lo_r,
 		       uint32_t *hi_r);
 uint32_t hm_idx_post(const struct hm_idx *x, uint32_t pos);
-/* Jobs: offset of one id, -1 when there is none; the newest id <= `id`, false when there is none. */
+/* Jobs: offset (with HM_JOB_MOVED) of the newest record of one id, -1 when there is none; of the greatest id <= `id`, false
+ * when there is none. */
 int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id);
 bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r,
 		       uint32_t *off_r);

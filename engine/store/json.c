@@ -92,6 +92,8 @@ void hm_ledger_msg_json(const struct hm_ledger_msg *m, struct hm_buf *b)
 	put_if(b, "channel", m->channel);
 	put_if(b, "template", m->template_ref);
 	put_if(b, "reason", m->reason);
+	if (m->has_of)
+		put_id(b, "replay_of", &m->of);
 	if (m->facts.len)
 		put_json(b, "facts", m->facts);
 	put_key(b, "attempts");
@@ -124,6 +126,8 @@ void hm_ledger_balance_json(const struct hm_ledger_balance *r, bool is_total, st
 	put_number(b, "delivered", r->by_state[HM_ST_DELIVERED]);
 	put_number(b, "unknown_attempts", r->unknown_attempts);
 	put_number(b, "repeats", r->repeats);
+	put_number(b, "replays", r->replays);
+	put_number(b, "moved", r->moved);
 	put_key(b, "balanced");
 	hm_buf_puts(b, hm_ledger_balanced(r) ? HM_STR("true") : HM_STR("false"));
 	hm_buf_putc(b, '}');

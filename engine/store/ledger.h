@@ -52,6 +52,8 @@ struct hm_ledger_job {
 	uint8_t lane;
 	uint64_t accepted_ms;
 	struct hm_str campaign, category, tenant, template_ref, channel; /* any may be empty */
+	bool has_of; /* it sends a failed message once more: */
+	struct hm_ulid of;
 	bool if_absent; /* count only when there is no record yet: redelivered entries, and those HTTP ingest may record as well */
 };
 struct hm_ledger_attempt {
@@ -61,6 +63,18 @@ struct hm_ledger_attempt {
 	uint64_t at_ms;
 	uint32_t took_us;
 	struct hm_str reason, provider_id; /* short texts, cut at 200 bytes */
+};
+/* Messages [id, id + n) of the job id - n0, accepted here, are another node's: their acceptance and what became of them
+ * here leaves the counters, so that over all nodes a message counts once. back: they have come back to this one. Repeats
+ * count nothing; an acceptance that is recorded only after its messages moved does not count either. */
+struct hm_ledger_moved {
+	struct hm_ulid id;
+	uint32_t n0, n;
+	bool back, replay; /* replay: the job has `of` */
+	uint8_t lane;
+	uint64_t accepted_ms;
+	struct hm_str campaign; /* as in the job's record */
+	struct hm_str node;	/* who has them */
 };
 #define HM_LEDGER_FACTS_MAX 2048
 struct hm_ledger_msg {
@@ -77,6 +91,8 @@ struct hm_ledger_msg {
 	/* All of them so far: a record replaces the one before. At most 255 are kept, the first and the latest. */
 	const struct hm_ledger_attempt *attempts;
 	size_t n_attempts;
+	bool has_of; /* it sends a failed message once more: */
+	struct hm_ulid of;
 	/* There may be a record of this id already: a redelivered entry, or a message that had
 	 * an interim record. Without it only the segment being written is searched. */
 	bool maybe_repeat;
@@ -101,6 +117,7 @@ void hm_ledger_writer_close(struct hm_ledger_writer *w); /* only when nothing is
  * Return the ticket to wait for (one per tick, from 1); 0 = out of memory, nothing was recorded. */
 uint64_t hm_ledger_put_job(struct hm_ledger_writer *w, const struct hm_ledger_job *j);
 uint64_t hm_ledger_put_msg(struct hm_ledger_writer *w, const struct hm_ledger_msg *m);
+uint64_t hm_ledger_put_moved(struct hm_ledger_writer *w, const struct hm_ledger_moved *m);
 /* Bytes not yet durable: stop pulling above a limit. */
 size_t hm_ledger_backlog(const struct hm_ledger_writer *w);
 /* All writers together wait with more than queue_max_bytes: stop pulling. Putting still works (what is in
@@ -125,9 +142,13 @@ int hm_ledger_get_msg(struct hm_ledger *l, const struct hm_ulid *id, struct hm_a
 		      struct hm_ledger_msg *m_r, struct hm_err *e) HM_MUSTCHECK;
 int hm_ledger_get_job(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		      struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
-/* The job that covers message `id` (id in [job, job + n)), even when the message has no record yet. */
+/* The job that covers message `id` (id in [job, job + n)), even when the message has no record yet. HM_ENOENT also when it
+ * has moved to another node. */
 int hm_ledger_job_of(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		     struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
+/* The node that has message `id`, which was accepted here. HM_ENOENT: it is this one's, or was never here. */
+int hm_ledger_moved_to(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
+		       struct hm_str *node_r, struct hm_err *e) HM_MUSTCHECK;
 typedef bool (*hm_ledger_visit_fn)(void *arg, const struct hm_ledger_msg *m); /* false = stop */
 /* Newest first. `after` (may be NULL) resumes behind that id. */
 int hm_ledger_by_recipient(struct hm_ledger *l, struct hm_str address_or_user, const struct hm_ulid *after,
@@ -142,6 +163,8 @@ struct hm_ledger_balance {
 	struct hm_str
 		campaign; /* "" = messages without one; good inside the callback. The total is a row of its own */
 	uint64_t accepted, by_state[HM_ST_COUNT] /* final states */, pending, unknown_attempts, repeats;
+	uint64_t replays; /* of the accepted: dead letters sent once more */
+	uint64_t moved;	  /* accepted here and left to other nodes: in none of the numbers above */
 };
 int hm_ledger_total(struct hm_ledger *l, struct hm_ledger_balance *b_r, struct hm_err *e) HM_MUSTCHECK;
 typedef bool (*hm_ledger_balance_fn)(void *arg, const struct hm_ledger_balance *b);

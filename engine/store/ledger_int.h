@@ -107,6 +107,17 @@ struct hm_ledger_writer {
 	size_t backlog;
 };
 
+/* id -= n */
+static inline void hm_ulid_back(struct hm_ulid *id, uint32_t n)
+{
+	for (int i = 15; i >= 0 && n > 0; i--) {
+		uint32_t v = (uint32_t)id->b[i] + 256 - (n & 255);
+
+		id->b[i] = (uint8_t)v;
+		n = (n >> 8) + (v < 256);
+	}
+}
+
 /* open.c */
 int hm_ledger_new_segment(struct hm_ledger *l, uint64_t seq, struct hm_seg **s_r, int *fd_r,
 			  struct hm_err *e) HM_MUSTCHECK;

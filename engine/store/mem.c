@@ -117,8 +117,10 @@ static void widen(struct hm_ulid *min, struct hm_ulid *max, const struct hm_ulid
 void hm_mem_add(struct hm_mem *m, const struct hm_rec *r, uint32_t off, uint64_t seq,
 		struct hm_counts_row *row)
 {
-	if (r->kind == HM_REC_JOB) {
-		hm_assert(m->n_jobs < m->cap_jobs);
+	if (r->kind != HM_REC_MSG) {
+		hm_assert(m->n_jobs < m->cap_jobs && off < HM_JOB_MOVED);
+		if (r->kind == HM_REC_MOVED && !r->back)
+			off |= HM_JOB_MOVED;
 		widen(&m->min_job, &m->max_job, &r->id, m->n_jobs == 0);
 		m->jobs[m->n_jobs] = (struct hm_mem_job){r->id, off};
 		*probe(&m->job_ids, m->jobs, sizeof(*m->jobs), &r->id) = ++m->n_jobs;
@@ -161,7 +163,7 @@ const struct hm_mem_job *hm_mem_find_job(const struct hm_mem *m, const struct hm
 
 void hm_mem_prefetch(const struct hm_mem *m, const struct hm_rec *r)
 {
-	const struct hm_mem_table *t = r->kind == HM_REC_JOB ? &m->job_ids : &m->msg_ids;
+	const struct hm_mem_table *t = r->kind != HM_REC_MSG ? &m->job_ids : &m->msg_ids;
 
 	if (t->slot)
 		__builtin_prefetch(&t->slot[slot_of(t, &r->id)], 1);

@@ -23,9 +23,10 @@ struct hm_mem_msg {
 	uint32_t campaign : 24; /* place in the dictionary */
 	uint32_t state : 4, unknown : 4;
 };
+#define HM_JOB_MOVED (1u << 31) /* in the offset of a job: its messages are another node's */
 struct hm_mem_job {
 	struct hm_ulid id;
-	uint32_t off;
+	uint32_t off; /* segments are smaller than 2 GiB */
 };
 struct hm_mem_table { /* open addressing; a slot holds place + 1 in the array */
 	uint32_t *slot;

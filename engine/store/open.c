@@ -119,10 +119,10 @@ static int on_record(void *arg, const struct hm_rec *r, uint32_t off, struct hm_
 		return HM_ENOMEM;
 	row->last_seq = hm_max(row->last_seq, p->s->seq);
 	if (p->count)
-		hm_counts_apply(row, r);
+		hm_counts_apply(row, r, payload.p + r->off);
 	if (r->flags & HM_REC_DEAD)
 		return 0;
-	if (!hm_mem_reserve(p->s->mem, r->kind == HM_REC_MSG, r->kind == HM_REC_JOB))
+	if (!hm_mem_reserve(p->s->mem, r->kind == HM_REC_MSG, r->kind != HM_REC_MSG))
 		return HM_ENOMEM;
 	hm_mem_add(p->s->mem, r, off, p->s->seq, row);
 	return 0;

@@ -79,10 +79,10 @@ static void job_before(struct hm_ledger *l, const struct hm_seglist *segs, const
 		pthread_rwlock_rdlock(&l->lock);
 		x = s->idx;
 		if (x == NULL && s->mem)
-			for (uint32_t k = 0; k < s->mem->n_jobs; k++) {
+			for (uint32_t k = s->mem->n_jobs; k-- > 0;) { /* of equal ids the newest */
 				const struct hm_mem_job *j = &s->mem->jobs[k];
 
-				if (j->off < end && hm_ulid_cmp(&j->id, id) <= 0)
+				if ((j->off & ~HM_JOB_MOVED) < end && hm_ulid_cmp(&j->id, id) <= 0)
 					nearer(h, &j->id, s, j->off);
 			}
 		pthread_rwlock_unlock(&l->lock);
@@ -93,46 +93,83 @@ static void job_before(struct hm_ledger *l, const struct hm_seglist *segs, const
 }
 
 static int read_job(struct hm_ledger *l, const struct job_hit *h, struct hm_arena *a,
-		    struct hm_ledger_job *j_r, struct hm_err *e)
+		    struct hm_ledger_job *j_r, struct hm_ledger_moved *m_r, struct hm_err *e)
 {
 	struct hm_seg_reader r;
 	struct hm_str rec;
 	int rc;
 
 	hm_seg_reader_init(&r, l->dir);
-	rc = hm_seg_reader_get(&r, h->seg, h->off, a, &rec, e);
-	if (rc == 0)
-		rc = hm_rec_get_job(rec, j_r, e);
+	rc = hm_seg_reader_get(&r, h->seg, h->off & ~HM_JOB_MOVED, a, &rec, e);
+	if (rc == 0 && hm_rec_get_job(rec, j_r, e) < 0) {
+		/* the job's messages have been away: how many there are, no labels */
+		rc = hm_rec_get_moved(rec, m_r, e);
+		*j_r = (struct hm_ledger_job){.id = m_r->id,
+					      .n = m_r->n,
+					      .lane = m_r->lane,
+					      .accepted_ms = m_r->accepted_ms,
+					      .campaign = m_r->campaign};
+	}
 	hm_seg_reader_fini(&r);
 	return rc;
 }
 
 static int find_job(struct hm_ledger *l, const struct hm_ulid *id, bool exact, struct hm_arena *a,
-		    struct hm_ledger_job *j_r, struct hm_err *e)
+		    struct hm_ledger_job *j_r, bool *moved_r, struct hm_str *node_r, struct hm_err *e)
 {
 	struct hm_seglist *segs = hm_ledger_segs(l);
+	struct hm_ledger_moved m = {.n = 0};
 	struct job_hit h;
 	int rc = HM_ENOENT;
 
 	job_before(l, segs, id, &h);
 	if (h.any && (!exact || hm_ulid_eq(&h.id, id)))
-		rc = read_job(l, &h, a, j_r, e);
-	if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n)
+		rc = read_job(l, &h, a, j_r, &m, e);
+	if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n) {
 		rc = HM_ENOENT;
+		if (!exact && m.n0 > 0) {
+			/* others of the same job have moved: the job itself stands before them */
+			struct hm_ulid job = h.id;
+
+			hm_ulid_back(&job, m.n0);
+			job_before(l, segs, &job, &h);
+			if (h.any && hm_ulid_eq(&h.id, &job))
+				rc = read_job(l, &h, a, j_r, &m, e);
+			if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n)
+				rc = HM_ENOENT;
+		}
+	}
+	if (moved_r)
+		*moved_r = rc == 0 && h.off & HM_JOB_MOVED;
+	if (node_r && rc == 0 && h.off & HM_JOB_MOVED)
+		*node_r = m.node;
 	hm_seglist_unref(segs);
 	return rc == HM_ENOENT ? none(e, exact ? "job" : "job of message", id) : rc;
+}
+
+int hm_ledger_moved_to(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
+		       struct hm_str *node_r, struct hm_err *e)
+{
+	struct hm_ledger_job j;
+	bool moved = false;
+	int rc = find_job(l, id, false, a, &j, &moved, node_r, e);
+
+	return rc == 0 && !moved ? none(e, "other node for message", id) : rc;
 }
 
 int hm_ledger_get_job(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		      struct hm_ledger_job *j_r, struct hm_err *e)
 {
-	return find_job(l, id, true, a, j_r, e);
+	return find_job(l, id, true, a, j_r, NULL, NULL, e);
 }
 
 int hm_ledger_job_of(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		     struct hm_ledger_job *j_r, struct hm_err *e)
 {
-	return find_job(l, id, false, a, j_r, e);
+	bool moved = false;
+	int rc = find_job(l, id, false, a, j_r, &moved, NULL, e);
+
+	return rc == 0 && moved ? none(e, "job of message", id) : rc;
 }
 
 /* -- lists ------------------------------------------------------------------------------------ */
@@ -272,6 +309,8 @@ static void fill_balance(struct hm_ledger_balance *b, const struct hm_counts_row
 			b->by_state[s] = row->state[s];
 	b->unknown_attempts = row->unknown;
 	b->repeats = row->repeats;
+	b->replays = row->replays;
+	b->moved = row->moved;
 	b->pending = row->accepted > ended(b) ? row->accepted - ended(b) : 0;
 }
 

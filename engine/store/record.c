@@ -78,7 +78,7 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 	char *start, *p;
 
 	if (!hm_buf_reserve(out, HM_REC_HEAD + 32 + 5 * 2 + campaign.len + category.len + tenant.len +
-					 template_ref.len + channel.len)) {
+					 template_ref.len + channel.len + 16)) {
 		out->err = 0;
 		return HM_ENOMEM;
 	}
@@ -92,6 +92,7 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 	r->id = j->id;
 	r->kind = HM_REC_JOB;
 	r->n = j->n;
+	r->replay = j->has_of;
 	r->flags = j->if_absent ? HM_REC_SEARCH : 0;
 	r->campaign_hash = hm_rec_campaign_hash(campaign);
 	r->campaign_len = (uint16_t)campaign.len;
@@ -100,6 +101,46 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 	p = put_text(p, tenant);
 	p = put_text(p, template_ref);
 	p = put_text(p, channel);
+	if (j->has_of) {
+		memcpy(p, j->of.b, sizeof(j->of.b));
+		p += sizeof(j->of.b);
+	}
+	finish(out, base, start, p, r);
+	return 0;
+}
+
+int hm_rec_put_moved(struct hm_buf *out, size_t base, const struct hm_ledger_moved *m, struct hm_rec *r)
+{
+	struct hm_str campaign = cut(m->campaign, HM_REC_TEXT_MAX), node = cut(m->node, HM_REC_TEXT_MAX);
+	char *start, *p;
+
+	if (!hm_buf_reserve(out, HM_REC_SUMS_OFF + 4 * HM_REC_SUMS + 64 + campaign.len + node.len)) {
+		out->err = 0;
+		return HM_ENOMEM;
+	}
+	start = out->p + out->len;
+	p = put_head(start, HM_REC_MOVED, &m->id);
+	*p++ = m->back;
+	*p++ = HM_REC_SUMS;
+	memset(p, 0, 4 * HM_REC_SUMS);
+	p += 4 * HM_REC_SUMS;
+	*p++ = (char)m->lane;
+	*p++ = m->replay;
+	p = hm_varint_put(p, m->n0);
+	p = hm_varint_put(p, m->n);
+	p = hm_varint_put(p, zigzag((int64_t)(m->accepted_ms - hm_ulid_ms(&m->id))));
+	p = put_text(p, campaign);
+	memset(r, 0, sizeof(*r));
+	r->id = m->id;
+	r->kind = HM_REC_MOVED;
+	r->n = m->n;
+	r->n0 = m->n0;
+	r->back = m->back;
+	r->replay = m->replay;
+	r->campaign_hash = hm_rec_campaign_hash(campaign);
+	r->campaign_len = (uint16_t)campaign.len;
+	r->campaign_off = (uint32_t)((size_t)(p - out->p) - campaign.len - base);
+	p = put_text(p, node);
 	finish(out, base, start, p, r);
 	return 0;
 }
@@ -136,7 +177,7 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 	struct hm_str facts = m->facts.len <= HM_LEDGER_FACTS_MAX ? m->facts : HM_STR_NULL;
 	size_t n = hm_min(m->n_attempts, (size_t)ATTEMPTS_MAX), skip = m->n_attempts - n;
 	size_t bound = HM_REC_HEAD + 64 + 6 * 2 + user.len + address.len + campaign.len + channel.len +
-		       template_ref.len + reason.len + facts.len;
+		       template_ref.len + reason.len + facts.len + 16;
 	unsigned unknown = 0;
 	uint32_t nth;
 	char *start, *p;
@@ -173,7 +214,8 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 	r->kind = HM_REC_MSG;
 	r->state = m->state;
 	r->unknown = (uint8_t)unknown;
-	r->flags = (uint8_t)((m->maybe_repeat || m->amends ? HM_REC_SEARCH : 0) | (m->amends ? HM_REC_AMENDS : 0));
+	r->flags = (uint8_t)((m->maybe_repeat || m->amends ? HM_REC_SEARCH : 0) |
+			     (m->amends ? HM_REC_AMENDS : 0));
 	r->campaign_hash = hm_rec_campaign_hash(campaign);
 	r->campaign_len = (uint16_t)campaign.len;
 	r->campaign_off = (uint32_t)((size_t)(p - out->p) - campaign.len - base);
@@ -187,8 +229,13 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 	p = hm_varint_put(p, n);
 	for (size_t i = 0; i < n; i++)
 		p = put_attempt(p, &m->attempts[i == 0 ? 0 : i + skip], channel, m->accepted_ms);
-	if (facts.len) /* most messages have none: not a byte for them, and older records read on */
+	if (facts.len ||
+	    m->has_of) /* most messages have none: not a byte for them, and older records read on */
 		p = put_text(p, facts);
+	if (m->has_of) {
+		memcpy(p, m->of.b, sizeof(m->of.b));
+		p += sizeof(m->of.b);
+	}
 	finish(out, base, start, p, r);
 	return 0;
 }
@@ -310,6 +357,19 @@ static void cut_msg_front(struct hm_cut *c, const struct hm_ulid *id, struct msg
 		c->bad = true;
 }
 
+/* Only where something follows. */
+static void cut_of(struct hm_cut *c, bool *has_r, struct hm_ulid *of_r)
+{
+	struct hm_str s;
+
+	*has_r = !c->bad && c->p < c->end;
+	if (!*has_r)
+		return;
+	s = cut_bytes(c, sizeof(of_r->b));
+	if (s.p)
+		memcpy(of_r->b, s.p, sizeof(of_r->b));
+}
+
 static void cut_job(struct hm_cut *c, struct hm_ledger_job *j)
 {
 	uint64_t n;
@@ -323,7 +383,27 @@ static void cut_job(struct hm_cut *c, struct hm_ledger_job *j)
 	j->tenant = hm_cut_text(c);
 	j->template_ref = hm_cut_text(c);
 	j->channel = hm_cut_text(c);
+	cut_of(c, &j->has_of, &j->of);
 	if (n > UINT32_MAX || j->lane >= HM_LANE_COUNT)
+		c->bad = true;
+}
+
+static void cut_moved(struct hm_cut *c, struct hm_ledger_moved *m)
+{
+	uint64_t n0, n;
+
+	m->back = hm_cut_u8(c) != 0;
+	(void)cut_bytes(c, 4u * hm_cut_u8(c));
+	m->lane = hm_cut_u8(c);
+	m->replay = hm_cut_u8(c) != 0;
+	n0 = hm_cut_varint(c);
+	n = hm_cut_varint(c);
+	m->n0 = (uint32_t)n0;
+	m->n = (uint32_t)n;
+	m->accepted_ms = hm_ulid_ms(&m->id) + (uint64_t)unzigzag(hm_cut_varint(c));
+	m->campaign = hm_cut_text(c);
+	m->node = hm_cut_text(c);
+	if (n0 > UINT32_MAX || n > UINT32_MAX || m->lane >= HM_LANE_COUNT)
 		c->bad = true;
 }
 
@@ -352,7 +432,19 @@ int hm_rec_scan(struct hm_str payload, size_t off, struct hm_rec *r)
 		j.id = r->id;
 		cut_job(&c, &j);
 		r->n = j.n;
+		r->replay = j.has_of;
 		campaign = j.campaign;
+	} else if (r->kind == HM_REC_MOVED) {
+		struct hm_ledger_moved m;
+
+		memset(&m, 0, sizeof(m));
+		m.id = r->id;
+		cut_moved(&c, &m);
+		r->n = m.n;
+		r->n0 = m.n0;
+		r->back = m.back;
+		r->replay = m.replay;
+		campaign = m.campaign;
 	} else if (r->kind == HM_REC_MSG) {
 		struct msg_front f;
 
@@ -387,6 +479,18 @@ int hm_rec_get_job(struct hm_str rec, struct hm_ledger_job *j, struct hm_err *e)
 	if (open_record(rec, &c, &kind, &j->id) < 0 || kind != HM_REC_JOB)
 		return bad(e);
 	cut_job(&c, j);
+	return c.bad ? bad(e) : 0;
+}
+
+int hm_rec_get_moved(struct hm_str rec, struct hm_ledger_moved *m, struct hm_err *e)
+{
+	struct hm_cut c;
+	uint8_t kind;
+
+	memset(m, 0, sizeof(*m));
+	if (open_record(rec, &c, &kind, &m->id) < 0 || kind != HM_REC_MOVED)
+		return bad(e);
+	cut_moved(&c, m);
 	return c.bad ? bad(e) : 0;
 }
 
@@ -442,6 +546,7 @@ int hm_rec_get_msg(struct hm_str rec, struct hm_arena *a, struct hm_ledger_msg *
 		cut_attempt(&c, m, &attempts[i]);
 	if (!c.bad && c.p < c.end)
 		m->facts = hm_cut_text(&c);
+	cut_of(&c, &m->has_of, &m->of);
 	if (c.bad)
 		return bad(e);
 	m->attempts = attempts;

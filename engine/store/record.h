@@ -6,6 +6,10 @@
  *   MSG:  u8 state + 16 * unknown attempts | u8 lane | varint (id - job) + 1, or 0 and the job's 16 bytes |
  *         zigzag accepted_ms - ms of the id | zigzag updated_ms - accepted_ms | texts | varint attempts | ...
  *        and, only when values were fetched for it, behind the attempts: text (facts)
+ *        and, only when it sends a failed message once more, behind that text (which may be empty): 16 bytes
+ *   JOB:  the same 16 bytes behind the texts
+ *   MOVED: u8 back | u8 k | k x u32 what it takes from (or gives back to) the counters, filled in by the ledger thread |
+ *         u8 lane | u8 replay | varint n0 | varint n | zigzag accepted_ms - ms of the id | text (campaign) | text (node)
  *   text: varint length, bytes
  * Encoded once, by the thread that knows the message. The four bytes behind the
  * length are the only ones the ledger thread may still change (hm_rec_mark): what
@@ -24,7 +28,11 @@
 #define HM_REC_TEXT_MAX	   1024
 #define HM_REC_UNKNOWN_MAX 15
 
-enum hm_rec_kind { HM_REC_JOB = 1, HM_REC_MSG = 2 };
+enum hm_rec_kind { HM_REC_JOB = 1, HM_REC_MSG = 2, HM_REC_MOVED = 3 };
+/* The k numbers of a MOVED record: accepted, replays, unknown, then one per state. */
+enum { HM_REC_SUM_ACCEPTED, HM_REC_SUM_REPLAYS, HM_REC_SUM_UNKNOWN, HM_REC_SUM_STATES };
+#define HM_REC_SUMS	(HM_REC_SUM_STATES + HM_ST_COUNT)
+#define HM_REC_SUMS_OFF (HM_REC_HEAD + 2) /* where they stand */
 enum {
 	HM_REC_DEAD = 1,   /* does not count and is not indexed */
 	HM_REC_REPEAT = 2, /* and it was a second final record */
@@ -39,10 +47,12 @@ struct hm_rec {
 	uint64_t campaign_hash;
 	uint32_t off, len;		  /* of the whole record inside its frame's payload */
 	uint32_t address_hash, user_hash; /* 0 = none */
-	uint32_t n;			  /* JOB: messages */
+	uint32_t n;			  /* JOB, MOVED: messages */
+	uint32_t n0;			  /* MOVED */
 	uint32_t campaign_off;
 	uint16_t campaign_len;
 	uint8_t kind, flags, state, unknown;
+	bool back, replay;	    /* MOVED; both */
 	uint8_t prev, prev_unknown; /* state + 1 of the record this one replaced, 0 = none */
 };
 
@@ -104,12 +114,16 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 		   struct hm_rec *r_r) HM_MUSTCHECK;
 int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *m,
 		   struct hm_rec *r_r) HM_MUSTCHECK;
+int hm_rec_put_moved(struct hm_buf *out, size_t base, const struct hm_ledger_moved *m,
+		     struct hm_rec *r_r) HM_MUSTCHECK;
 void hm_rec_mark(char *rec, uint8_t flags, uint8_t prev, uint8_t prev_unknown);
 
 /* The record at payload[off]: 0, or HM_ESTORE when the bytes are none. */
 int hm_rec_scan(struct hm_str payload, size_t off, struct hm_rec *r_r) HM_MUSTCHECK;
 /* rec = one whole record; attempts go into the arena, texts stay where they are. */
 int hm_rec_get_job(struct hm_str rec, struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
+/* back: also as the job it continues. */
+int hm_rec_get_moved(struct hm_str rec, struct hm_ledger_moved *m_r, struct hm_err *e) HM_MUSTCHECK;
 int hm_rec_get_msg(struct hm_str rec, struct hm_arena *a, struct hm_ledger_msg *m_r,
 		   struct hm_err *e) HM_MUSTCHECK;
 

@@ -25,7 +25,7 @@ static int on_record(void *arg, const struct hm_rec *r, uint32_t off, struct hm_
 
 	if (row == NULL)
 		return HM_ENOMEM;
-	hm_counts_apply(row, r);
+	hm_counts_apply(row, r, payload.p + r->off);
 	c->msgs += r->kind == HM_REC_MSG && !(r->flags & HM_REC_DEAD);
 	return 0;
 }
@@ -58,6 +58,8 @@ static const char *difference(const struct hm_counts_row *a, const struct hm_cou
 		COMPARE(hm_state_name((enum hm_state)s), a->state[s], b->state[s]);
 	COMPARE("unknown attempts", a->unknown, b->unknown);
 	COMPARE("repeats", a->repeats, b->repeats);
+	COMPARE("replays", a->replays, b->replays);
+	COMPARE("moved", a->moved, b->moved);
 #undef COMPARE
 	return what;
 }

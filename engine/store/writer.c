@@ -189,6 +189,17 @@ uint64_t hm_ledger_put_msg(struct hm_ledger_writer *w, const struct hm_ledger_ms
 	return appended(w, b, before);
 }
 
+uint64_t hm_ledger_put_moved(struct hm_ledger_writer *w, const struct hm_ledger_moved *m)
+{
+	struct hm_batch *b = open_batch(w);
+	size_t before = b ? b->frame.len : 0;
+
+	if (b == NULL || hm_rec_put_moved(&b->frame, HM_FRAME_HEAD, m, &b->recs[b->n]) < 0)
+		return 0;
+	b->n_jobs++;
+	return appended(w, b, before);
+}
+
 size_t hm_ledger_backlog(const struct hm_ledger_writer *w)
 {
 	HM_CHECK(w, HM_WRITER_MAGIC);

@@ -3,6 +3,7 @@ HM_COUNTER(PULLED_ENTRIES, "hermod_queue_entries_pulled_total", "counter", "Queu
 HM_COUNTER(DEAD_ENTRIES, "hermod_queue_entries_dead_total", "counter", "Queue entries moved to the dead-letter stream")
 HM_COUNTER(DEAD_LETTERS, "hermod_dead_letters_total", "counter", "Failed messages kept as dead letters")
 HM_COUNTER(DEAD_DROPPED, "hermod_dead_letters_dropped_total", "counter", "Dead letters dropped because there were more than queue.dead_letter_max")
+HM_COUNTER(MOVED, "hermod_messages_moved_total", "counter", "Messages accepted by this process that another one works on")
 HM_COUNTER(ACKED_ENTRIES, "hermod_queue_entries_acked_total", "counter", "Queue entries acknowledged and deleted")
 HM_COUNTER(CLAIMED_ENTRIES, "hermod_queue_entries_claimed_total", "counter", "Queue entries taken over from a dead consumer")
 HM_COUNTER(ACCEPTED, "hermod_messages_accepted_total", "counter", "Messages accepted")
@@ -37,3 +38,5 @@ HM_COUNTER(ARENA_BIG, "hermod_arena_big_allocations_total", "counter", "Arena al
 HM_COUNTER(GATE_ASKED, "hermod_gates_asked_total", "counter", "Messages about which the gates asked Redis")
 HM_COUNTER(GATE_CALLS, "hermod_gates_calls_total", "counter", "Script calls to Redis with those questions, and with what became of the messages")
 HM_COUNTER(GATE_LOST, "hermod_gates_settlements_lost_total", "counter", "Commits and releases Redis could not be told; leases decide about them")
+HM_COUNTER(ESCALATED, "hermod_escalated_total", "counter", "Messages without their receipt in time, or reported as failed, that went on with their route")
+HM_COUNTER(RECEIPTS, "hermod_receipts_total", "counter", "Receipts taken in")
