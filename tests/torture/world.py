@@ -225,7 +225,7 @@ class World:
         return found
 
     # -- the end ------------------------------------------------------------------------------------
-    def close(self, check=True):
+    def close(self, check=True, broken=BROKEN):
         wrong = []
         if self.engine:
             if self.engine.alive():
@@ -234,10 +234,10 @@ class World:
                 except (Trouble, AssertionError) as e:
                     wrong.append(str(e))
             log = self.engine.log()
-            for word in BROKEN:
+            for word in broken:
                 if word in log:
                     at = log.index(word)
-                    wrong.append(log[max(0, at - 500):at + 4000])
+                    wrong.append(log[max(0, at - 300):at + 1500])
         if self.own:
             for part in (self.sink, self.redis):
                 try:
