@@ -77,11 +77,12 @@ struct hm_channel_conf { /* channels.<name> */
 struct hm_tmpl;
 struct hm_route_step {
 	struct hm_str channel;
-	uint32_t on_mask; /* 1 << HM_OUT_...: move on to the next step after these; 0 = after any failure */
-	uint32_t weight;  /* HM_CHOOSE_WEIGHTED: its share; 0 = only when no other is left */
+	uint32_t on_mask;   /* 1 << HM_OUT_...: move on to the next step after these; 0 = after any failure */
+	uint32_t weight;    /* HM_CHOOSE_WEIGHTED: its share; 0 = only when no other is left */
 	uint64_t within_ms; /* not accepted by then: left for the next; 0 = no limit */
-	uint64_t after_ms;  /* accepted, but so long without the receipt `unless`: on to the next; 0 = it is done */
-	uint8_t unless;	    /* enum hm_receipt */
+	uint64_t
+		after_ms; /* accepted, but so long without the receipt `unless`: on to the next; 0 = it is done */
+	uint8_t unless;		    /* enum hm_receipt */
 	struct hm_str condition;    /* as written, or empty */
 	const struct hm_tmpl *cond; /* prints something when it holds; NULL: always (condition.c) */
 	int line;
@@ -226,8 +227,8 @@ struct hm_config {
 	/* private */
 	uint32_t refs;
 	struct hm_arena arena;
-	uint8_t *marks;		 /* one per setting: set by whom, secret or not */
-	struct hm_config_at *at; /* one per setting: where the file sets it */
+	uint8_t *marks;			  /* one per setting: set by whom, secret or not */
+	struct hm_config_at *at;	  /* one per setting: where the file sets it */
 	struct config_compiled *compiled; /* conditions of routes, freed with it */
 };
 
@@ -247,7 +248,8 @@ void hm_config_unref(struct hm_config *cfg); /* NULL is fine */
 const struct hm_channel_conf *hm_config_channel(const struct hm_config *cfg, struct hm_str name);
 const struct hm_route *hm_config_route(const struct hm_config *cfg, struct hm_str name);
 const struct hm_fact_conf *hm_config_fact(const struct hm_config *cfg, struct hm_str name);
-const struct hm_tenant_conf *hm_config_tenant(const struct hm_config *cfg, struct hm_str name); /* NULL: not named */
+const struct hm_tenant_conf *hm_config_tenant(const struct hm_config *cfg,
+					      struct hm_str name); /* NULL: not named */
 /* That of the category, else "*", else everything on; never NULL. */
 const struct hm_category *hm_config_category(const struct hm_config *cfg, struct hm_str name);
 bool hm_fact_conf_same(const struct hm_fact_conf *a, const struct hm_fact_conf *b); /* references included */

@@ -10,6 +10,7 @@
 #include "admin/metrics.h"
 #include "core/admin.h"
 #include "core/channels.h"
+#include "core/routes.h"
 #include "core/shard.h"
 #include "facts/facts.h"
 #include "gates/gates.h"
@@ -19,6 +20,7 @@
 #include "content/content.h"
 #include "gates/api.h"
 #include "ingest/http_server.h"
+#include "ingest/receipts.h"
 #include "templates/api.h"
 
 #define SHARD_MAGIC   0x73686472u
@@ -40,6 +42,7 @@ struct hm_shard {
 	struct hm_invalid_guard *guard;
 	struct hm_shaper *shaper;
 	struct hm_dispatch *dispatch;
+	struct hm_receipts *receipts;
 	struct hm_http_server *http;
 	struct hm_templates_api tapi;
 	struct hm_book_eye templates; /* what the HTTP server looks names up in */
@@ -259,6 +262,18 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	s->guard = hm_invalid_guard_new(&s->tick, s->redis, set->queue.prefix);
 	if (s->guard == NULL)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	s->receipts = hm_receipts_new(&(struct hm_receipts_deps){
+		.tick = &s->tick,
+		.redis = s->redis,
+		.ledger = en->ledger,
+		.writer = s->writer,
+		.prefix = set->queue.prefix,
+		.node_id = hm_str_c(en->node_id),
+		.partitions = (uint32_t)set->queue.partitions,
+		.follow = s->index == 0,
+	});
+	if (s->receipts == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	deps.gates = s->gates;
 	deps.shaper = s->shaper;
 	deps.guard = s->guard;
@@ -274,6 +289,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	if (set->http.listen.n > 0) {
 		const struct hm_http_table tables[] = {{hm_admin_routes, hm_admin_routes_n},
 						       {hm_channels_routes, hm_channels_routes_n},
+						       {hm_routes_routes, hm_routes_routes_n},
 						       {hm_templates_routes, hm_templates_routes_n},
 						       {hm_suppress_routes, hm_suppress_routes_n}};
 		struct hm_http_deps hd = {
@@ -292,6 +308,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 			.extra = tables,
 			.n_extra = hm_countof(tables),
 			.templates = &s->tapi,
+			.receipts = s->receipts,
 		};
 
 		s->tapi = (struct hm_templates_api){
@@ -330,6 +347,8 @@ static void close_rest(struct hm_shard *s)
 	if (s->guard != NULL) /* its commands have been answered or failed with the connection */
 		hm_invalid_guard_free(s->guard);
 	s->guard = NULL;
+	hm_receipts_free(s->receipts);
+	s->receipts = NULL;
 	if (s->writer != NULL)
 		hm_ledger_writer_close(s->writer);
 	if (s->creds != NULL)
@@ -404,7 +423,6 @@ static void close_middle(void *arg)
 	struct hm_shard *s = arg;
 
 	HM_CHECK(s, SHARD_MAGIC);
-	s->http = NULL;
 	if (s->dispatch != NULL)
 		hm_dispatch_close(s->dispatch);
 	if (s->facts != NULL)
@@ -413,14 +431,26 @@ static void close_middle(void *arg)
 		close_gates(s);
 }
 
+static void close_receipts(void *arg)
+{
+	struct hm_shard *s = arg;
+
+	HM_CHECK(s, SHARD_MAGIC);
+	s->http = NULL;
+	if (s->receipts != NULL)
+		hm_receipts_close(s->receipts, close_middle, s);
+	else
+		close_middle(s);
+}
+
 /* HTTP first: its answers still need Redis and the ledger. */
 static void close_parts(struct hm_shard *s)
 {
 	s->closing = true;
 	if (s->http != NULL)
-		hm_http_server_close(s->http, HTTP_CLOSE_MS, close_middle, s);
+		hm_http_server_close(s->http, HTTP_CLOSE_MS, close_receipts, s);
 	else
-		close_middle(s);
+		close_receipts(s);
 }
 
 /* -- the thread ------------------------------------------------------------------------------ */

@@ -77,17 +77,22 @@ bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
 	return room > c->unsubmitted + asking;
 }
 
-/* A message ready for its channel: out now, or waiting there. */
+/* A message ready for its channel: out now, or waiting there. One that comes back from asking (gates, facts) has had its turn
+ * among those who wait: were it put behind them, a channel with little room would ask for all of them and send none. */
 void hm_msg_go(struct msg *m)
 {
 	struct chan *c = m->chan;
+	bool back = m->gates_open;
 
-	if (hm_list_empty(&c->waiting[m->lane]) && hm_chan_has_room(c, m->lane)) {
+	if ((back || hm_list_empty(&c->waiting[m->lane])) && hm_chan_has_room(c, m->lane)) {
 		hm_send_join(m);
 		return;
 	}
 	m->where = MSG_WAITING;
-	hm_list_push(&c->waiting[m->lane], &m->node);
+	if (back)
+		hm_list_push_front(&c->waiting[m->lane], &m->node);
+	else
+		hm_list_push(&c->waiting[m->lane], &m->node);
 }
 
 /* Room or time has come for this channel. */
@@ -139,6 +144,8 @@ static void on_shape(struct hm_shape_listener *l)
 	if (!hm_chan_usable(c)) {
 		hm_route_away(c);
 		unpark_routes(c);
+	} else {
+		hm_route_back(c);
 	}
 	hm_chan_wake(c);
 }

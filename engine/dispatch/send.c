@@ -231,6 +231,11 @@ static enum step_next step_build(struct send *s)
 	if (c->origin == NULL && hm_wire_origin(d->deps.wire, &origin, &s->call.origin, &e) != 0)
 		return unfit(s, HM_OUT_INVALID_RECIPIENT, HM_STR("address"), &e);
 	s->call.timeout_ms = c->info->timeout_ms ? c->info->timeout_ms : d->o.request_timeout_ms;
+	hm_list_foreach (&s->msgs, n) { /* a step of a route may end sooner */
+		uint32_t left = hm_route_time_left(hm_container_of(n, struct msg, node));
+
+		s->call.timeout_ms = hm_min(s->call.timeout_ms, left);
+	}
 	s->call.urgent = s->lane == HM_LANE_CRITICAL;
 	s->call.on_done = on_answer;
 	return send_goto(s, SEND_TRANSMIT);
