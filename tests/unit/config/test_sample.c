@@ -90,8 +90,9 @@ static void test_sample_is_complete(void **state)
 			bad++;
 			continue;
 		}
-		if (row->type == HM_SET_LIST ? n->len != 1 || !hm_str_is(n->first->text, row->def)
-					     : !hm_str_is(n->text, row->def)) {
+		if (row->type == HM_SET_LIST
+			    ? n->len != (row->def[0] != 0) || (n->len && !hm_str_is(n->first->text, row->def))
+			    : !hm_str_is(n->text, row->def)) {
 			print_message("config/hermod.yaml:%d: %s.%s has another default than the table: %s\n",
 				      n->line, row->section, row->key, row->def);
 			bad++;
