@@ -149,7 +149,11 @@ static void put_entry(struct job *j, struct hm_str payload, uint64_t due_ms, str
 		struct hm_job_spec s = j->spec;
 
 		if (s.acc.len == 0) {
-			hm_job_accept(j);
+			if (!hm_job_accept(j)) { /* stays pending */
+				hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
+				hm_job_free(j);
+				return;
+			}
 			s.acc = hm_str_n(d->acc, d->acc_len);
 		}
 		if (mark.len > 0)

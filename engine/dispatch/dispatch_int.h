@@ -329,7 +329,7 @@ void hm_recover_check(struct job *j); /* looks the recipients up in the ledger, 
 /* -- job.c -- */
 struct job *hm_job_new(struct hm_dispatch *d);
 void hm_job_ready(struct job *j);  /* onto its lane */
-void hm_job_accept(struct job *j); /* the ledger's accept record */
+bool hm_job_accept(struct job *j); /* the ledger's accept record; false: out of memory */
 void hm_job_free(struct job *j);
 void hm_job_maybe_done(struct job *j);
 

@@ -64,7 +64,7 @@ void hm_job_free(struct job *j)
 
 /* The accept record. HTTP ingest writes it too, when the queue has answered, and so does delay.c: whoever comes second
  * finds it there. */
-void hm_job_accept(struct job *j)
+bool hm_job_accept(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
 	bool marked = j->spec.acc.len >= HM_JOB_ACC_BOOT;
@@ -85,10 +85,13 @@ void hm_job_accept(struct job *j)
 	};
 
 	if (j->covered)
-		return;
+		return true;
 	j->ticket = hm_ledger_put_job(d->writer, &lj);
+	if (j->ticket == 0)
+		return false;
 	if (!own && !j->redelivered)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
+	return true;
 }
 
 _Static_assert(HM_JOB_MAX_BUTTONS == HM_BUTTONS_MAX, "ingest and content agree");
@@ -120,7 +123,11 @@ void hm_job_ready(struct job *j)
 	struct hm_dispatch *d = j->d;
 	struct hm_err e = {0};
 
-	hm_job_accept(j);
+	if (!hm_job_accept(j)) { /* nothing may end that was never accepted */
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
+		hm_job_free(j);
+		return;
+	}
 	hm_moves_take(j);
 	if (hm_route_resolve(j, &e) != 0)
 		j->broken = e;

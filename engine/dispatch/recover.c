@@ -147,6 +147,7 @@ static void on_heartbeat(struct hm_timer *t)
 	struct hm_dispatch *d = hm_container_of(t, struct hm_dispatch, heartbeat);
 
 	hm_timer_start(d->t, &d->heartbeat, d->o.heartbeat_ms);
+	hm_pump_later(d); /* what stopped for lack of memory goes on */
 	if (!d->redis_up || d->beats_open > 0 || d->draining)
 		return;
 	for (uint32_t p = 0; p < d->o.partitions; p++)

@@ -421,6 +421,7 @@ void hm_send_join(struct msg *m)
 	if (s == NULL) {
 		m->where = MSG_WAITING;
 		hm_list_push(&c->waiting[m->lane], &m->node);
+		hm_chan_rest(c, BUSY_MS);
 		return;
 	}
 	s->lane = m->lane;
