@@ -8,6 +8,7 @@
 #include "dispatch/dispatch_int.h"
 
 #define UNSUBMITTED_MAX 512 /* sends waiting for a credential */
+#define ASIDE_MS	2000
 
 bool hm_chan_usable(const struct chan *c)
 {
@@ -93,6 +94,29 @@ void hm_msg_go(struct msg *m)
 		hm_list_push_front(&c->waiting[m->lane], &m->node);
 	else
 		hm_list_push(&c->waiting[m->lane], &m->node);
+	if (hm_unlikely(hm_shape_waits_long(c->shape)))
+		hm_chan_wake_later(c);
+}
+
+/* A channel that is paused, or has used up its day, takes nothing for long: what was expanded for it would fill the places in
+ * flight of all others. It waits in Redis and comes back as an entry, whose job is parked before it is expanded. */
+static void put_aside(struct chan *c)
+{
+	struct hm_dispatch *d = c->d;
+	struct hm_str why = hm_arena_str(&d->t->scratch, hm_str_c(hm_shape_why(c->shape)));
+
+	for (int l = 0; l < HM_LANE_COUNT; l++)
+		hm_list_foreach_safe (&c->waiting[l], n, tmp) {
+			struct msg *m = hm_container_of(n, struct msg, node);
+
+			if (m->route != NULL || m->part > 0) /* route.c; half-sent texts go on from memory */
+				continue;
+			hm_list_remove(&c->waiting[l], n);
+			m->where = MSG_NOWHERE;
+			if (hm_gates_pass(m))
+				hm_aside_msg(m, d->t->wall_ms + ASIDE_MS,
+					     why.len ? why : HM_STR("the channel takes nothing at present"));
+		}
 }
 
 /* Room or time has come for this channel. */
@@ -103,6 +127,10 @@ void hm_chan_wake(struct chan *c)
 	HM_CHECK(c, HM_CHAN_MAGIC);
 	if (d->draining)
 		return;
+	if (hm_unlikely(hm_shape_waits_long(c->shape))) {
+		put_aside(c);
+		return;
+	}
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
 		while (!hm_list_empty(&c->waiting[l]) && hm_chan_has_room(c, (enum hm_lane)l)) {
 			struct msg *m = hm_container_of(hm_list_pop(&c->waiting[l]), struct msg, node);

@@ -252,10 +252,14 @@ static void on_held_due(struct hm_timer *t)
 	m->where = MSG_WAITING;
 	/* In front: it has waited already. */
 	hm_list_push_front(&m->chan->waiting[m->lane], &m->node);
-	if (!hm_chan_usable(m->chan))
-		hm_route_away(m->chan);
-	else
+	if (hm_chan_usable(m->chan)) {
 		hm_chan_wake(m->chan);
+	} else {
+		struct chan *c = m->chan;
+
+		hm_route_away(c);
+		hm_chan_wake_later(c);
+	}
 }
 
 void hm_msg_timer_init(struct msg *m)

@@ -424,11 +424,14 @@ void hm_shape_take(struct hm_shape *sh, uint32_t requests, uint32_t messages)
 	(void)messages;
 	sh->stats->requests += requests;
 	hm_lease_take(&sh->lease, requests, now);
+	number_set(&sh->stats->on_wire, sh->lease.used);
 	hm_aimd_sent(&sh->aimd, requests, now);
 	hm_budget_attempts(&sh->budget, requests, now);
 	if (hm_unlikely(sh->limited)) {
 		hm_breaker_sent(&sh->breaker, requests);
-		shape_schedule(sh); /* permits are renewed, tokens given back */
+		if (sh->spilled && sh->lease.tokens == 0)
+			shape_changed(sh); /* that was the last of it */
+		shape_schedule(sh);	   /* permits are renewed, tokens given back */
 	}
 }
 
@@ -465,6 +468,7 @@ void hm_shape_answered(struct hm_shape *sh, const struct hm_shape_answer *a)
 	uint64_t now = shape_now(sh);
 
 	hm_lease_done(&sh->lease, 1, now);
+	number_set(&sh->stats->on_wire, sh->lease.used);
 	if (hm_breaker_answer(&sh->breaker, hm_outcome_health(a->outcome), a->took_us, now)) {
 		shape_refresh(sh);
 		shape_schedule(sh);
@@ -477,9 +481,14 @@ bool hm_shape_usable(const struct hm_shape *sh)
 {
 	if (hm_likely(!sh->limited))
 		return true;
-	if (sh->paused || sh->spilled || sh->breaker.state == HM_BREAKER_OPEN)
+	if (sh->paused || sh->breaker.state == HM_BREAKER_OPEN || (sh->spilled && sh->lease.tokens == 0))
 		return false;
 	return sh->breaker.state != HM_BREAKER_HALF_OPEN || hm_breaker_room(&sh->breaker) > 0;
+}
+
+bool hm_shape_waits_long(const struct hm_shape *sh)
+{
+	return hm_unlikely(sh->limited) && (sh->paused || (sh->spilled && sh->lease.tokens == 0));
 }
 
 bool hm_shape_may_retry(struct hm_shape *sh)

@@ -91,6 +91,8 @@ struct hm_shape_answer {
 void hm_shape_answered(struct hm_shape *s, const struct hm_shape_answer *a); /* once per request taken */
 /* Does it take messages at all? false: open breaker or paused by hand; a route goes to its next channel. */
 bool hm_shape_usable(const struct hm_shape *s);
+/* Not usable, and nobody knows for how long (paused), or for long (a day's quota): memory is no place to wait in. */
+bool hm_shape_waits_long(const struct hm_shape *s);
 bool hm_shape_may_retry(struct hm_shape *s); /* takes one of the budget */
 
 /* -- per recipient -------------------------------------------------------------------------------------- */

@@ -90,7 +90,7 @@ def test_structure_of_openapi_3_1(doc):
 def served():
     """The routes of the program, from its tables."""
     found = set()
-    for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/templates/routes.c", "engine/gates/api_routes.c"):
+    for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/core/channels.c", "engine/templates/routes.c", "engine/gates/api_routes.c"):
         text = (ROOT / file).read_text()
         for name, value in reversed(re.findall(r"^#define (\w+)\s+(.+)$", text, re.M)):
             text = re.sub(rf"\b{name}\b", value.replace("\\", ""), text)
@@ -115,7 +115,8 @@ def test_every_described_route_answers_and_no_other_method(stage, doc):
         if path.startswith("/v1/templates/{name}"):  # whatever the path before left
             draft = http("PUT", e.url("/v1/templates/described%2Fonce/draft"), {"body": path}, {"If-Match": "*"})
             assert draft.status == 200, draft.body
-        url = e.url(path.replace("{id}", id).replace("{name}", "described%2Fonce").replace("{version}", "1"))
+        name = "apns-sink" if path.startswith("/v1/channels/") else "described%2Fonce"
+        url = e.url(path.replace("{id}", id).replace("{name}", name).replace("{version}", "1"))
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             a = http(method, url, b"" if method == "POST" else None)
             if method.lower() in item:
@@ -160,6 +161,11 @@ def test_answers_fit_their_schemas(stage, doc):
     check(doc, e.post("/v1/admin/clock", {"advance_ms": 0}), "/v1/admin/clock", "post")
     check(doc, e.post("/v1/admin/clock", {"advance": 0}), "/v1/admin/clock", "post")
     check(doc, e.post("/v1/admin/reload"), "/v1/admin/reload", "post")
+    check(doc, e.post("/v1/channels/apns-sink/pause", {"reason": "r"}), "/v1/channels/{name}/pause", "post")
+    wait_for(lambda: any("paused" in c for c in e.get("/v1/channels").json["channels"]), what="it is paused")
+    check(doc, e.get("/v1/channels"), "/v1/channels", "get")
+    check(doc, e.post("/v1/channels/apns-sink/pause", {"typo": 1}), "/v1/channels/{name}/pause", "post")
+    check(doc, e.post("/v1/channels/apns-sink/resume"), "/v1/channels/{name}/resume", "post")
 
 
 def test_answers_about_templates_fit_their_schemas(stage, doc):
