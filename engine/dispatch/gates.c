@@ -110,7 +110,9 @@ static void subject_of(const struct msg *m, struct hm_gate_subject *s)
 		.bypass_caps = j->spec.bypass_caps,
 		.count_caps = !j->spec.uncounted,
 		.dedupe = j->spec.dedupe,
-		.content_hash = said_hash(j, &r),
+		.content_hash = hm_config_category(j->rt->rt->cfg, j->spec.category)->content_dedupe_ms
+					? said_hash(j, &r)
+					: 0,
 		.now_ms = j->d->t->wall_ms,
 		.expires_ms = j->expires_ms,
 	};
