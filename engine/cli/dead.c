@@ -47,7 +47,7 @@ static const char usage[] =
 	"  --limit N           at most N (list: 100; 0 = all)\n"
 	"  --by WHAT           reason, outcome, channel, route, campaign, category, tenant, lane or "
 	"node\n" TARGETS "  --message FILE      replay: this message (JSON; -: standard input) instead of "
-			 "what the letter holds\n"
+	"what the letter holds\n"
 	"  --json              JSON instead of a table\n"
 	"  --redis URL         Redis to use instead of the configured one\n" HM_CONF_ARGS_HELP;
 

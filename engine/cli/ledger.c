@@ -134,6 +134,7 @@ static int get(struct ask *q)
 	struct hm_ledger_msg m;
 	struct hm_ledger_job j;
 	struct hm_arena a;
+	struct hm_str node;
 	struct hm_ulid id;
 	int rc;
 
@@ -142,6 +143,16 @@ static int get(struct ask *q)
 		return 2;
 	}
 	hm_arena_init(&a, NULL, 0);
+	if (hm_ledger_moved_to(q->l, &id, &a, &node, NULL) == 0) {
+		if (q->json)
+			printf("{\"id\":\"%s\",\"state\":\"moved\",\"node\":\"%.*s\"}\n", q->id,
+			       HM_STRF(node));
+		else
+			printf("%-10s %s\n%-10s moved\n%-10s %.*s: its ledger has the rest\n", "message",
+			       q->id, "state", "node", HM_STRF(node));
+		hm_arena_fini(&a);
+		return 0;
+	}
 	rc = hm_ledger_get_msg(q->l, &id, &a, &m, &e);
 	if (rc == HM_ENOENT && hm_ledger_job_of(q->l, &id, &a, &j, NULL) == 0) {
 		/* accepted, and nothing has happened to it yet */

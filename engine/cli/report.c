@@ -6,6 +6,7 @@
 
 #include "cli/ledger_args.h"
 #include "cli/report.h"
+#include "cli/report_all.h"
 
 #define NAME_MAX_WIDTH 32
 
@@ -114,6 +115,14 @@ static void print_sentence(const struct hm_ledger_balance *b)
 		hm_number_text(b->unknown_attempts, text);
 		printf("%s attempts ended unknown: the answer was lost, they may have been delivered\n",
 		       text);
+	}
+	if (b->replays) {
+		hm_number_text(b->replays, text);
+		printf("%s of the accepted are dead letters sent once more\n", text);
+	}
+	if (b->moved) {
+		hm_number_text(b->moved, text);
+		printf("%s accepted here are other nodes' now and counted there\n", text);
 	}
 	if (b->repeats) {
 		hm_number_text(b->repeats, text);
@@ -236,14 +245,20 @@ static int usage(void)
 	       "  --campaign C        only this campaign\n"
 	       "  --json              as GET /v1/report answers\n"
 	       "  --verify            count all records again first; exit 1 when anything "
-	       "disagrees\n" HM_LEDGER_ARGS_HELP);
+	       "disagrees\n"
+	       "  --all               the sum over all nodes on the same Redis, asked through their APIs\n"
+	       "  --key KEY           for that: an API key with scope read (default: $HERMOD_API_KEY)\n"
+	       "  --ledger DIR        the sum over these ledgers; give it once for "
+	       "each\n" HM_LEDGER_ARGS_HELP);
 	return 0;
 }
 
 int hm_cli_report(int argc, char **argv)
 {
 	struct table t = {.campaign = NULL};
-	bool json = false, verify = false, bad = false;
+	bool json = false, verify = false, bad = false, all = false;
+	const char *dirs[HM_REPORT_LEDGERS], *dir = NULL, *key = NULL, *redis = NULL;
+	size_t n_dirs = 0;
 	struct hm_ledger_args a;
 	struct hm_ledger *l;
 	int rc;
@@ -256,6 +271,19 @@ int hm_cli_report(int argc, char **argv)
 			json = true;
 		} else if (strcmp(argv[i], "--verify") == 0) {
 			verify = true;
+		} else if (strcmp(argv[i], "--all") == 0) {
+			all = true;
+		} else if (hm_option_take("--ledger", &dir, argc, argv, &i, &bad)) {
+			if (!bad && n_dirs == HM_REPORT_LEDGERS) {
+				fprintf(stderr, "hermod: --ledger can be given %d times\n",
+					HM_REPORT_LEDGERS);
+				bad = true;
+			} else if (!bad) {
+				dirs[n_dirs++] = dir;
+			}
+		} else if (hm_option_take("--key", &key, argc, argv, &i, &bad) ||
+			   hm_option_take("--redis", &redis, argc, argv, &i, &bad)) {
+			continue;
 		} else if (!hm_option_take("--campaign", &t.campaign, argc, argv, &i, &bad) &&
 			   !hm_ledger_args_take(&a, argc, argv, &i, &bad)) {
 			fprintf(stderr,
@@ -267,6 +295,22 @@ int hm_cli_report(int argc, char **argv)
 	}
 	if (bad)
 		return 2;
+	if (all && n_dirs > 0) {
+		fprintf(stderr, "hermod: give --all or --ledger, not both\n");
+		return 2;
+	}
+	if (all || n_dirs > 0) {
+		const struct hm_report_all r = {.conf = &a.conf,
+						.redis = redis,
+						.key = key,
+						.campaign = t.campaign,
+						.dirs = dirs,
+						.n_dirs = n_dirs,
+						.json = json,
+						.verify = verify};
+
+		return hm_report_all(&r);
+	}
 	rc = hm_ledger_args_open(&a, &l);
 	if (rc != 0)
 		return rc;

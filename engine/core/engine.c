@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "core/control.h"
 #include "core/engine.h"
+#include "core/nodes.h"
 #include "core/preflight.h"
 #include "core/shard.h"
 #include "shape/pauses.h"
@@ -389,6 +390,7 @@ static void take_apart(struct hm_engine *en)
 		uv_close((uv_handle_t *)&en->signals[i], NULL);
 	if (en->control != NULL)
 		hm_control_stop(en->control);
+	hm_nodes_stop(en->nodes);
 	if (en->templates != NULL)
 		hm_templates_stop(en->templates);
 	if (en->creds != NULL)
@@ -403,6 +405,7 @@ static void take_apart(struct hm_engine *en)
 		loop_until(en, &en->redis_closed);
 	}
 	hm_control_free(en->control);
+	hm_nodes_free(en->nodes);
 	hm_templates_free(en->templates);
 	if (en->ledger != NULL)
 		hm_ledger_close(en->ledger);
@@ -500,6 +503,8 @@ void hm_engine_shard_ready(struct hm_engine *en, uint32_t index, const struct hm
 	if (en->draining)
 		return;
 	describe_api(en, api, sizeof(api));
+	if (en->nodes == NULL)
+		en->nodes = hm_nodes_start(en, api);
 	HM_INFO(CORE, "hermod is up", HM_S("version", HM_VERSION), HM_S("node", en->node_id),
 		HM_S("api", api), HM_U("shards", en->n_shards),
 		HM_S("redis", en->embedded ? "embedded" : "given"), HM_U("channels", en->rt->channels->n));

@@ -65,6 +65,7 @@ struct hm_engine {
 	uint16_t http_ports
 		[HM_HTTP_PORTS_MAX];	/* what shard 0 got for port 0 entries; set before the others start */
 	struct hm_control *control;	/* control.c: follows the ctl stream */
+	struct hm_nodes *nodes;		/* nodes.c: this node's line in the list */
 	struct hm_templates *templates; /* managed ones, into the book */
 	struct hm_pauses *pauses;	/* channels paused by hand */
 };

@@ -154,6 +154,7 @@ static void start(struct dead *x)
 	else
 		hm_http_problem(x->r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "%s",
 				e.text);
+	hm_buf_fini(&x->out);
 	hm_http_release(x->r);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "ingest/api_int.h"
 #include "ingest/cancel_mark.h"
@@ -41,6 +42,7 @@ struct lookup {
 	struct hm_buf out;
 	enum hm_state found;
 	struct hm_ulid last;
+	struct hm_str node; /* the message is there; in the arena */
 };
 
 static void on_asked(uv_work_t *w, int status);
@@ -141,6 +143,11 @@ static void ask_message(struct lookup *l)
 		l->rc = HM_ENOENT;
 		return;
 	}
+	if (hm_ledger_moved_to(l->ledger, &l->id, &l->arena, &l->node, &l->err) == 0) {
+		l->found = HM_ST_QUEUED; /* who knows better: a wish to cancel reaches every node */
+		return;
+	}
+	l->node = HM_STR_NULL;
 	l->rc = hm_ledger_get_msg(l->ledger, &l->id, &l->arena, &m, &l->err);
 	if (l->rc == HM_ENOENT) {
 		/* No record of its own: pending, if an accepted job covers it. */
@@ -175,10 +182,87 @@ static void not_found(struct lookup *l)
 	hm_http_problem(l->req, HM_PROBLEM_NOT_FOUND, NULL, "no message has the id %s", text);
 }
 
+/* -- a message of another node: 307 to it, or its name alone while nobody knows the address -- */
+
+struct away {
+	struct hm_http_req *req; /* held; this is in its arena */
+	struct hm_str node;
+};
+
+static void on_node(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct away *w = arg;
+	struct hm_http_req *r = w->req;
+	struct hm_str api = HM_STR_NULL, see;
+	struct hm_buf mp, b;
+	msgpack_zone zone;
+	msgpack_object o;
+	struct hm_err e;
+
+	if (r->answered) {
+		hm_http_release(r);
+		return;
+	}
+	hm_buf_init_arena(&mp, &r->arena, 8192);
+	hm_buf_init_arena(&b, &r->arena, 8192);
+	if (reply && reply->type == HM_REPLY_STR && msgpack_zone_init(&zone, 1024)) {
+		if (hm_json_to_msgpack(reply->s, &mp, &e) == 0 &&
+		    hm_msgpack_decode(&zone, hm_buf_str(&mp), &o, &e) == 0)
+			(void)hm_mp_str(hm_mp_get(&o, HM_STR("api")), &api);
+		msgpack_zone_destroy(&zone);
+	}
+	see = api.len ? hm_arena_printf(&r->arena, "%.*s/v1/messages/%.*s", HM_STRF(api),
+					HM_STRF(r->params[0]))
+		      : HM_STR_NULL;
+	hm_buf_lit(&b, "{\"id\":\"");
+	hm_buf_json(&b, r->params[0]);
+	hm_buf_lit(&b, "\",\"state\":\"moved\",\"node\":\"");
+	hm_buf_json(&b, w->node);
+	hm_buf_putc(&b, '"');
+	if (see.len) {
+		hm_buf_lit(&b, ",\"see\":\"");
+		hm_buf_json(&b, see);
+		hm_buf_putc(&b, '"');
+	}
+	hm_buf_putc(&b, '}');
+	hm_http_reply(
+		r, &(struct hm_http_answer){
+			   .status = see.len ? 307 : 200,
+			   .type = "application/json",
+			   .body = hm_buf_str(&b),
+			   .headers = see.len ? hm_arena_printf(&r->arena, "Location: %.*s\r\n", HM_STRF(see))
+					      : HM_STR_NULL,
+		   });
+	hm_http_release(r);
+}
+
+static void ask_node(struct lookup *l)
+{
+	struct hm_http_req *r = l->req;
+	struct away *w = hm_arena_zalloc(&r->arena, sizeof(*w));
+	char key[HM_CTL_KEY_MAX];
+	struct hm_str argv[3] = {HM_STR("HGET")};
+
+	if (w)
+		w->node = hm_arena_str(&r->arena, l->node);
+	if (!w || !w->node.p) {
+		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1},
+				"out of memory");
+		return;
+	}
+	w->req = r;
+	argv[1] = hm_str_n(key, hm_ctl_key(r->srv->prefix, "nodes", key, sizeof(key)));
+	argv[2] = w->node;
+	hm_http_hold(r);
+	hm_redis_send(r->srv->deps.redis, argv[1], argv, 3, on_node, w);
+}
+
 static void done_message(struct lookup *l)
 {
 	if (l->rc)
 		not_found(l);
+	else if (l->node.len)
+		ask_node(l);
 	else
 		hm_http_json(l->req, 200, hm_buf_str(&l->out));
 }

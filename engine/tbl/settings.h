@@ -21,6 +21,9 @@ HM_SECTION(node, "The process itself.")
 HM_SETTING(node, name, STR, "", 0, 64, RESTART, NULL,
 	   "Name of this process among others on the same Redis; it is the consumer name in the streams. "
 	   "Empty: host name plus a short code of data_dir. Set it when a replacement machine should take over the old one's work at once.")
+HM_SETTING(node, api_url, STR, "", 0, 512, RESTART, NULL,
+	   "Address under which others reach this process' API, such as https://hermod-2.internal:7700: given to who asks another process for a "
+	   "message this one works on. Empty: where http.listen listens, unless that is every address.")
 HM_SETTING(node, data_dir, STR, "./data", 1, 512, RESTART, NULL,
 	   "Folder for the embedded Redis and the ledger. One process per folder. Put it on the fastest durable disk there is.")
 HM_SETTING(node, shards, AUTO, "auto", 1, 256, RESTART, NULL,

@@ -145,7 +145,7 @@ def test_a_malformed_entry_goes_back_as_it_is_or_repaired(engine, sink, redis, h
 
 
 def test_deadline_and_expiry_of_a_replay(engine, sink, redis):
-    e = engine(sink, redis, settings={"dispatch": {"deadline": "60s"}})
+    e = engine(sink, redis)
     fail(sink, 2)
     one = e.send(channel="apns-sink", to="a" * 64, content={"body": "x"})
     two = e.send(channel="apns-sink", to="b" * 64, content={"body": "x"}, expires=int(time.time() * 1000) + 60000)

@@ -412,8 +412,8 @@ static void test_marks_parse(void **state)
 		assert_int_equal(hm_ctl_parse(&whole, &id, &ev, &e), t == 3 ? HM_EINVAL : 0);
 		assert_true(hm_str_is(id, "1-1"));
 		if (t == 0)
-			assert_true(ev.type == HM_CTL_CANCEL && hm_str_is(ev.kind, "campaign") && hm_str_is(ev.what, "spring") &&
-				    ev.at_ms == 1767323045000);
+			assert_true(ev.type == HM_CTL_CANCEL && hm_str_is(ev.kind, "campaign") &&
+				    hm_str_is(ev.what, "spring") && ev.at_ms == 1767323045000);
 		else if (t == 1)
 			assert_true(ev.type == HM_CTL_KEYS && hm_str_is(ev.by, "abc"));
 		else if (t == 2)
@@ -464,7 +464,9 @@ static void test_description_and_routes(void **state)
 	paths = at(&root, "paths");
 	for (size_t i = 0; i < hm_http_routes_count; i++) {
 		const struct hm_http_route *r = &hm_http_routes[i];
-		const msgpack_object *op = at(at(paths, r->pattern), r->method == HTTP_GET ? "get" : "post");
+		const msgpack_object *op = at(at(paths, r->pattern), r->method == HTTP_GET	? "get"
+								     : r->method == HTTP_DELETE ? "delete"
+												: "post");
 		const msgpack_object *sec = hm_mp_get(op, HM_STR("security"));
 		bool open = sec && sec->via.array.size == 0;
 
