@@ -600,3 +600,23 @@ int64_t hm_tz_seconds_to_utc(const struct hm_tz *tz, int64_t local, enum hm_tz_o
 		*fit_r = fit;
 	return fit == HM_TZ_GAP ? gap : which == HM_TZ_FIRST ? first : last;
 }
+
+#define GAP_MAX_S (48 * 3600) /* whole days have been left out */
+
+int64_t hm_tz_first_at(const struct hm_tz *tz, int64_t local_s)
+{
+	enum hm_tz_fit fit;
+	int64_t t = hm_tz_seconds_to_utc(tz, local_s, HM_TZ_FIRST, &fit), low, high;
+
+	if (fit != HM_TZ_GAP)
+		return t;
+	for (low = t - GAP_MAX_S, high = t; high - low > 1;) {
+		int64_t mid = low + (high - low) / 2;
+
+		if (mid + hm_tz_offset(tz, mid, NULL) >= local_s)
+			high = mid;
+		else
+			low = mid;
+	}
+	return high;
+}

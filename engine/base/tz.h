@@ -62,5 +62,7 @@ enum hm_tz_fit { HM_TZ_ONCE, HM_TZ_GAP, HM_TZ_TWICE };
  * hm_civil_seconds() gives it. fit_r may be NULL. */
 int64_t hm_tz_seconds_to_utc(const struct hm_tz *tz, int64_t local_s, enum hm_tz_overlap which,
 			     enum hm_tz_fit *fit_r);
+/* The first moment at which clocks of the zone read local_s or later: in a gap, the moment they are turned. */
+int64_t hm_tz_first_at(const struct hm_tz *tz, int64_t local_s);
 
 #endif

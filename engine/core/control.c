@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "core/control.h"
 #include "ingest/cancel_mark.h"
+#include "schedule/schedule.h"
 #include "shape/pauses.h"
 
 #define CONTROL_MAGIC 0x6374726cu
@@ -19,6 +20,7 @@ struct hm_control {
 	struct hm_engine *en;
 	struct hm_redis_line *line;
 	struct hm_timer retry;
+	struct hm_schedule_clock *schedules; /* recurring ones: fired from here */
 	char key[HM_CTL_KEY_MAX], last[48];
 	size_t key_len;
 	/* What providers told other processes (shape/share.c): short-lived, so in a stream of its own, on the same slot. */
@@ -324,6 +326,13 @@ int hm_control_start(struct hm_engine *en, struct hm_control **c_r, struct hm_er
 		free(c);
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	}
+	c->schedules = hm_schedule_clock_start(&en->tick, en->redis, en->first_cfg->settings.queue.prefix,
+					       (uint32_t)en->first_cfg->settings.queue.partitions);
+	if (c->schedules == NULL) {
+		hm_redis_line_close(c->line);
+		free(c);
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	}
 	hm_redis_line_on_up(c->line, on_up, c);
 	*c_r = c;
 	follow(c);
@@ -334,6 +343,7 @@ void hm_control_stop(struct hm_control *c)
 {
 	HM_CHECK(c, CONTROL_MAGIC);
 	c->stopped = true;
+	hm_schedule_clock_stop(c->schedules);
 	hm_timer_stop(&c->en->tick, &c->retry);
 	hm_redis_line_close(c->line);
 }
@@ -343,6 +353,7 @@ void hm_control_free(struct hm_control *c)
 	if (c == NULL)
 		return;
 	HM_CHECK(c, CONTROL_MAGIC);
+	hm_schedule_clock_free(c->schedules);
 	HM_MAGIC_CLEAR(c);
 	free(c);
 }

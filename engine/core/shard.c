@@ -21,6 +21,7 @@
 #include "gates/api.h"
 #include "ingest/http_server.h"
 #include "ingest/receipts.h"
+#include "schedule/api.h"
 #include "templates/api.h"
 
 #define SHARD_MAGIC   0x73686472u
@@ -291,6 +292,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 						       {hm_channels_routes, hm_channels_routes_n},
 						       {hm_routes_routes, hm_routes_routes_n},
 						       {hm_templates_routes, hm_templates_routes_n},
+						       {hm_schedules_routes, hm_schedules_routes_n},
 						       {hm_suppress_routes, hm_suppress_routes_n}};
 		struct hm_http_deps hd = {
 			.tick = &s->tick,

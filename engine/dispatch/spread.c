@@ -13,29 +13,8 @@
 #include "base/tz.h"
 #include "dispatch/dispatch_int.h"
 
-#define STEPS	  50u
-#define STEP_MS	  1000u /* shorter ones are not worth it */
-#define GAP_MAX_S (48 * 3600)
-
-/* The first moment at or after which the zone reads local_s or later. */
-static int64_t first_moment(const struct hm_tz *tz, int64_t local_s)
-{
-	enum hm_tz_fit fit;
-	int64_t t = hm_tz_seconds_to_utc(tz, local_s, HM_TZ_FIRST, &fit), low, high;
-
-	if (fit != HM_TZ_GAP)
-		return t;
-	/* t lies behind the change by as much as local_s lies behind the gap's beginning. */
-	for (low = t - GAP_MAX_S, high = t; high - low > 1;) {
-		int64_t mid = low + (high - low) / 2;
-
-		if (mid + hm_tz_offset(tz, mid, NULL) >= local_s)
-			high = mid;
-		else
-			low = mid;
-	}
-	return high;
-}
+#define STEPS	50u
+#define STEP_MS 1000u /* shorter ones are not worth it */
 
 static uint64_t local_due(const struct msg *m, bool *skip_r)
 {
@@ -52,7 +31,7 @@ static uint64_t local_due(const struct msg *m, bool *skip_r)
 		tz = hm_tz_find(cfg->settings.gates.default_tz);
 	if (tz == NULL)
 		tz = hm_tz_find(HM_STR("UTC"));
-	t = first_moment(tz, s);
+	t = hm_tz_first_at(tz, s);
 	if (t >= since)
 		return (uint64_t)t * 1000;
 	switch (j->spec.local_past) {
@@ -60,7 +39,7 @@ static uint64_t local_due(const struct msg *m, bool *skip_r)
 	case HM_LOCAL_SKIP: *skip_r = true; break;
 	case HM_LOCAL_NEXT_DAY: /* the same reading, on the first day it still lies ahead */
 		s += (since - t) / 86400 * 86400;
-		while ((t = first_moment(tz, s)) < since)
+		while ((t = hm_tz_first_at(tz, s)) < since)
 			s += 86400;
 		return (uint64_t)t * 1000;
 	}

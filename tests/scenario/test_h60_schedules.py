@@ -1,11 +1,12 @@
 """Messages that wait: put aside in Redis, paused, cancelled, scheduled."""
 import http.client
-import json
 import time
+from datetime import datetime, timezone
+from zoneinfo import ZoneInfo
 
 import msgpack
 import pytest
-from conftest import wait_for, xadd
+from conftest import http as conftest_http, wait_for, xadd
 
 HOUR = 3600_000
 
@@ -215,3 +216,134 @@ def test_marks_that_are_none(engine, sink, redis, hermod):
             assert a.status == 422, (body, a.body)
     assert hermod("pause", "--config", e.config_file).returncode == 2
     assert hermod("cancel", "--campaign", "a", "--tag", "b", "--config", e.config_file).returncode == 2
+
+
+# -- at a local time, over a span ------------------------------------------------------------------
+
+
+def test_at_a_local_time_in_three_zones(engine, sink, redis):
+    e = engine(sink, redis)
+    zones = ["Asia/Shanghai", "Europe/London", "America/New_York"]
+    day = time.gmtime(time.time() + 40 * 3600)  # ahead everywhere
+    local = time.strftime("%Y-%m-%dT12:00", day)
+    due = {z: int(datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(z)).timestamp() * 1000) for z in zones}
+    rs = [{"addr": f"{i:064x}", "tz": z} for i, z in enumerate(zones)] + [{"addr": "f" * 64}]
+    xadd(redis.client, {"channel": "apns-sink", "rs": rs, "content": {"body": "x"}, "campaign": "noon", "at_local": local})
+    wait_for(lambda: len(waiting(redis)) == 4 and pending(redis) == 0, what="all wait, each for its own time")
+    scores = sorted(int(s) for k in redis.client.keys("{hm:*}:delayed") for _, s in redis.client.zrange(k, 0, -1, withscores=True))
+    utc = int(datetime.fromisoformat(local).replace(tzinfo=timezone.utc).timestamp() * 1000)
+    assert scores == sorted([*due.values(), utc])
+    ahead = 0
+    for t in sorted(set(scores)):
+        step = t + 1000 - int(time.time() * 1000) - ahead
+        advance(e, step)
+        ahead += step
+        want = sum(s <= t for s in scores)
+        wait_for(lambda: e.final("noon") == want, what=f"{want} are sent")
+    r = e.assert_balanced("noon")
+    assert (r["accepted"], r["sent"], r["repeats"]) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("past,state", [("now", "sent"), ("skip", "expired"), ("next_day", "held")])
+def test_a_local_time_that_is_over(engine, sink, redis, past, state):
+    e = engine(sink, redis)
+    local = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() - 7200))
+    id = e.send(channel="apns-sink", to={"addr": "1" * 64, "tz": "UTC"}, content={"body": "x"}, at_local=local, local_past=past)
+    m = e.wait_state(id, state)
+    if past == "next_day":
+        advance(e, 23 * HOUR)
+        e.wait_state(id, "sent")
+    elif past == "skip":
+        assert "at_local" in m["reason"]
+
+
+def test_over_a_span_messages_leave_evenly(engine, sink, redis):
+    e = engine(sink, redis)
+    a = e.post("/v1/messages/batch", {"messages": [{"channel": "apns-sink", "to": f"{i:064x}", "content": {"body": "x"},
+                                                    "campaign": "slow", "over": "100m"} for i in range(1000)]})
+    assert a.status == 202, a.body
+    wait_for(lambda: pending(redis) == 0 and in_memory(e) == 0, what="all wait or are sent")
+    n = []
+    for _ in range(10):
+        advance(e, 600_000)
+        wait_for(lambda: in_memory(e) == 0 and pending(redis) == 0 and (not waiting(redis) or e.final("slow") > sum(n)),
+                 what="what was due is sent")
+        time.sleep(0.7)
+        wait_for(lambda: in_memory(e) == 0 and pending(redis) == 0, what="what was due is sent")
+        n.append(e.final("slow") - sum(n))
+    assert sum(n) == 1000 and all(60 <= k <= 140 for k in n), n
+    assert e.assert_balanced("slow")["sent"] == 1000 and sink.ledger()["duplicates"] == 0
+
+
+# -- recurring -------------------------------------------------------------------------------------
+
+
+JOB = {"channel": "apns-sink", "to": "1" * 64, "content": {"body": "again"}, "campaign": "again"}
+
+
+def test_a_recurring_schedule_of_two_engines_fires_once(engine, sink, redis):
+    a, b = engine(sink, redis, name="a"), engine(sink, redis, name="b")
+    r = a.post("/v1/schedules", {"name": "hourly", "every": "1h", "job": JOB})
+    assert r.status == 201, r.body
+    s = b.get("/v1/schedules/hourly").json
+    assert s["every"] == "1h" and s["runs"] == 0 and s["next"] > s["created"] and s["job"]["to"] == JOB["to"]
+    for i in range(1, 4):
+        advance(a, HOUR)
+        b.post("/v1/admin/clock", {"advance_ms": HOUR})
+        wait_for(lambda: a.get("/v1/schedules/hourly").json["runs"] == i, what=f"it has run {i} times")
+        wait_for(lambda: sink.ledger()["accepted"] == i, what=f"{i} messages arrived")
+    time.sleep(1.2)
+    assert sink.ledger()["accepted"] == 3
+    assert a.post("/v1/schedules/hourly/run").status == 202
+    wait_for(lambda: sink.ledger()["accepted"] == 4, what="it ran by hand")
+
+
+def test_missed_times_and_pauses_of_a_schedule(engine, sink, redis):
+    e = engine(sink, redis)
+    for catch_up in ("none", "one", "all"):
+        assert e.post("/v1/schedules", {"name": catch_up, "every": "1h", "catch_up": catch_up,
+                                        "job": {**JOB, "campaign": catch_up}}).status == 201
+    assert e.post("/v1/schedules", {"name": "held", "every": "1h", "job": {**JOB, "campaign": "held"}}).status == 201
+    assert e.post("/v1/schedules/held/pause").json["state"] == "paused"
+    advance(e, 5 * HOUR + 600_000)  # five times passed in one jump: four of them missed, and the last is late too
+    wait_for(lambda: e.final("all") == 5 and e.final("one") == 1, what="caught up")
+    time.sleep(1)
+    assert [e.final(c) for c in ("none", "one", "all", "held")] == [0, 1, 5, 0]
+    assert e.post("/v1/schedules/held/resume").json["state"] == "scheduled"
+    time.sleep(1)
+    assert e.final("held") == 0
+    advance(e, HOUR)
+    wait_for(lambda: all(e.final(c) == n for c, n in (("none", 1), ("one", 2), ("all", 6), ("held", 1))), what="all run again")
+    assert conftest_http("DELETE", e.url("/v1/schedules/held")).status == 200
+    assert [s["name"] for s in e.get("/v1/schedules").json["schedules"]] != []
+    assert e.get("/v1/schedules/held").status == 404
+
+
+@pytest.mark.parametrize("point", ["schedule_entry", "schedule_fired", "schedule_moved"])
+def test_kill_9_while_a_schedule_fires(engine, sink, redis, point):
+    e = engine(sink, redis, env={"HERMOD_FAULTS": f"{point}:kill"})
+    job = {k: v for k, v in JOB.items() if k != "to"} | {"recipients": [f"{i:064x}" for i in range(1500)]}
+    assert e.post("/v1/schedules", {"name": "many", "every": "1h", "job": job}).status == 201
+    advance(e, HOUR)
+    wait_for(lambda: not e.alive(), what="the engine dies at the point")
+    e.env = {}
+    e.start()
+    advance(e, HOUR + 1000)  # its clock began anew
+    wait_for(lambda: e.get("/v1/schedules/many").json["runs"] == 1 and e.final("again") == 1500, 60, "it fires once")
+    time.sleep(1.2)
+    led = sink.ledger()
+    assert (led["accepted"], led["unique"], led["duplicates"]) == (1500, 1500, 0), led
+
+
+def test_schedules_that_are_none(engine, sink, redis):
+    e = engine(sink, redis)
+    good = {"name": "x", "cron": "0 9 * * mon-fri", "tz": "Asia/Shanghai", "job": JOB}
+    for change, word in (({"cron": "0 25 * * *"}, "hour"), ({"every": "1h"}, "cron"), ({"cron": None}, "cron"), ({"tz": "Mars/X"}, "tz"),
+                         ({"name": "a b"}, "name"), ({"job": None}, "job"), ({"job": {**JOB, "at": "2030-01-01T00:00:00Z"}}, "job"),
+                         ({"job": {**JOB, "channel": "nope"}}, "channel"), ({"until": "2001-01-01T00:00:00Z"}, "until"),
+                         ({"catch_up": "never"}, "catch_up"), ({"corn": "x"}, "cron")):
+        a = e.post("/v1/schedules", {**good, **change})
+        assert a.status == 422 and word in a.json["detail"], (change, a.body)
+    assert e.post("/v1/schedules", good).status == 201
+    assert e.post("/v1/schedules", good).status == 409
+    assert e.get("/v1/schedules/nothing").status == 404
