@@ -312,6 +312,15 @@ static void check_route(struct config_load *l, const struct hm_yaml *steps, stru
 	const struct hm_yaml *n = steps->first;
 	uint64_t shares = 0;
 
+	for (size_t i = 0; i < r->n; i++, n = n->next)
+		for (size_t k = 0; k < i; k++)
+			if (hm_str_eq(r->steps[k].channel, r->steps[i].channel)) {
+				config_problem_at(l, n, "channel %s is in the route already",
+						  r->steps[i].channel.p);
+				return;
+			}
+	n = steps->first;
+
 	for (size_t i = 0; i < r->n; i++, n = n->next) {
 		const struct hm_route_step *s = &r->steps[i];
 		bool weighted = r->choose == HM_CHOOSE_WEIGHTED;

@@ -177,17 +177,18 @@ static msgpack_object all_data(const struct msg *m, const struct hm_rcpt *r, str
 	return o;
 }
 
+/* Empty before the first attempt, so that last.outcome may be compared without asking whether there is one. */
 static msgpack_object last_attempt(const struct msg *m, struct hm_arena *a)
 {
 	const struct past_attempt *p = m->past;
 	msgpack_object o = map_of(a, 4);
 
-	if (p == NULL || o.via.map.ptr == NULL)
+	if (o.via.map.ptr == NULL)
 		return (msgpack_object){.type = MSGPACK_OBJECT_NIL};
-	put(&o, "channel", text(hm_str_c(p->channel)));
-	put(&o, "outcome", text(hm_str_c(hm_outcome_name(p->outcome))));
-	put(&o, "status", number(p->status));
-	put(&o, "reason", text(hm_str_n(p->reason, p->reason_len)));
+	put(&o, "channel", text(hm_str_c(p ? p->channel : "")));
+	put(&o, "outcome", text(hm_str_c(p ? hm_outcome_name(p->outcome) : "")));
+	put(&o, "status", number(p ? p->status : 0));
+	put(&o, "reason", text(p ? hm_str_n(p->reason, p->reason_len) : HM_STR("")));
 	return o;
 }
 

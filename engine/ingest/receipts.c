@@ -621,7 +621,8 @@ bool hm_receipts_take(struct hm_receipts *r, const struct hm_receipt_item *v, si
 	hm_assert(n <= HM_RECEIPTS_MAX);
 	if (r->stopped || (b = batch_new(r, BATCH_NEW, n)) == NULL)
 		return false;
-	memcpy(b->v, v, n * sizeof(*v));
+	if (n > 0)
+		memcpy(b->v, v, n * sizeof(*v));
 	b->n = n;
 	b->fn = fn;
 	b->arg = arg;

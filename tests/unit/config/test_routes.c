@@ -195,6 +195,7 @@ static void test_mistakes(void **state)
 	       "sent anyway");
 	refuse("  r: {choose: cheapest, steps: [{channel: push, unless: read, after: 1m}, sms-a]}\n", 1, 33,
 	       "ordered");
+	refuse("  r: [push, sms-a, {channel: push, within: 1m}]\n", 1, 20, "in the route already");
 	refuse("  r: [{channel: push, weight: 2}, sms-a]\n", 1, 31, "needs \"choose: weighted\"");
 	refuse("  r: {choose: weighted, steps: [{channel: push, weight: 0}]}\n", 1, 32, "above 0");
 	refuse("  r: {choose: weighted, steps: [{channel: push, weight: -1}]}\n", 1, 57, "weight");
