@@ -544,6 +544,7 @@ static void on_away(void *arg, const struct hm_reply *reply, const struct hm_err
 				 "a redelivered entry cannot be compared with what was put aside; it stays "
 				 "pending",
 				 HM_E(err));
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
 		hm_job_free(j);
 		hm_dispatch_check_drained(d);
 		return;

@@ -139,6 +139,7 @@ struct dead_entry {
 	uint32_t magic;
 	struct hm_dispatch *d;
 	uint32_t partition;
+	enum hm_lane lane;
 };
 
 static void on_entry(void *arg, const struct hm_reply *reply, const struct hm_err *err)
@@ -147,13 +148,15 @@ static void on_entry(void *arg, const struct hm_reply *reply, const struct hm_er
 
 	HM_CHECK(x, ENTRY_MAGIC);
 	(void)hm_fault(HM_FAULT_dead_after);
-	/* Without an answer the entry is moved, or pending still and comes back after the reconnect. */
+	/* Without an answer the entry is moved, or pending still: then it is read again. */
 	if (reply != NULL) {
 		hm_stats_inc(x->d->t->stats, HM_CT_ACKED_ENTRIES);
 		count_dropped(x->d, x->partition, reply);
 	} else if (err->code == HM_EREDIS) {
 		HM_ERROR(INGEST, "a dead letter cannot be written; the entry stays pending", HM_E(err));
 	}
+	if (reply == NULL)
+		hm_pull_again(x->d, x->partition, x->lane);
 	HM_MAGIC_CLEAR(x);
 	free(x);
 }
@@ -172,6 +175,7 @@ void hm_dead_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
 	HM_MAGIC_SET(x, ENTRY_MAGIC);
 	x->d = d;
 	x->partition = partition;
+	x->lane = lane;
 	keys_of(d, partition, k, keys);
 	keys[2] = hm_str_n(k[2], hm_job_stream_key(d->o.prefix, partition, lane, k[2], sizeof(k[2])));
 	snprintf(max, sizeof(max), "%u", d->o.dead_letter_max);
@@ -532,6 +536,7 @@ static void on_asked(void *arg, const struct hm_reply *reply, const struct hm_er
 		/* Not known: trying again what has failed elsewhere could send it after its letter was replayed. */
 		HM_WARN(INGEST, "the dead letters of an entry taken over are not known; it stays pending",
 			HM_E(err));
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
 		hm_job_free(j);
 		hm_dispatch_check_drained(d);
 		return;
@@ -575,7 +580,8 @@ void hm_dead_recall(struct job *j)
 	j->buried = hm_arena_zalloc(&j->arena, (j->spec.n_rcpts + 7) / 8);
 	if (a == NULL || text == NULL || j->buried == NULL) {
 		free(a);
-		hm_job_free(j); /* pending, comes back */
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
+		hm_job_free(j);
 		return;
 	}
 	HM_MAGIC_SET(a, ASK_MAGIC);

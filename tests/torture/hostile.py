@@ -11,7 +11,8 @@ from traffic import Producer
 from world import FINAL, FINE, PARTITIONS, SLOW, Trouble, World, wait
 
 PER_PEER = 60  # messages for a hostile provider
-LIMIT_S = 12   # 3 tries of 1 s each, and what lies between
+EXPIRES_S = 6  # three tries of 1 s each; what waits for a breaker longer than that expires
+LIMIT_S = 12
 MORE_MIB = 96  # memory beside a hostile provider, at most
 
 
@@ -49,7 +50,8 @@ class Neighbours:
         for name in names:
             for i in range(PER_PEER):
                 id = ids.new(self.w.rng)
-                job = {"id": ids.text(id), "campaign": campaign, "channel": slug(name), "to": f"r{i}", "content": {"body": "x"}}
+                job = {"id": ids.text(id), "campaign": campaign, "channel": slug(name), "to": f"r{i}", "content": {"body": "x"},
+                       "expires": int(time.time() * 1000) + EXPIRES_S * 1000}
                 c.xadd(f"{{hm:{i % PARTITIONS}}}:q:{('normal', 'critical')[i % 2]}", {"j": msgpack.packb(job)})
                 made[ids.text(id)] = name
         c.close()

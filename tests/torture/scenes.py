@@ -39,7 +39,7 @@ def check_points(names, error):
 def points(quick, seed, say, only=None):
     names = only.split(",") if only else sweep.points()
     half = [names[i::WORKERS] for i in range(WORKERS)]
-    got = in_parallel([(sweep.sweep_points, h, seed, 1 if quick else 3, f"points{i}", print_to(say)) for i, h in enumerate(half) if h])
+    got = in_parallel([(sweep.sweep_points, h, seed, 1 if quick else 3, f"points{i}", print_to(say), quick) for i, h in enumerate(half) if h])
     rows = sorted((r for rows, _ in got for r in rows), key=lambda r: r.name)
     missed = [m for _, ms in got for m in ms if m not in sweep.ELSEWHERE]
     wrong = [f"{m}: not reached by any load of tests/torture/traffic.py; add what passes it, or a line to ELSEWHERE in sweep.py" for m in missed]

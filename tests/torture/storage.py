@@ -9,7 +9,7 @@ from pathlib import Path
 from books import Books, Row, compare, drain, records
 from proxy import Proxy
 from traffic import Producer
-from world import FINAL, FINE, SLOW, WEATHER, Trouble, World, wait
+from world import FINAL, SLOW, Trouble, World, wait
 
 NO_GHOSTS = ("chunk", "single", "http", "keyed", "batch", "later", "hopeless", "late", "broken", "cancelled")
 
