@@ -84,7 +84,7 @@ bool hm_aimd_complaint(struct hm_aimd *a, uint64_t now_ms)
 	passed = hm_max(now_ms - a->second_ms, (uint64_t)100);
 	had = hm_max(a->rate, hm_min(a->sent * SECOND * 1000u / passed, a->sent * 1000u * 4u));
 	if (a->active)
-		had = hm_min(hm_max(had, a->allowed / 2), a->allowed);
+		had = a->allowed;
 	else
 		a->base = hm_max(hm_max(a->best, had), (uint64_t)2 * HM_AIMD_FLOOR);
 	if (a->declared > 0)

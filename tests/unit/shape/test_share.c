@@ -94,7 +94,7 @@ static void test_two_hundred_a_second_together(void **state)
 	run(10000, 10);
 	/* 2,000 and what was saved up; hardly less, for all of it was wanted */
 	assert_in_range(n_sends, 1900, 2030);
-	assert_in_range(most_in(1000), 180, 200 + 20 + 1);
+	assert_in_range(most_in(1000), 180, 200 + 20 + 10); /* leased a moment before it leaves */
 	for (unsigned i = 0; i < 4; i++)
 		assert_in_range(sides[i].sent, 350, 650);
 	sides_close();
