@@ -12,7 +12,7 @@ from world import FINAL, FINE, PARTITIONS, SLOW, Trouble, World, wait
 
 PER_PEER = 60  # messages for a hostile provider
 EXPIRES_S = 6  # three tries of 1 s each; what waits for a breaker longer than that expires
-LIMIT_S = 12
+LIMIT_S = 25
 MORE_MIB = 96  # memory beside a hostile provider, at most
 
 
@@ -33,7 +33,7 @@ class Neighbours:
                                     "max_attempts": 3, "url": f"{scheme}://localhost:{self.peers.ports[name]}/x",
                                     "endpoint": {"http": http, "verify": False}}
         try:
-            self.w = World("hostile", seed, weather=FINE, channels=channels, settings={"wire": {"connect_timeout": "1s"}})
+            self.w = World("hostile", seed, weather=FINE, channels=channels, settings={"wire": {"connect_timeout": "1s"}, "breaker": {"open": "300ms"}})
         except BaseException:
             self.peers.close()
             raise
