@@ -268,6 +268,61 @@ static void test_interim_then_final_then_delivered(void **state)
 	assert_int_equal(seen.state[1], HM_ST_DELIVERED);
 }
 
+/* What receipts add to a message that was sent, and only to one. */
+static void test_receipts_amend(void **state)
+{
+	const struct {
+		uint8_t from, to; /* from: HM_ST_COUNT: no record */
+		bool taken;
+	} v[] = {
+		{HM_ST_SENT, HM_ST_SENT, true},		  {HM_ST_SENT, HM_ST_DELIVERED, true},
+		{HM_ST_DELIVERED, HM_ST_DELIVERED, true}, {HM_ST_DELIVERED, HM_ST_SENT, false},
+		{HM_ST_FAILED, HM_ST_DELIVERED, false},	  {HM_ST_HELD, HM_ST_DELIVERED, false},
+		{HM_ST_COUNT, HM_ST_DELIVERED, false},
+	};
+	struct hm_ulid job = id_at_ms(1700000000000);
+	struct hm_ledger_balance before, after;
+	struct hm_arena a;
+	struct hm_err e;
+
+	put_job(&s, &job, hm_countof(v), "c");
+	hm_arena_init(&a, NULL, 0);
+	for (uint32_t i = 0; i < hm_countof(v); i++) {
+		struct hm_ledger_msg m = {
+			.id = job, .job = job, .campaign = HM_STR("c"), .reason = HM_STR("first")};
+		struct hm_ledger_msg got;
+
+		hm_ulid_add(&m.id, i);
+		m.state = v[i].from;
+		if (v[i].from != HM_ST_COUNT)
+			shard_wait(&s, hm_ledger_put_msg(s.w, &m));
+		before = total(l);
+		m.state = v[i].to;
+		m.reason = HM_STR("second");
+		m.amends = true;
+		shard_wait(&s, hm_ledger_put_msg(s.w, &m));
+		after = total(l);
+		assert_true(hm_ledger_balanced(&after));
+		assert_int_equal(after.repeats, 0);
+		assert_int_equal(after.pending, before.pending);
+		if (v[i].from == HM_ST_COUNT) {
+			assert_int_equal(hm_ledger_get_msg(l, &m.id, &a, &got, &e), HM_ENOENT);
+			continue;
+		}
+		assert_int_equal(hm_ledger_get_msg(l, &m.id, &a, &got, &e), 0);
+		assert_int_equal(got.state, v[i].taken ? v[i].to : v[i].from);
+		assert_true(hm_str_is(got.reason, v[i].taken ? "second" : "first"));
+	}
+	hm_arena_fini(&a);
+	reopen(0); /* counted again from the log */
+	after = total(l);
+	assert_int_equal(after.by_state[HM_ST_SENT], 1);
+	assert_int_equal(after.by_state[HM_ST_DELIVERED], 3);
+	assert_int_equal(after.by_state[HM_ST_FAILED], 1);
+	assert_int_equal(after.pending, 2);
+	assert_int_equal(hm_ledger_verify(l, &e), 0);
+}
+
 static void test_redelivered_job_counts_once(void **state)
 {
 	struct hm_ulid job = id_at_ms(1700000000000);
@@ -552,6 +607,7 @@ int main(void)
 		T(test_campaigns_come_in_order),
 		T(test_final_record_is_never_replaced),
 		T(test_repeat_is_found_in_older_segments),
+		T(test_receipts_amend),
 		T(test_interim_then_final_then_delivered),
 		T(test_redelivered_job_counts_once),
 		T(test_pending_message_is_known_by_its_job),
