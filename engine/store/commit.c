@@ -148,7 +148,7 @@ static void judge_job(const struct hm_ledger *l, struct hm_rec *r)
 }
 
 /* What the messages of a record that moves them are in the counters: written into it, as nobody could tell later. Those
- * that moved before, one by one, are in no counter any more. */
+ * that moved one by one are no part of it: they are in no counter any more, or have come back by themselves. */
 static void fill_sums(const struct hm_ledger *l, const struct hm_rec *r, bool counted, char *rec)
 {
 	uint32_t v[HM_REC_SUMS] = {0};
@@ -156,9 +156,10 @@ static void fill_sums(const struct hm_ledger *l, const struct hm_rec *r, bool co
 
 	for (uint32_t i = 0; i < r->n; i++, hm_ulid_add(&id, 1)) {
 		const struct hm_mem_msg *m;
+		enum job_now own;
 		int state;
 
-		if (i > 0 && job_now(l, &id) == JOB_MOVED)
+		if (i > 0 && (own = job_now(l, &id)) != JOB_NONE && (r->back || own == JOB_MOVED))
 			continue;
 		v[HM_REC_SUM_ACCEPTED] += counted;
 		v[HM_REC_SUM_REPLAYS] += counted && r->replay;

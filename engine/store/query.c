@@ -310,7 +310,8 @@ static void fill_balance(struct hm_ledger_balance *b, const struct hm_counts_row
 	b->unknown_attempts = row->unknown;
 	b->repeats = row->repeats;
 	b->replays = row->replays;
-	b->moved = row->moved;
+	/* below 0: some that had moved before they counted here have come back */
+	b->moved = (int64_t)row->moved > 0 ? row->moved : 0;
 	b->pending = row->accepted > ended(b) ? row->accepted - ended(b) : 0;
 }
 
