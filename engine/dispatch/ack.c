@@ -97,12 +97,17 @@ void hm_ack_durable(void *arg, uint64_t ticket)
 void hm_ack_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, const char *entry, size_t len)
 {
 	struct ack_key *k = &d->acks[partition * HM_LANE_COUNT + (uint32_t)lane];
+	size_t before = k->ids.len;
 
 	hm_assert(len > 0 && len < ENTRY_ID_MAX);
 	hm_buf_putc(&k->ids, (char)len);
 	hm_buf_put(&k->ids, entry, len);
-	if (k->ids.err != 0)
-		hm_panic(__FILE__, __LINE__, __func__, "no memory for acknowledgements");
+	if (k->ids.err != 0) { /* stays pending; read again, it is found to be done */
+		k->ids.len = before;
+		k->ids.err = 0;
+		hm_pull_again(d, partition, lane);
+		return;
+	}
 	k->n++;
 	hm_flush_later(d->t, &d->ack_flush);
 }
