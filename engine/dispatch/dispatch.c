@@ -188,7 +188,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_timer_init(&d->drain_timer, NULL);
 	/* Slots: what is in flight, plus what is final but not yet durable. */
 	slots = (d->o.max_in_flight + d->o.critical_reserve) * 4 + 4096;
-	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d) || !hm_moves_init(d)) {
+	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d) || !hm_moves_init(d) || !hm_spill_init(d)) {
 		hm_err_set(e, HM_ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -203,6 +203,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 fail:
 	hm_inflight_close(d->inflight);
 	hm_moves_fini(d);
+	hm_spill_fini(d);
 	hm_dead_fini(d);
 	hm_aside_fini(d);
 	hm_ack_fini(d);
@@ -217,6 +218,7 @@ int hm_dispatch_start(struct hm_dispatch *d, struct hm_err *e)
 	hm_recover_start(d);
 	hm_delay_start(d);
 	hm_moves_start(d);
+	hm_spill_start(d);
 	return hm_pull_start(d, e);
 }
 
@@ -259,6 +261,7 @@ void hm_dispatch_redis_state(struct hm_dispatch *d, bool up)
 static void unlist_jobs(struct hm_dispatch *d)
 {
 	hm_pump_drop(d);
+	hm_spill_stop(d);
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
 		hm_list_foreach (&d->runtimes, n) {
 			struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
@@ -384,6 +387,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_timer_stop(d->t, &d->delay_timer);
 	hm_timer_stop(d->t, &d->drain_timer);
 	hm_moves_fini(d); /* before the jobs they are about */
+	hm_spill_fini(d);
 	hm_dead_fini(d);
 	hm_aside_fini(d);
 	while ((n = hm_list_first(&d->jobs)) != NULL) {
@@ -428,9 +432,12 @@ void hm_dispatch_describe(const struct hm_dispatch *d, struct hm_buf *out)
 		      d->draining ? "true" : "false", d->in_flight, d->jobs_live, d->sends_live, d->held.len,
 		      d->gating.len, d->asking.len, d->rechecks, d->fifo_len, d->acks_waiting);
 	for (int l = 0; l < HM_LANE_COUNT; l++)
-		hm_buf_printf(out, "%s\"%s\":{\"runnable_jobs\":%zu,\"buffered_messages\":%llu}",
+		hm_buf_printf(out,
+			      "%s\"%s\":{\"runnable_jobs\":%zu,\"buffered_messages\":%llu,\"tenants\":%zu,"
+			      "\"entries_aside\":%llu}",
 			      l ? "," : "", hm_lane_name((enum hm_lane)l), d->lanes[l].runnable.len,
-			      (unsigned long long)d->lanes[l].buffered_msgs);
+			      (unsigned long long)d->lanes[l].buffered_msgs, d->lanes[l].runnable.tenants.len,
+			      (unsigned long long)hm_spill_count(d, (enum hm_lane)l));
 	hm_buf_lit(out, "},\"channels\":{");
 	for (size_t i = 0; i < d->rt->n_chans; i++) {
 		const struct chan *c = &d->rt->chans[i];

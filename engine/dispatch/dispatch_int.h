@@ -92,6 +92,7 @@ struct job {
 	uint64_t cancelled_ms;	      /* its messages accepted up to then are cancelled; 0: none */
 	bool paused;
 	bool taken;		      /* its entry is another consumer's now: not to be acknowledged here */
+	bool spilled;		      /* its entry was put aside and came back (spill.c) */
 	struct hm_tenant *tenant;     /* of its lane, until all recipients are out */
 	uint64_t ticket;	      /* ledger ticket everything of this job waits for */
 	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
@@ -280,6 +281,7 @@ struct hm_dispatch {
 	struct ack_key *acks; /* partitions x lanes, only this shard's */
 	struct hm_moves *moves; /* moves.c */
 	struct hm_dead *dead; /* dead.c */
+	struct hm_spill *spill; /* spill.c */
 	struct hm_asides *aside; /* aside.c */
 	struct hm_flush ack_flush;
 	uint32_t acks_waiting; /* commands sent, not answered */
@@ -343,6 +345,17 @@ void hm_pump_weights(struct hm_dispatch *d);					     /* the configuration is ne
 void hm_pump_drop(struct hm_dispatch *d); /* no job is runnable any more */
 void hm_pump_forget(struct job *j);	  /* it ends before it was all out */
 bool hm_pump_goes_on(struct msg *m); /* of an earlier run, its channel chosen: may it go again? false: it has ended */
+
+/* -- spill.c: more than a tenant's share of a lane is put aside -- */
+bool hm_spill_init(struct hm_dispatch *d);
+void hm_spill_start(struct hm_dispatch *d);
+void hm_spill_stop(struct hm_dispatch *d);
+void hm_spill_fini(struct hm_dispatch *d);
+bool hm_spill_takes(struct job *j, struct hm_str payload); /* true: the job is gone, with the next flush */
+void hm_spill_flush(struct hm_dispatch *d);
+void hm_spill_turn(struct hm_dispatch *d);
+bool hm_spill_busy(const struct hm_dispatch *d); /* nothing more should be read now */
+uint64_t hm_spill_count(const struct hm_dispatch *d, enum hm_lane lane); /* entries aside, as last seen */
 
 /* -- chan.c: room, rest and who waits -- */
 void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */

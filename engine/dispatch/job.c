@@ -81,7 +81,7 @@ bool hm_job_accept(struct job *j)
 		.channel = j->spec.channel.len ? j->spec.channel : j->spec.route,
 		.has_of = j->spec.of.len > 0,
 		.of = hm_job_of_id(&j->spec),
-		.if_absent = j->redelivered || marked || j->spec.at_ms > 0,
+		.if_absent = j->redelivered || j->spilled || marked || j->spec.at_ms > 0,
 	};
 
 	if (j->covered)
@@ -89,7 +89,7 @@ bool hm_job_accept(struct job *j)
 	j->ticket = hm_ledger_put_job(d->writer, &lj);
 	if (j->ticket == 0)
 		return false;
-	if (!own && !j->redelivered)
+	if (!own && !j->redelivered && !j->spilled)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
 	return true;
 }

@@ -99,9 +99,9 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		      const struct hm_reply *entry, bool redelivered, bool foreign)
 {
 	const struct hm_reply *id = hm_reply_at(entry, 0), *fields = hm_reply_at(entry, 1);
-	struct hm_str payload = HM_STR_NULL, bytes;
+	struct hm_str payload = HM_STR_NULL, first_id = HM_STR_NULL, bytes;
 	struct hm_err e = {0};
-	uint64_t ms, seq;
+	uint64_t ms, seq, first_ms, first_seq;
 	struct job *j;
 
 	if (id == NULL || id->type != HM_REPLY_STR || !parse_entry_id(id->s, &ms, &seq))
@@ -117,6 +117,8 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 	for (size_t i = 0; i + 1 < fields->n; i += 2)
 		if (hm_str_is(fields->v[i].s, "j"))
 			payload = fields->v[i + 1].s;
+		else if (hm_str_is(fields->v[i].s, "s"))
+			first_id = fields->v[i + 1].s;
 	if (payload.p == NULL) {
 		hm_err_set(&e, HM_EINVAL, "the entry has no field \"j\"");
 		hm_dead_entry(d, partition, lane, id->s, HM_STR(""), &e);
@@ -148,6 +150,12 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 	j->lane = (uint8_t)lane;
 	j->entry_len = (uint8_t)id->s.len;
 	memcpy(j->entry, id->s.p, id->s.len);
+	/* It was put aside meanwhile: what follows from an entry's id follows from the first it had. */
+	if (first_id.p != NULL && parse_entry_id(first_id, &first_ms, &first_seq)) {
+		j->spilled = true;
+		ms = first_ms;
+		seq = first_seq;
+	}
 	j->entry_ms = ms;
 	j->bytes = (uint32_t)payload.len;
 	j->redelivered = redelivered;
@@ -164,7 +172,7 @@ static void one_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane la
 		return;
 	if (redelivered || j->spec.res.there)
 		hm_recover_check(j);
-	else
+	else if (!hm_spill_takes(j, bytes))
 		hm_job_ready(j);
 }
 
@@ -173,6 +181,7 @@ void hm_pull_entries(struct hm_dispatch *d, uint32_t partition, enum hm_lane lan
 {
 	for (size_t i = 0; i < entries->n; i++)
 		one_entry(d, partition, lane, &entries->v[i], redelivered, foreign);
+	hm_spill_flush(d);
 }
 
 /* -- the reader --------------------------------------------------------------------------------- */
@@ -358,7 +367,7 @@ static void read_new(struct reader *r, uint64_t want)
 static void reader_go(struct reader *r)
 {
 	struct hm_dispatch *d = r->d;
-	uint64_t want;
+	uint64_t want, least;
 
 	if (r->busy || r->closed || d->draining || hm_timer_armed(&r->retry) || !hm_redis_line_up(r->line))
 		return;
@@ -373,8 +382,10 @@ static void reader_go(struct reader *r)
 		strcpy(r->cursor, "0");
 	}
 	want = wanted(r);
-	/* Half empty before the next read: a reply is worth its round trip. */
-	if (want == 0 || (r->mode == READER_NEW && want * 2 < d->o.read_ahead))
+	/* Half empty before the next read: a reply is worth its round trip. Where tenants share, reading goes on while each
+	 * fills its share, for the sake of those that stand behind it. */
+	least = d->lanes[r->lane].runnable.tenants.len > 0 ? d->o.read_ahead / 8 : d->o.read_ahead / 2;
+	if (want == 0 || (r->mode == READER_NEW && (want < least || hm_spill_busy(d))))
 		return;
 	if (r->mode != READER_NEW) {
 		read_streams(r, r->at, 1, OWN_PAGE, true, false);

@@ -269,6 +269,7 @@ void hm_pump_run(struct hm_flush *f)
 		if (d->lanes[l].runnable.len > 0)
 			break;
 	}
+	hm_spill_turn(d);
 	hm_pull_kick(d);
 }
 

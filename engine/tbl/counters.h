@@ -6,6 +6,7 @@ HM_COUNTER(DEAD_DROPPED, "hermod_dead_letters_dropped_total", "counter", "Dead l
 HM_COUNTER(MOVED, "hermod_messages_moved_total", "counter", "Messages accepted by this process that another one works on")
 HM_COUNTER(ACKED_ENTRIES, "hermod_queue_entries_acked_total", "counter", "Queue entries acknowledged and deleted")
 HM_COUNTER(CLAIMED_ENTRIES, "hermod_queue_entries_claimed_total", "counter", "Queue entries taken over from a dead consumer")
+HM_COUNTER(SPILLED, "hermod_queue_entries_aside", "gauge", "Queue entries of tenants beyond their share of a lane, waiting aside")
 HM_COUNTER(ACCEPTED, "hermod_messages_accepted_total", "counter", "Messages accepted")
 HM_COUNTER(SENT, "hermod_messages_sent_total", "counter", "Messages a provider accepted")
 HM_COUNTER(FAILED, "hermod_messages_failed_total", "counter", "Messages that ended in failed")
