@@ -36,7 +36,8 @@ static const char usage[] =
 	"data.<name>[:number|bool|json], and any key of a message).\n\n"
 	"What a line leaves out comes from:\n"
 	"  --channel C  --route R  --template T  --lane critical|high|normal|bulk\n"
-	"  --campaign X  --category X  --tenant X  --tag T  --at TIME  --expires TIME  --dedupe X\n\n"
+	"  --campaign X  --category X  --tenant X  --tag T  --at TIME  --expires TIME  --dedupe X\n"
+	"  --at-local 2026-12-01T09:00  --local-past now|skip|next_day  --over 2h\n\n"
 	"  --format jsonl|csv  when the name does not end in .jsonl, .ndjson or .csv\n"
 	"  --rate N            at most N messages per second\n"
 	"  --rejects FILE      refused records go there, with line and reason\n"
@@ -320,7 +321,8 @@ static int read_all(struct run *r)
 static int parse(struct run *r, int argc, char **argv, struct hm_lines_default *d, size_t *n_d)
 {
 	static const char *const keys[] = {"channel",  "route",	 "template", "lane",	"campaign",
-					   "category", "tenant", "at",	     "expires", "dedupe"};
+					   "category", "tenant", "at",	     "expires", "dedupe",
+					   "at_local", "local_past", "over"};
 	const char *values[hm_countof(keys)] = {0}, *tags[HM_JOB_MAX_TAGS], *v;
 	size_t n_tags = 0, offs[HM_LINES_DEFAULTS + 1];
 	bool bad = false;
@@ -337,6 +339,9 @@ static int parse(struct run *r, int argc, char **argv, struct hm_lines_default *
 			char name[32];
 
 			(void)snprintf(name, sizeof(name), "--%s", keys[k]);
+			for (char *c = name; *c; c++)
+				if (*c == '_')
+					*c = '-';
 			taken = hm_option_take(name, &values[k], argc, argv, &i, &bad);
 		}
 		if (taken)
