@@ -2,6 +2,7 @@
 import collections
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -426,3 +427,100 @@ def test_kill_while_a_message_waits(up, sink, redis, fault):
     assert len(ids) <= sent(sink, "wecom") <= len(ids) + unknown
     r = e.assert_balanced()
     assert r["pending"] <= 1 and r["failed"] == 0  # one may have been accepted without an answer
+
+
+def test_a_receipt_and_the_end_of_the_wait_at_the_same_moment(up, sink, redis):
+    """Exactly one wins: who is told that the wait has ended gets nothing more, everybody else gets one message more."""
+    e = up(WAITS)
+    n = 60
+    ids = [send(e, n=k) for k in range(1, n + 1)]
+    for id in ids:
+        wait_until_aside(redis, id)
+    results = {}
+
+    def post(part):
+        for id in part:
+            results[id] = receipts(e, {"id": id, "event": "delivered"})[0]
+    threads = [threading.Thread(target=post, args=(ids[i::3],)) for i in range(3)]
+    threads[0].start()
+    e.advance(11 * MINUTE)  # while the first third is being told
+    for t in threads[1:]:
+        t.start()
+    for t in threads:
+        t.join()
+    e.wait_final(n)
+    more = 0
+    for id in ids:
+        m = e.message(id)
+        escalated = ("wecom-sink", "ok") in chans(m)
+        more += escalated
+        assert chans(m)[0] == ("apns-sink", "ok") and len(m["attempts"]) == 1 + escalated, m
+        assert escalated == (results[id] != "ends_wait"), (results[id], m)
+    assert sent(sink, "wecom") == more and sent(sink, "apns") == n
+    r = e.assert_balanced()
+    assert (r["sent"], r["repeats"]) == (n, 0)
+
+
+def restarted(e):
+    wait_for(lambda: not e.alive(), 30, "it is killed")
+    e.env = {}
+    e.start()
+
+
+def test_kill_between_two_channels_that_both_get_it(up, sink):
+    e = up({"r": {"mode": "all", "steps": ["apns-sink", "fcm-sink", "wecom-sink"]}}, env={"HERMOD_FAULTS": "route_all:kill@4"},
+           settings={"node": {"shards": 1}})
+    ids = []
+    try:
+        for k in range(1, 6):
+            ids.append(send(e, n=k))
+    except OSError:
+        pass
+    restarted(e)
+    unknown = 0
+    for id in ids:
+        m = e.wait_state(id, "sent", seconds=60)
+        unknown += sum(o == "unknown" for _, o in chans(m))
+        assert {c for c, o in chans(m) if o == "ok"} >= {"fcm-sink", "wecom-sink"}, m
+    n = e.assert_balanced()["sent"]  # one may have been accepted without an answer
+    for profile in ("apns", "fcm", "wecom"):
+        assert n <= sent(sink, profile) <= n + unknown
+
+
+def test_kill_when_the_time_of_a_step_is_over(up, sink):
+    e = up({"r": [{"channel": "apns-sink", "within": "30s"}, "fcm-sink"]}, env={"HERMOD_FAULTS": "route_late:kill"},
+           settings={"dispatch": {"retry_base": "20s", "retry_max": "20s", "max_attempts": 50}, "node": {"shards": 1}})
+    sink.knobs({"apns": {"mix": [{"percent": 100, "status": 503}]}})
+    id = send(e)
+    wait_for(lambda: (m := e.message(id)) and m["state"] == "held", 15, "the message is held")
+    try:
+        e.advance(31_000)
+    except OSError:
+        pass
+    restarted(e)
+
+    def over():
+        m = e.message(id)
+        if m["state"] == "held":
+            e.advance(31_000)
+        return m if m["state"] == "sent" else None
+    m = wait_for(over, 30, "the next step has it")
+    assert chans(m)[-1] == ("fcm-sink", "ok")
+    assert sent(sink, "fcm") == 1
+    e.assert_balanced()
+
+
+def test_kill_when_a_receipt_is_noted(up, sink, redis):
+    """What nobody was told is told again, and counts once."""
+    e = up(WAITS, env={"HERMOD_FAULTS": "receipt_noted:kill"}, settings={"node": {"shards": 1}})
+    waits = send(e)
+    wait_until_aside(redis, waits)
+    try:
+        e.post("/v1/receipts", {"id": waits, "event": "delivered"})
+    except OSError:
+        pass
+    restarted(e)
+    assert receipts(e, {"id": waits, "event": "delivered"})[0] in ("ends_wait", "repeat")
+    e.wait_state(waits, "delivered")
+    assert sent(sink, "wecom") == 0 and sent(sink, "apns") == 1
+    assert e.assert_balanced()["repeats"] == 0

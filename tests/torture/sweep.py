@@ -7,7 +7,8 @@ from traffic import Producer
 from world import BUILD, ROOT, SLOW, WEATHER, Trouble, World
 
 # Points that one engine beside a healthy Redis and provider does not pass. The rest must be reached, also points that come later.
-ELSEWHERE = {}
+ELSEWHERE = dict.fromkeys(("escalate_go_on", "escalate_put", "escalate_recorded", "receipt_noted", "route_all", "route_late"),
+                          "routes that wait for receipts, send to all or have a time limit: scenario h50 kills there")
 PATIENCE_S = 6  # of load without reaching the point
 
 
