@@ -102,6 +102,8 @@ uint64_t hm_lease_due_ms(const struct hm_lease *l, uint64_t now_ms)
 	/* Renew permits while they are used, so that others can have what we do not need, and we what they do not. */
 	if (l->concurrency > 0 && l->used > 0)
 		at = hm_min(at, l->asked_ms + HM_LEASE_BEAT_MS);
+	if (l->tokens > 0) /* worth nothing any more here, but counted in Redis until it has them back */
+		at = hm_min(at, l->got_ms + HM_LEASE_TTL_MS);
 	if (l->told && !l->hungry)
 		at = hm_min(at, hm_max(l->used_ms, l->got_ms) + HM_LEASE_IDLE_MS);
 	if (at == UINT64_MAX)

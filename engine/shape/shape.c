@@ -389,8 +389,9 @@ void hm_shape_hungry(struct hm_shape *sh, bool urgent)
 		sh->wanted = true;
 		sh->stats->waits++;
 	}
-	/* Tokens nobody could use yet would only be missing elsewhere. */
-	if (!sh->paused && sh->breaker.state != HM_BREAKER_OPEN && sh->stop_until_ms <= shape_now(sh))
+	/* Tokens nobody could use yet would only be missing elsewhere: asked for when they are what is short. */
+	if (!sh->paused && sh->breaker.state != HM_BREAKER_OPEN && sh->stop_until_ms <= shape_now(sh) &&
+	    hm_lease_room(&sh->lease, urgent, shape_now(sh)) <= hm_aimd_room(&sh->aimd, shape_now(sh)))
 		hm_lease_hungry(&sh->lease, urgent, shape_now(sh));
 	shape_schedule(sh);
 }

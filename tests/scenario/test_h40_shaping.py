@@ -75,9 +75,9 @@ def test_two_engines_keep_a_rate_together(engine, sink, redis, channels):
     wait_for(lambda: a.final("rate") + b.final("rate") >= 1400, 40, "all of it is sent")
     at = times(sink, profile="apns")
     assert len(at) == 1400 and sink.ledger()["duplicates"] == 0
-    # 200 a second, what may be saved up (a tenth of it), and what was leased a tenth of a second before it left
-    assert most_in(at, 1.0) <= 200 + 20 + 40, most_in(at, 1.0)
-    assert 5.5 <= at[-1] - at[0] <= 12, at[-1] - at[0]
+    # 200 a second and what may be saved up, a tenth of it; a busy machine lets some arrive together
+    assert most_in(at, 1.0) <= 300 and most_in(at, 4.0) <= 800 + 20 + 60, (most_in(at, 1.0), most_in(at, 4.0))
+    assert 6.5 <= at[-1] - at[0] <= 14, at[-1] - at[0]
     assert number(a, "hermod_channel_requests_total") > 250 and number(b, "hermod_channel_requests_total") > 250
     # leased in batches, not per message
     assert number(a, "hermod_channel_leases_total") + number(b, "hermod_channel_leases_total") < 900

@@ -408,6 +408,10 @@ static void test_old_tokens_are_worth_nothing(void **state)
 	grant(&l, 4, 0, 0, t);
 	assert_int_equal(hm_lease_room(&l, false, t + HM_LEASE_TTL_MS - 1), 4);
 	assert_int_equal(hm_lease_room(&l, false, t + HM_LEASE_TTL_MS), 0);
+	/* They go back by themselves, whatever it was told about asking for more. */
+	hm_lease_hungry(&l, false, t);
+	l.next_ms = t + 30000;
+	assert_int_equal(ask(&l, t + HM_LEASE_TTL_MS).back, 4);
 }
 
 static void test_critical_has_its_share(void **state)
