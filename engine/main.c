@@ -18,6 +18,7 @@
 #include "cli/render.h"
 #include "cli/report.h"
 #include "cli/run.h"
+#include "cli/schedules.h"
 #include "cli/suppressions.h"
 #include "cli/templates.h"
 
@@ -44,6 +45,7 @@ static const struct command {
 	{"resume", "end a pause", hm_cli_resume},
 	{"cancel", "end what has not left of a campaign, tag, tenant, message or job", hm_cli_cancel},
 	{"pauses", "what is paused", hm_cli_pauses},
+	{"schedules", "recurring schedules: list, show, create, delete, pause, resume, run", hm_cli_schedules},
 	{"keys", "API keys: create, list, revoke", hm_cli_keys},
 	{"channels", "channels: list, pause, resume", hm_cli_channels},
 	{"templates", "managed templates: list, push, pull, diff, publish, test ...", hm_cli_templates},

@@ -22,7 +22,7 @@
 
 #define HM_LINES_MAX	  (16u << 20) /* of one record */
 #define HM_LINES_COLUMNS  256
-#define HM_LINES_DEFAULTS 12
+#define HM_LINES_DEFAULTS 16
 
 enum hm_lines_format { HM_LINES_JSON, HM_LINES_CSV, HM_LINES_PLAIN };
 

@@ -350,3 +350,23 @@ def test_schedules_that_are_none(engine, sink, redis):
     assert e.post("/v1/schedules", good).status == 201
     assert e.post("/v1/schedules", good).status == 409
     assert e.get("/v1/schedules/nothing").status == 404
+
+
+def test_schedules_from_the_command_line(engine, sink, redis, hermod, tmp_path):
+    e = engine(sink, redis)
+
+    def run(*args):
+        return hermod("schedules", *args, "--config", e.config_file)
+    doc = tmp_path / "s.json"
+    doc.write_text('{"name": "daily", "cron": "0 9 * * *", "tz": "Asia/Shanghai", "job": {"channel": "apns-sink", "to": "%s", '
+                   '"content": {"body": "x"}}}' % ("1" * 64))
+    assert run("create", doc).returncode == 0
+    assert run("create", doc).returncode == 1
+    assert "daily" in run("list").stdout
+    assert run("run", "daily").returncode == 0
+    wait_for(lambda: sink.ledger()["accepted"] == 1, what="it ran")
+    assert run("pause", "daily").returncode == 0 and "paused" in run("list").stdout
+    assert run("resume", "daily").returncode == 0 and "paused" not in run("list").stdout
+    assert '"cron":"0 9 * * *"' in run("show", "daily").stdout.replace(": ", ":")
+    assert run("delete", "daily").returncode == 0 and run("list").stdout == ""
+    assert run("delete", "daily").returncode == 1 and run("nonsense").returncode == 2
