@@ -59,7 +59,10 @@ def move(ms, *engines):
     """The clock, in steps that no connection takes for a silence."""
     while ms > 0:
         for e in engines:
-            e.advance(min(ms, 4000))
+            try:
+                e.advance(min(ms, 4000))
+            except OSError:  # a step before made this connection look idle
+                e.advance(min(ms, 4000))
         ms -= 4000
 
 
@@ -90,10 +93,10 @@ def test_twenty_in_a_window_and_not_one_more(engine, sink, redis, channels):
     wait_for(lambda: "quota of 20 in 1m used up" in state(e)["why"], what="the reason is visible")
     assert state(e)["state"] == "waiting"
     assert state(e)["rate"] == [{"max": 20, "window_ms": 60000}, {"max": 1000, "window_ms": 86400000}]
-    move(50000, e)
+    move(40000, e)
     e.send(channel="apns-sink", to=TOKEN % 999, content={"body": "late"}, campaign="other")  # the engine is alive
     assert sink.ledger()["accepted"] == 20
-    move(15000, e)
+    move(25000, e)
     wait_for(lambda: sink.ledger()["accepted"] >= 40, what="the next twenty")
     move(70000, e)
     e.wait_final(50, "window")
