@@ -212,7 +212,7 @@ static int chosen(const struct cli *c, const char *what)
 	if ((c->n_ids > 0) + c->all + filtered(c) == 1)
 		return 0;
 	fprintf(stderr, "hermod: dead %s needs ids, a filter, or --all%s\n", what,
-		c->n_ids + c->all + filtered(c) ? ", and only one of them" : "");
+		c->n_ids > 0 || c->all || filtered(c) ? ", and only one of them" : "");
 	return 2;
 }
 
