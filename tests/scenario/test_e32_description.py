@@ -90,7 +90,8 @@ def test_structure_of_openapi_3_1(doc):
 def served():
     """The routes of the program, from its tables."""
     found = set()
-    for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/core/channels.c", "engine/core/routes.c", "engine/templates/routes.c", "engine/gates/api_routes.c"):
+    for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/core/channels.c", "engine/core/routes.c", "engine/templates/routes.c", "engine/gates/api_routes.c",
+                 "engine/schedule/api.c"):
         text = (ROOT / file).read_text()
         for name, value in reversed(re.findall(r"^#define (\w+)\s+(.+)$", text, re.M)):
             text = re.sub(rf"\b{name}\b", value.replace("\\", ""), text)
