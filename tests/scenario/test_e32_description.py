@@ -110,6 +110,9 @@ def test_every_described_route_answers_and_no_other_method(stage, doc):
     e = stage.engine
     id = e.send(**GOOD)
     e.wait_state(id, "sent")
+    dead = e.send(**{**GOOD, "content": {"body": "${nobody}"}, "render": True})
+    e.wait_state(dead, "failed")
+    wait_for(lambda: e.get(f"/v1/dead/{dead}").status == 200, what="the dead letter")
     made = e.post("/v1/templates", {"name": "described/once", "document": {"body": "x"}, "publish": True})
     assert made.status == 201, made.body
     for path, item in doc["paths"].items():
@@ -117,7 +120,7 @@ def test_every_described_route_answers_and_no_other_method(stage, doc):
             draft = http("PUT", e.url("/v1/templates/described%2Fonce/draft"), {"body": path}, {"If-Match": "*"})
             assert draft.status == 200, draft.body
         name = "apns-sink" if path.startswith("/v1/channels/") else "described%2Fonce"
-        url = e.url(path.replace("{id}", id).replace("{name}", name).replace("{version}", "1"))
+        url = e.url(path.replace("{id}", dead if path.startswith("/v1/dead/") else id).replace("{name}", name).replace("{version}", "1"))
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             a = http(method, url, b"" if method == "POST" else None)
             if method.lower() in item:
