@@ -142,7 +142,7 @@ def test_all_the_forms_the_contract_allows(stage):
     before = len(stage.sink.requests())
     for lane in ("critical", "high", "normal", "bulk"):
         for i, o in enumerate(entries):
-            o = {k: v for k, v in o.items() if k != "id" or lane == "normal"}
+            o = {k: f"{v}-{lane}" if k == "dedupe" else v for k, v in o.items() if k != "id" or lane == "normal"}
             xadd(r, {**{k: v for k, v in o.items() if v is not None or k in ("route", "at", "tags")}, "campaign": f"forms-{lane}"}, lane=lane, partition=i)
         e.wait_final(7, f"forms-{lane}")
         assert e.report(f"forms-{lane}")["sent"] == 7
