@@ -217,8 +217,14 @@ static void put_aside(struct msg *m, uint64_t until_ms, uint64_t expires_ms, str
 		x = hm_slab_alloc(&a->slab);
 		if (x == NULL) { /* the entry stays pending; it comes back to this consumer or another */
 			HM_ERROR(DISPATCH, "a message cannot be put aside: out of memory");
-			j->handed_back = true;
-			hm_msg_drop(m);
+			if (d->draining) {
+				hm_msg_drop(m);
+				return;
+			}
+			j->unrecorded = true; /* read again, when the others have ended */
+			(void)hm_settle_interim(m, why);
+			hm_msg_free(m);
+			hm_job_maybe_done(j);
 			return;
 		}
 		memset(x, 0, sizeof(*x));
@@ -239,6 +245,7 @@ static void put_aside(struct msg *m, uint64_t until_ms, uint64_t expires_ms, str
 			.route = m->rerouted && m->route != NULL ? m->route->name : HM_STR_NULL,
 			.pos = m->route_pos,
 			.chan_attempts = m->chan_attempts,
+			.parts = m->part,
 		};
 		snprintf(x->mark, sizeof(x->mark), "%.*s", HM_STRF(mark));
 		a->waiting++;
@@ -254,8 +261,8 @@ static void put_aside(struct msg *m, uint64_t until_ms, uint64_t expires_ms, str
 	hm_list_push(&a->undurable, &x->node);
 	hm_msg_free(m);
 	(void)hm_fault(HM_FAULT_aside_before);
-	if (d->draining) { /* nothing new is begun: it comes back with its entry */
-		j->handed_back = true;
+	if (d->draining && !d->redis_up) { /* it comes back with its entry */
+		j->handed_back = j->stays = true;
 		hm_list_remove(&a->undurable, &x->node);
 		item_free(a, x);
 	} else if (x->ticket <= d->durable) {
@@ -298,7 +305,7 @@ static void put_back(struct cmd *c)
 
 	hm_list_splice(&c->items, to);
 	hm_list_splice(to, &c->items);
-	if (c->d->draining)
+	if (c->d->draining && !c->d->redis_up)
 		drop_list(a, to);
 	else if (!hm_timer_armed(&a->retry))
 		hm_timer_start(c->d->t, &a->retry, RETRY_MS);
@@ -373,7 +380,11 @@ static bool encode(const struct aside *x, struct hm_buf *b, struct hm_ulid *id)
 		s.at_ms = 0;
 	s.res = x->res;
 	hm_buf_init_arena(b, &d->t->scratch, HM_JOB_MAX_BYTES);
-	hm_job_put_entry(b, &s, id, s.acc.len ? s.acc : hm_str_n(d->acc, d->acc_len), x->index, x->n);
+	/* It is in this node's books, whoever accepted it: who works on it next tells this node. */
+	hm_job_put_entry(b, &s, id,
+			 hm_str_eq(hm_job_acc_node(&j->spec), d->deps.node_id) ? s.acc
+									       : hm_str_n(d->acc, d->acc_len),
+			 x->index, x->n);
 	return b->err == 0;
 }
 
@@ -468,8 +479,6 @@ static void send_ready(struct hm_flush *f)
 	struct hm_dispatch *d = a->d;
 	struct hm_node *n;
 
-	if (d->draining)
-		return;
 	while ((n = hm_list_first(&a->undurable)) != NULL) {
 		struct aside *x = hm_container_of(n, struct aside, node);
 
@@ -519,6 +528,24 @@ void hm_aside_restore(struct msg *m)
 			0; /* the route is gone from the configuration: from the beginning of its own */
 }
 
+/* Parts another node has sent are not in the ledger here. */
+static void restore_parts(struct msg *m, const struct hm_job_resume *r)
+{
+	struct hm_ledger_attempt a = {
+		.channel = m->chan->info->name,
+		.outcome = HM_OUT_OK,
+		.at_ms = m->job->d->t->wall_ms,
+		.reason = HM_STR("sent by the node that had it before"),
+	};
+
+	for (uint32_t n = hm_settle_parts_sent(m); n < r->parts; n++)
+		hm_settle_remember(m, &a);
+	if (r->parts > 0) {
+		m->part = hm_settle_parts_sent(m);
+		m->parts = (uint8_t)(m->part + 1);
+	}
+}
+
 /* And after: on the same channel it goes on counting. */
 void hm_aside_chosen(struct msg *m)
 {
@@ -526,6 +553,7 @@ void hm_aside_chosen(struct msg *m)
 
 	if (!hm_str_eq(r->chan, m->chan->info->name))
 		return;
+	restore_parts(m, r);
 	m->chan_attempts = (uint8_t)hm_min(r->chan_attempts, 255u);
 	m->reserved = r->held;
 }

@@ -9,6 +9,7 @@
 
 #define UNSUBMITTED_MAX 512 /* sends waiting for a credential */
 #define ASIDE_MS	2000
+#define LATE_MS		1000
 
 bool hm_chan_usable(const struct chan *c)
 {
@@ -202,6 +203,49 @@ void hm_chan_rest(struct chan *c, uint64_t ms)
 		return;
 	c->paused_until_ms = until;
 	hm_timer_start(c->d->t, &c->pause, ms);
+}
+
+/* A channel may have no room for longer than a message may wait: whoever is past his expiry ends now. */
+static void end_late(struct chan *c)
+{
+	struct hm_dispatch *d = c->d;
+
+	for (int l = 0; l < HM_LANE_COUNT; l++) {
+		hm_list_foreach_safe (&c->waiting[l], n, tmp) {
+			struct msg *m = hm_container_of(n, struct msg, node);
+
+			if (m->job->expires_ms == 0 || d->t->wall_ms < m->job->expires_ms)
+				continue;
+			hm_list_remove(&c->waiting[l], n);
+			m->where = MSG_NOWHERE;
+			(void)hm_gates_pass(m); /* ends it */
+		}
+		hm_list_foreach_safe (&c->parked[l], n, tmp) {
+			struct job *j = hm_container_of(n, struct job, node);
+
+			if (j->expires_ms == 0 || d->t->wall_ms < j->expires_ms)
+				continue;
+			hm_list_remove(&c->parked[l], n);
+			hm_fair_push(&d->lanes[l].runnable, j->tenant, n);
+			hm_pump_later(d);
+		}
+	}
+}
+
+void hm_chan_end_late(struct hm_timer *t)
+{
+	struct hm_dispatch *d = hm_container_of(t, struct hm_dispatch, late);
+
+	if (d->draining)
+		return;
+	hm_timer_start(d->t, t, LATE_MS);
+	hm_list_foreach_safe (&d->runtimes, n, tmp) {
+		struct runtime_ref *r = hm_runtime_ref_get(hm_container_of(n, struct runtime_ref, node));
+
+		for (size_t i = 0; i < r->n_chans; i++)
+			end_late(&r->chans[i]);
+		hm_runtime_ref_put(r);
+	}
 }
 
 void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch)

@@ -168,6 +168,7 @@ static void put_entry(struct job *j, struct hm_str payload, uint64_t due_ms, str
 		args[2] = hm_buf_str(&b);
 	}
 	(void)hm_fault(HM_FAULT_delay_put_before);
+	j->lent = true;
 	hm_redis_eval(d->deps.redis, &put_script, keys, 3, args, 6, on_put, j);
 }
 

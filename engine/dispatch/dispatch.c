@@ -188,7 +188,9 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_timer_init(&d->drain_timer, NULL);
 	/* Slots: what is in flight, plus what is final but not yet durable. */
 	slots = (d->o.max_in_flight + d->o.critical_reserve) * 4 + 4096;
-	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d) || !hm_moves_init(d) || !hm_spill_init(d)) {
+	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d) || !hm_moves_init(d) ||
+	    !hm_spill_init(d) || !hm_handback_init(d) ||
+	    (d->lost = malloc(LOST_MAX * sizeof(*d->lost))) == NULL) {
 		hm_err_set(e, HM_ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -202,6 +204,8 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	return 0;
 fail:
 	hm_inflight_close(d->inflight);
+	hm_handback_fini(d);
+	free(d->lost);
 	hm_moves_fini(d);
 	hm_spill_fini(d);
 	hm_dead_fini(d);
@@ -219,6 +223,8 @@ int hm_dispatch_start(struct hm_dispatch *d, struct hm_err *e)
 	hm_delay_start(d);
 	hm_moves_start(d);
 	hm_spill_start(d);
+	hm_timer_init(&d->late, hm_chan_end_late);
+	hm_timer_start(d->t, &d->late, 1000);
 	return hm_pull_start(d, e);
 }
 
@@ -252,10 +258,20 @@ void hm_dispatch_redis_state(struct hm_dispatch *d, bool up)
 		hm_timer_start(d->t, &d->heartbeat, 0);
 		hm_flush_later(d->t, &d->ack_flush);
 		hm_pull_kick(d);
+	} else if (d->draining) {
+		hm_dispatch_check_drained(d);
 	}
 }
 
 /* -- drain --------------------------------------------------------------------------------------- */
+
+/*
+ *   nothing more is read ─▶ answers of what has left ─▶ records durable, letters and moves told, entries acknowledged
+ *   ─▶ what is left goes back as new entries (handback.c) ─▶ farewell
+ *
+ * Until then heartbeats go on, so that nobody takes over what is being answered. When Redis is away, or the limit is over,
+ * what is left stays pending, as after a crash.
+ */
 
 /* Jobs stand on their lane or parked on a channel, under any snapshot still in use. */
 static void unlist_jobs(struct hm_dispatch *d)
@@ -275,12 +291,42 @@ static void unlist_jobs(struct hm_dispatch *d)
 
 void hm_msg_drop(struct msg *m)
 {
-	m->where = MSG_NOWHERE;
-	m->job->handed_back = true;
-	/* Nothing of it is on the wire: what was sent before has been answered and recorded. */
+	struct job *j = m->job;
+	struct hm_dispatch *d = j->d;
+
+	j->handed_back = true;
+	/* Nothing of it is on the wire. What was sent before has been answered; that is on record when its slot is free. */
+	if (m->past != NULL && m->where != MSG_HELD &&
+	    hm_settle_interim(m, HM_STR("handed back: this node stops")) == 0)
+		j->stays = true;
 	if (m->slot != HM_INFLIGHT_NONE)
-		hm_inflight_clear(m->job->d->inflight, m->slot);
+		hm_ack_wait(d, j->ticket, NULL, m->slot);
+	m->slot = HM_INFLIGHT_NONE;
+	m->where = MSG_NOWHERE;
+	if (!hm_handback_msg(m))
+		j->stays = true;
 	hm_msg_free(m);
+}
+
+/* A retry that is due in a while waits in Redis; the others are tried by whoever gets them. */
+static void drop_held(struct hm_dispatch *d)
+{
+	struct hm_node *n;
+
+	while ((n = hm_list_pop(&d->held)) != NULL) {
+		struct msg *m = hm_container_of(n, struct msg, node);
+		uint64_t left = hm_timer_armed(&m->timer) && m->timer.node.key > d->t->now_ns
+					? (m->timer.node.key - d->t->now_ns) / 1000000u
+					: 0;
+
+		hm_timer_stop(d->t, &m->timer);
+		if (m->turn == NULL && left > 1000 && d->redis_up && !d->drain_forced) {
+			m->where = MSG_NOWHERE;
+			hm_aside_msg(m, d->t->wall_ms + left, HM_STR("waiting for another try"));
+		} else {
+			hm_msg_drop(m);
+		}
+	}
 }
 
 static void drop_list(struct hm_list *l)
@@ -291,11 +337,11 @@ static void drop_list(struct hm_list *l)
 		hm_msg_drop(hm_container_of(n, struct msg, node));
 }
 
-/* What has not left goes back: its entry stays pending under this consumer's name. */
 static void drop_waiting(struct hm_dispatch *d)
 {
-	drop_list(&d->held);
-	hm_escalate_drop(d);
+	drop_held(d);
+	if (!d->redis_up || d->drain_forced) /* else the answer comes soon */
+		hm_escalate_drop(d);
 	hm_list_foreach (&d->runtimes, n) {
 		struct runtime_ref *r = hm_container_of(n, struct runtime_ref, node);
 
@@ -311,21 +357,58 @@ static void report_drained(struct hm_dispatch *d)
 		return;
 	d->drained = true;
 	hm_timer_stop(d->t, &d->drain_timer);
-	HM_INFO(DISPATCH, "drained", HM_U("jobs_handed_back", d->jobs.len), HM_U("sends_cut", d->sends_live));
+	hm_timer_stop(d->t, &d->heartbeat);
+	HM_INFO(DISPATCH, "drained", HM_U("handed_back", hm_handback_count(d)),
+		HM_U("left_pending", d->jobs.len), HM_U("sends_cut", d->sends_live));
 	d->on_drained(d->drained_arg);
+}
+
+/* Nothing of this shard is under way to Redis, and every record is on the disk. */
+static bool settled(const struct hm_dispatch *d)
+{
+	if (!hm_ack_idle(d) || !hm_dead_idle(d) || !hm_moves_idle(d) || !hm_aside_idle(d) ||
+	    hm_aside_count(d) > 0 || !hm_pull_idle(d))
+		return false;
+	hm_list_foreach (&d->jobs, n) {
+		const struct job *j = hm_container_of(n, const struct job, all);
+
+		if (j->lent || (j->ticket > d->durable && !j->stays))
+			return false;
+	}
+	return true;
+}
+
+static void check_drained(struct hm_dispatch *d)
+{
+	if (d->sends_live > 0 || !hm_list_empty(&d->asking) || !hm_list_empty(&d->gating))
+		return;
+	drop_waiting(d); /* also retries that came back while draining */
+	if (!d->redis_up)
+		hm_aside_drop(d);
+	if (d->rechecks > 0 || d->fifo_len > 0 || !hm_list_empty(&d->escalating))
+		return;
+	if (d->redis_up) {
+		if (!settled(d))
+			return;
+		unlist_jobs(d);
+		if (!hm_handback_done(d))
+			return;
+		if (!d->farewell && d->jobs.len == 0) {
+			d->farewell = true;
+			hm_recover_farewell(d);
+		}
+	}
+	if (d->beats_open == 0)
+		report_drained(d);
 }
 
 void hm_dispatch_check_drained(struct hm_dispatch *d)
 {
-	if (!d->draining || d->drained)
+	if (!d->draining || d->drained || d->checking)
 		return;
-	if (d->sends_live == 0 && hm_list_empty(&d->asking) && hm_list_empty(&d->gating)) {
-		drop_waiting(d); /* retries that came back while draining */
-		hm_aside_drop(d);
-		if (d->rechecks == 0 && d->beats_open == 0 && ((hm_ack_idle(d) && hm_dead_idle(d) && hm_moves_idle(d) && hm_aside_idle(d)) || !d->redis_up) &&
-		    d->fifo_len == 0)
-			report_drained(d);
-	}
+	d->checking = true; /* what is dropped or put aside here asks again */
+	check_drained(d);
+	d->checking = false;
 }
 
 static void on_drain_limit(struct hm_timer *t)
@@ -356,8 +439,7 @@ void hm_dispatch_drain(struct hm_dispatch *d, uint64_t limit_ms, void (*on_drain
 	hm_pull_stop(d);
 	hm_timer_stop(d->t, &d->delay_timer);
 	unlist_jobs(d);
-	drop_waiting(d);
-	hm_recover_stop(d);
+	hm_timer_stop(d->t, &d->late);
 	hm_timer_init(&d->drain_timer, on_drain_limit);
 	hm_timer_start(d->t, &d->drain_timer, limit_ms);
 	hm_dispatch_check_drained(d);
@@ -386,6 +468,9 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	hm_timer_stop(d->t, &d->heartbeat);
 	hm_timer_stop(d->t, &d->delay_timer);
 	hm_timer_stop(d->t, &d->drain_timer);
+	hm_timer_stop(d->t, &d->late);
+	hm_handback_fini(d);
+	free(d->lost);
 	hm_moves_fini(d); /* before the jobs they are about */
 	hm_spill_fini(d);
 	hm_dead_fini(d);

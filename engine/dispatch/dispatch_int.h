@@ -104,7 +104,10 @@ struct job {
 	struct hm_template *own;	   /* compiled inline content */
 	bool unrecorded;		   /* a final record could not be written: stays pending */
 	struct hm_str from;		   /* foreign: nodes that had its entry, separated by commas */
-	bool handed_back;		   /* messages of it were dropped while draining: stays pending */
+	bool handed_back;		   /* messages of it were dropped while draining: ends with handback.c */
+	struct back *backs;		   /* those (handback.c) */
+	bool stays;			   /* cannot be written anew: stays pending */
+	bool lent; /* a script of delay.c or spill.c decides where its entry is; its answer frees it */
 	uint32_t owed;	 /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
 	uint8_t *buried; /* bitmap of recipients that have a dead letter already (taken over jobs), or NULL */
 	uint8_t n_facts;		   /* values to fetch per message; 0: most templates */
@@ -134,6 +137,7 @@ struct msg {
 		parts; /* of a content its channel splits: the next to send; how many, 0 or 1: it does not */
 	uint32_t index;
 	uint32_t slot; /* in-flight table */
+	uint8_t lost_here; /* attempts of this run whose end could not be recorded */
 	struct job *job;
 	struct chan *chan;
 	uint32_t passed; /* bit per position of the route: tried and left */
@@ -298,6 +302,11 @@ struct hm_dispatch {
 	bool sweeping, tidied;
 	bool draining, drained, drain_forced, closed, redis_up;
 	uint32_t inflight_limit; /* the in-flight table was sized for this at start */
+	struct hm_handback *handback; /* handback.c */
+	struct lost *lost; /* messages that ended in this run without a record: out of memory (settle.c) */
+	uint32_t n_lost;
+	struct hm_timer late; /* ends what waits beyond its expiry (chan.c) */
+	bool checking, farewell;
 	struct hm_timer ack_retry;
 	void (*on_drained)(void *arg);
 	void *drained_arg;
@@ -309,7 +318,8 @@ int hm_pull_start(struct hm_dispatch *d, struct hm_err *e);
 void hm_pull_kick(struct hm_dispatch *d); /* buffers have room again */
 /* An entry was left pending for a reason that passes: it is read again in a moment. */
 void hm_pull_again(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane);
-void hm_pull_stop(struct hm_dispatch *d);
+void hm_pull_stop(struct hm_dispatch *d); /* what a read brings from now on goes back (handback.c) */
+bool hm_pull_idle(const struct hm_dispatch *d); /* no read is under way */
 void hm_pull_close(struct hm_dispatch *d);
 void hm_pull_free(struct hm_dispatch *d);
 bool hm_pull_owns(const struct hm_dispatch *d, uint32_t partition);
@@ -325,7 +335,8 @@ bool hm_delay_takes(struct job *j, struct hm_str payload);
 
 /* -- recover.c: heartbeat, taking over from dead consumers, what a redelivered job has behind it -- */
 void hm_recover_start(struct hm_dispatch *d);
-void hm_recover_stop(struct hm_dispatch *d);
+/* At the end of a drain, when nothing is pending here: this consumer need not be waited for. */
+void hm_recover_farewell(struct hm_dispatch *d);
 void hm_recover_check(struct job *j); /* looks the recipients up in the ledger, then hm_job_ready */
 
 /* -- job.c -- */
@@ -357,7 +368,18 @@ void hm_spill_turn(struct hm_dispatch *d);
 bool hm_spill_busy(const struct hm_dispatch *d); /* nothing more should be read now */
 uint64_t hm_spill_count(const struct hm_dispatch *d, enum hm_lane lane); /* entries aside, as last seen */
 
+/* -- handback.c: the end of a drain -- */
+bool hm_handback_init(struct hm_dispatch *d);
+void hm_handback_fini(struct hm_dispatch *d);
+bool hm_handback_msg(struct msg *m); /* dropped, with its state on record; false: out of memory, its entry stays */
+/* An entry nobody has looked into. */
+void hm_handback_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry);
+/* Everything is settled and durable: what is left goes back. true: it has, hm_dispatch_check_drained is called until then. */
+bool hm_handback_done(struct hm_dispatch *d);
+uint64_t hm_handback_count(const struct hm_dispatch *d); /* entries given back */
+
 /* -- chan.c: room, rest and who waits -- */
+void hm_chan_end_late(struct hm_timer *t); /* every second: what waits beyond its expiry ends, room or not */
 void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */
 void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch);
 void hm_chan_fini(struct chan *c);
@@ -510,6 +532,11 @@ void hm_settle_hold(struct msg *m, uint64_t delay_ms, struct hm_str reason);
 /* About to leave memory: its record as HELD, its slot free when that is durable. Returns the ticket, 0: out of memory. */
 uint64_t hm_settle_interim(struct msg *m, struct hm_str reason);
 void hm_msg_timer_init(struct msg *m);
+struct lost { /* its end is not on record, its slot not free */
+	struct hm_ulid id;
+	uint32_t slot;
+};
+#define LOST_MAX 4096
 void hm_msg_free(struct msg *m); /* off every list; the job has one open message less */
 void hm_settle_remember(struct msg *m, const struct hm_ledger_attempt *a); /* one more line of the timeline */
 uint8_t hm_settle_parts_sent(const struct msg *m); /* by its channel, according to its timeline */

@@ -121,6 +121,7 @@ void hm_escalate_drop(struct hm_dispatch *d)
 		let_go(w);
 		if (!w->asked) /* else its answer frees it */
 			wait_free(w);
+		m->job->stays = true; /* its wait may not be noted in Redis */
 		hm_msg_drop(m);
 	}
 }

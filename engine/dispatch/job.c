@@ -155,9 +155,10 @@ void hm_job_maybe_done(struct job *j)
 	}
 	if (j->unrecorded) {
 		HM_ERROR(DISPATCH,
-			 "an entry stays pending: the end of its messages could not be recorded (out of "
+			 "an entry is read again: the end of its messages could not be recorded (out of "
 			 "memory)",
 			 HM_SV("entry", hm_str_n(j->entry, j->entry_len)));
+		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
 		hm_job_free(j);
 		return;
 	}

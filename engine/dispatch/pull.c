@@ -49,6 +49,7 @@ struct reader {
 	char cursor[ENTRY_ID_MAX];
 	bool busy, closed, group_failed;
 	uint32_t groups_open; /* XGROUP commands not answered */
+	int64_t client_id;    /* of its connection; 0: not known */
 	bool look_again;      /* pending entries were left for later */
 	struct hm_timer retry, again;
 	struct hm_str *argv;
@@ -220,6 +221,28 @@ static int part_index(const struct reader *r, struct hm_str key)
 	return -1;
 }
 
+/* Read while reading stopped: what has never been looked into goes back as it is. */
+static void came_late(struct reader *r, const struct hm_reply *reply)
+{
+	struct hm_dispatch *d = r->d;
+
+	if (r->mode != READER_NEW || !d->draining || d->drained)
+		return;
+	for (size_t i = 0; reply->type == HM_REPLY_ARRAY && i < reply->n; i++) {
+		const struct hm_reply *key = hm_reply_at(&reply->v[i], 0),
+				      *list = hm_reply_at(&reply->v[i], 1);
+		int p = key ? part_index(r, key->s) : -1;
+
+		for (size_t k = 0; p >= 0 && list != NULL && list->type == HM_REPLY_ARRAY && k < list->n;
+		     k++) {
+			const struct hm_reply *id = hm_reply_at(&list->v[k], 0);
+
+			if (id != NULL && id->type == HM_REPLY_STR)
+				hm_handback_entry(d, r->parts[p], r->lane, id->s);
+		}
+	}
+}
+
 static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
 	struct reader *r = arg;
@@ -229,8 +252,12 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 
 	HM_CHECK(r, HM_READER_MAGIC);
 	r->busy = false;
-	if (r->closed)
+	if (r->closed) {
+		if (reply != NULL)
+			came_late(r, reply);
+		hm_dispatch_check_drained(d);
 		return;
+	}
 	if (reply == NULL) {
 		/* The group is gone (stream deleted, FLUSHALL): made again. A lost connection starts over in on_up. */
 		if (err->code == HM_EREDIS && strstr(err->text, "NOGROUP") != NULL) {
@@ -295,8 +322,10 @@ static void on_group(void *arg, const struct hm_reply *reply, const struct hm_er
 	if (--r->groups_open > 0)
 		return;
 	r->busy = false;
-	if (r->closed)
+	if (r->closed) {
+		hm_dispatch_check_drained(r->d);
 		return;
+	}
 	if (r->group_failed) {
 		retry_later(r);
 		return;
@@ -402,13 +431,42 @@ static void on_retry(struct hm_timer *t)
 	reader_go(r);
 }
 
+static void on_client_id(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct reader *r = arg;
+
+	HM_CHECK(r, HM_READER_MAGIC);
+	r->client_id = reply != NULL && reply->type == HM_REPLY_INT
+			       ? reply->i
+			       : 0; /* unknown: a blocked read ends by itself */
+}
+
+static void ignore(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+}
+
+/* A read that waits for something to come need not wait any longer. */
+static void unblock(struct reader *r)
+{
+	char id[24];
+	const struct hm_str argv[] = {
+		HM_STR("CLIENT"), HM_STR("UNBLOCK"),
+		hm_str_n(id, (size_t)snprintf(id, sizeof(id), "%lld", (long long)r->client_id))};
+
+	if (r->busy && r->client_id > 0 && r->d->redis_up)
+		hm_redis_send(r->d->deps.redis, r->key[0], argv, hm_countof(argv), ignore, NULL);
+}
+
 static void on_up(void *arg)
 {
+	static const struct hm_str ask[] = {HM_STR("CLIENT"), HM_STR("ID")};
 	struct reader *r = arg;
 
 	HM_CHECK(r, HM_READER_MAGIC);
 	if (r->closed)
 		return;
+	r->client_id = 0;
+	hm_redis_line_send(r->line, ask, hm_countof(ask), 10000, on_client_id, r);
 	hm_timer_stop(r->d->t, &r->retry);
 	r->mode = READER_GROUP;
 	r->at = 0;
@@ -511,10 +569,20 @@ void hm_pull_stop(struct hm_dispatch *d)
 	for (size_t i = 0; i < d->n_readers; i++) {
 		struct reader *r = &d->readers[i];
 
+		if (!r->closed)
+			unblock(r);
 		r->closed = true;
 		hm_timer_stop(d->t, &r->retry);
 		hm_timer_stop(d->t, &r->again);
 	}
+}
+
+bool hm_pull_idle(const struct hm_dispatch *d)
+{
+	for (size_t i = 0; i < d->n_readers; i++)
+		if (d->readers[i].busy)
+			return false;
+	return true;
 }
 
 /* The lines fail what is pending, from their close. */

@@ -32,7 +32,8 @@ static bool may_expand(const struct hm_dispatch *d, enum hm_lane lane)
 						  : d->o.max_in_flight;
 
 	return d->in_flight < limit && hm_inflight_free_slots(d->inflight) > 0 &&
-	       d->fifo_len + 2 < d->fifo_cap && hm_aside_room(d) && hm_ledger_backlog(d->writer) < d->o.ledger_backlog_max && hm_dead_room(d);
+	       d->fifo_len + 2 < d->fifo_cap && hm_aside_room(d) &&
+	       hm_ledger_backlog(d->writer) < d->o.ledger_backlog_max && hm_dead_room(d);
 }
 
 /* Goes on where an earlier run stopped: its attempts count and stay in the timeline. */
@@ -42,6 +43,21 @@ static void resume(struct msg *m, const struct hm_ledger_msg *before)
 		hm_settle_remember(m, &before->attempts[i]);
 	m->attempts = (uint8_t)hm_min(before->n_attempts, (size_t)200);
 	m->interim = true;
+}
+
+/* It left earlier in this run, and its end could not be recorded: it goes on with its slot. */
+static void find_lost(struct msg *m)
+{
+	struct hm_dispatch *d = m->job->d;
+
+	for (uint32_t i = 0; i < d->n_lost; i++) {
+		if (memcmp(&d->lost[i].id, &m->id, sizeof(m->id)) != 0)
+			continue;
+		m->slot = d->lost[i].slot;
+		m->lost_here = 1;
+		d->lost[i] = d->lost[--d->n_lost];
+		return;
+	}
 }
 
 static struct msg *msg_new(struct job *j, uint32_t index)
@@ -63,6 +79,8 @@ static struct msg *msg_new(struct job *j, uint32_t index)
 	hm_ulid_add(&m->id, j->spec.n0 + index);
 	m->attempts = (uint8_t)hm_min(j->spec.attempts, 200u);
 	m->maybe_repeat = j->redelivered;
+	if (hm_unlikely(d->n_lost > 0) && j->redelivered)
+		find_lost(m);
 	hm_job_rcpt(&j->spec, index, &r);
 	m->user = r.user;
 	hm_msg_timer_init(m);
@@ -86,7 +104,7 @@ static unsigned lost_before(const struct msg *m)
 
 	if (!j->redelivered)
 		return 0;
-	return hm_inflight_runs(j->d->deps.old, &m->id) + (j->foreign ? 1 : 0);
+	return hm_inflight_runs(j->d->deps.old, &m->id) + (j->foreign ? 1 : 0) + m->lost_here;
 }
 
 /* What was lost is written down; the channel's policy decides. */
@@ -158,7 +176,9 @@ static bool lane_step(struct hm_dispatch *d, enum hm_lane lane)
 		HM_CHECK(j, HM_JOB_MAGIC);
 		if (!may_expand(d, lane))
 			return false;
-		if (c != NULL && (!hm_list_empty(&c->waiting[lane]) || !hm_chan_has_room(c, lane))) {
+		/* Whoever is too late needs no room. */
+		if (c != NULL && !(j->expires_ms != 0 && d->t->wall_ms >= j->expires_ms) &&
+		    (!hm_list_empty(&c->waiting[lane]) || !hm_chan_has_room(c, lane))) {
 			hm_fair_remove(&l->runnable, j->tenant, n);
 			hm_list_push(&c->parked[lane], n);
 			continue;

@@ -27,41 +27,42 @@ static struct hm_redis_script beat_script = {
 	/* KEYS: consumers, one stream per lane, who had what was taken over (moves.c); ARGV: me, group, claim after ms, page, my name for what is taken over. A consumer is dead when its
 	 * heartbeat is old, or when it never had one (killed before the first) and has been silent as long.
 	 * Returns a list of {lane index, entries} taken over. */
-	.source = "local t = redis.call('TIME')\n"
-		  "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-		  "local after = tonumber(ARGV[3])\n"
-		  "redis.call('ZADD', KEYS[1], now, ARGV[1], now, ARGV[5])\n"
-		  "local out = {}\n"
-		  "local busy = {}\n"
-		  "for l = 2, #KEYS - 1 do\n"
-		  "  local cs = redis.pcall('XINFO', 'CONSUMERS', KEYS[l], ARGV[2])\n"
-		  "  if cs.err then cs = {} end\n"
-		  "  for _, c in ipairs(cs) do\n"
-		  "    local name, pending, idle = c[2], c[4], c[6]\n"
-		  "    local beat = redis.call('ZSCORE', KEYS[1], name)\n"
-		  "    local dead = (beat and tonumber(beat) < now - after) or (not beat and idle > after)\n"
-		  "    if name ~= ARGV[1] and name ~= ARGV[5] and dead and pending > 0 then\n"
-		  "      busy[name] = true\n"
-		  "      local ids = redis.call('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], name)\n"
-		  "      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[5], 0}\n"
-		  "      local node = string.gsub(name, '%.%d+%+?$', '')\n"
-		  "      for _, p in ipairs(ids) do\n"
-		  "        local field = (l - 2) .. ':' .. p[1]\n"
-		  "        local had = redis.call('HGET', KEYS[#KEYS], field)\n"
-		  "        redis.call('HSET', KEYS[#KEYS], field, had and (had .. ',' .. node) or node)\n"
-		  "        cmd[#cmd + 1] = p[1]\n"
-		  "      end\n"
-		  "      out[#out + 1] = {l - 2, redis.call(unpack(cmd))}\n"
-		  "    end\n"
-		  "  end\n"
-		  "end\n"
-		  "for _, c in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - after)) do\n"
-		  "  if not busy[c] then\n"
-		  "    for l = 2, #KEYS - 1 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
-		  "    redis.call('ZREM', KEYS[1], c)\n"
-		  "  end\n"
-		  "end\n"
-		  "return out\n",
+	.source =
+		"local t = redis.call('TIME')\n"
+		"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+		"local after = tonumber(ARGV[3])\n"
+		"redis.call('ZADD', KEYS[1], now, ARGV[1], now, ARGV[5])\n"
+		"local out = {}\n"
+		"local busy = {}\n"
+		"for l = 2, #KEYS - 1 do\n"
+		"  local cs = redis.pcall('XINFO', 'CONSUMERS', KEYS[l], ARGV[2])\n"
+		"  if cs.err then cs = {} end\n"
+		"  for _, c in ipairs(cs) do\n"
+		"    local name, pending, idle = c[2], c[4], c[6]\n"
+		"    local beat = redis.call('ZSCORE', KEYS[1], name)\n"
+		"    local dead = (beat and tonumber(beat) < now - after) or (not beat and idle > after)\n"
+		"    if name ~= ARGV[1] and name ~= ARGV[5] and dead and pending > 0 then\n"
+		"      busy[name] = true\n"
+		"      local ids = redis.call('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], name)\n"
+		"      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[5], 0}\n"
+		"      local node = string.gsub(name, '%.%d+%+?$', '')\n"
+		"      for _, p in ipairs(ids) do\n"
+		"        local field = (l - 2) .. ':' .. p[1]\n"
+		"        local had = redis.call('HGET', KEYS[#KEYS], field)\n"
+		"        redis.call('HSET', KEYS[#KEYS], field, had and (had .. ',' .. node) or node)\n"
+		"        cmd[#cmd + 1] = p[1]\n"
+		"      end\n"
+		"      out[#out + 1] = {l - 2, redis.call(unpack(cmd))}\n"
+		"    end\n"
+		"  end\n"
+		"end\n"
+		"for _, c in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - after)) do\n"
+		"  if not busy[c] then\n"
+		"    for l = 2, #KEYS - 1 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
+		"    redis.call('ZREM', KEYS[1], c)\n"
+		"  end\n"
+		"end\n"
+		"return out\n",
 };
 
 struct beat {
@@ -127,9 +128,14 @@ static void beat_partition(struct hm_dispatch *d, uint32_t p)
 	for (int l = 0; l < HM_LANE_COUNT; l++)
 		keys[1 + l] = hm_str_n(k[1 + l], hm_job_stream_key(d->o.prefix, p, (enum hm_lane)l, k[1 + l],
 								   sizeof(k[1 + l])));
-	keys[1 + HM_LANE_COUNT] = hm_str_n(k[1 + HM_LANE_COUNT],
-					   hm_job_key(d->o.prefix, p, "taken", k[1 + HM_LANE_COUNT], sizeof(k[0])));
-	snprintf(after, sizeof(after), "%u", d->o.claim_after_ms);
+	keys[1 + HM_LANE_COUNT] = hm_str_n(
+		k[1 + HM_LANE_COUNT],
+		hm_job_key(d->o.prefix, p, "taken", k[1 + HM_LANE_COUNT], sizeof(k[0])));
+	/* While draining nothing is taken over, but nobody shall take from here what still has to be answered. */
+	if (d->draining)
+		snprintf(after, sizeof(after), "1000000000000000");
+	else
+		snprintf(after, sizeof(after), "%u", d->o.claim_after_ms);
 	/* What is in hand comes first: no taking over while the buffers are full. */
 	snprintf(page, sizeof(page), "%u", CLAIM_PAGE);
 	args[0] = hm_str_c(d->consumer);
@@ -148,7 +154,7 @@ static void on_heartbeat(struct hm_timer *t)
 
 	hm_timer_start(d->t, &d->heartbeat, d->o.heartbeat_ms);
 	hm_pump_later(d); /* what stopped for lack of memory goes on */
-	if (!d->redis_up || d->beats_open > 0 || d->draining)
+	if (!d->redis_up || d->beats_open > 0 || d->drained || d->farewell)
 		return;
 	for (uint32_t p = 0; p < d->o.partitions; p++)
 		if (hm_pull_owns(d, p))
@@ -169,12 +175,10 @@ static void on_farewell(void *arg, const struct hm_reply *reply, const struct hm
 	hm_dispatch_check_drained(d);
 }
 
-/* At drain: a heartbeat of 0 lets others take over at once what is handed back. */
-void hm_recover_stop(struct hm_dispatch *d)
+/* A heartbeat of 0: others need not wait until this consumer is dead. */
+void hm_recover_farewell(struct hm_dispatch *d)
 {
 	hm_timer_stop(d->t, &d->heartbeat);
-	if (!d->redis_up)
-		return;
 	for (uint32_t p = 0; p < d->o.partitions; p++) {
 		char k[128];
 		struct hm_str argv[6] = {HM_STR("ZADD"),	HM_STR_NULL, HM_STR("0"),
@@ -270,10 +274,14 @@ static void recheck_done(uv_work_t *w, int status)
 		j->done = x->bits;
 		j->prior = x->prior;
 		j->prior_arena = x->arena;
-		if (d->draining)
+		if (d->draining) {
+			if (!j->redelivered) /* nothing has been done with it */
+				hm_handback_entry(d, j->partition, (enum hm_lane)j->lane,
+						  hm_str_n(j->entry, j->entry_len));
 			hm_job_free(j);
-		else
+		} else {
 			hm_aside_look(j);
+		}
 	}
 	HM_MAGIC_CLEAR(x);
 	free(x);

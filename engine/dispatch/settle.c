@@ -114,6 +114,18 @@ static uint64_t put_record(struct msg *m, enum hm_state state, struct hm_str rea
 	return hm_ledger_put_msg(d->writer, &r);
 }
 
+/* It left in this run, and that is nowhere but in the in-flight table: its entry, read again, must not forget it. */
+static void remember_lost(const struct msg *m)
+{
+	struct hm_dispatch *d = m->job->d;
+
+	if (m->slot == HM_INFLIGHT_NONE)
+		return;
+	if (d->n_lost == LOST_MAX) /* then a later run finds it in the table */
+		hm_panic(__FILE__, __LINE__, __func__, "no memory for records of %u messages", LOST_MAX);
+	d->lost[d->n_lost++] = (struct lost){.id = m->id, .slot = m->slot};
+}
+
 static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 		const struct hm_ledger_attempt *attempts, size_t n)
 {
@@ -138,8 +150,10 @@ static void end(struct msg *m, enum hm_state state, struct hm_str reason,
 	ticket = put_record(m, state, reason, attempts, n);
 	hm_stats_inc(d->t->stats, counter[state]);
 	(void)hm_fault(HM_FAULT_settle_record);
-	if (ticket == 0)
+	if (ticket == 0) {
 		j->unrecorded = true; /* out of memory: the entry must not be acknowledged */
+		remember_lost(m);
+	}
 	if (ticket > j->ticket)
 		j->ticket = ticket;
 	if (state == HM_ST_FAILED && ticket > 0)

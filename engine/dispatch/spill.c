@@ -284,6 +284,7 @@ bool hm_spill_takes(struct job *j, struct hm_str payload)
 		return false;
 	}
 	x->payload[x->n] = payload;
+	j->lent = true;
 	x->jobs[x->n++] = j;
 	x->bytes += payload.len;
 	return true;

@@ -564,6 +564,8 @@ static int read_res(struct reading *r, const msgpack_object *o)
 			rc = read_count(r, v, 1000, &res->chan_attempts);
 		} else if (hm_str_is(k, "pos")) {
 			rc = read_count(r, v, 1000, &res->pos);
+		} else if (hm_str_is(k, "parts")) {
+			rc = read_count(r, v, 250, &res->parts);
 		} else if (hm_str_is(k, "chan")) {
 			rc = read_text(r, "chan", v, HM_JOB_MAX_NAME, &res->chan);
 		} else if (hm_str_is(k, "route")) {

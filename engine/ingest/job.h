@@ -54,6 +54,7 @@
  *   route      str           the route a cap or quiet hours sent it to
  *   held       bool          it holds a reservation in caps
  *   sent       bool          a provider has accepted it on an earlier step of its route
+ *   parts      int           parts of its text that chan has accepted
  *
  * A key whose value is nil counts as absent, and so does an empty text for every label
  * and name. Texts are UTF-8; names, labels, users and addresses hold no control characters.
@@ -97,7 +98,7 @@ struct hm_job_resume { /* res */
 	struct hm_ulid job;
 	uint64_t accepted_ms;
 	struct hm_str chan, route;
-	uint32_t pos, chan_attempts;
+	uint32_t pos, chan_attempts, parts;
 };
 struct hm_job_spec {
 	bool has_id;

@@ -160,7 +160,7 @@ static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
 {
 	hm_mp_key(b, "res");
 	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->sent ? 1 : 0) + (r->chan.len ? 1 : 0) + (r->route.len ? 1 : 0) +
-				 (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0));
+				 (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0) + (r->parts ? 1 : 0));
 	hm_mp_key(b, "job");
 	hm_mp_put_bin(b, hm_str_n((const char *)r->job.b, sizeof(r->job.b)));
 	put_count(b, "t", r->accepted_ms);
@@ -170,6 +170,8 @@ static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
 		put_count(b, "pos", r->pos);
 	if (r->chan_attempts)
 		put_count(b, "catt", r->chan_attempts);
+	if (r->parts)
+		put_count(b, "parts", r->parts);
 	if (r->held) {
 		hm_mp_key(b, "held");
 		hm_mp_put_bool(b, true);

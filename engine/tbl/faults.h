@@ -19,6 +19,8 @@ HM_FAULT(escalate_put, "accepted, its wait for a receipt noted in Redis, not yet
 HM_FAULT(escalate_recorded, "accepted and handed to the ledger as waiting for a receipt, nothing in Redis")
 HM_FAULT(gates_after, "message let through by the gates")
 HM_FAULT(gates_shared, "the gates all processes share let a message pass, nothing sent yet")
+HM_FAULT(handback_after, "what was left at the end of a drain written anew, reply seen")
+HM_FAULT(handback_before, "drained: what is left about to be written as new entries")
 HM_FAULT(hold_after, "failed attempt handed to the ledger, message held for another")
 HM_FAULT(inflight_saved, "start: in-flight tables of the last run gathered, not yet emptied")
 HM_FAULT(job_ready, "accept record handed to the ledger, job on its lane")
