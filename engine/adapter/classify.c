@@ -495,13 +495,28 @@ static void failed(const struct hm_answer *an, struct hm_eval *ev, struct hm_ver
 		partial_results(an, ev, v);
 }
 
+/* The status says yes, perhaps, and what would tell lies in a body of which only the beginning was read. Where the status is
+ * all that the rules ask for, or says no, it decides. */
+static bool cut_short(const struct hm_answer *an, const struct hm_eval *ev)
+{
+	const struct hm_call *call = ev->call;
+
+	return call->answer_cut && call->status >= 200 && call->status <= 299 &&
+	       (ev->cut_read || an->n_partial > 0);
+}
+
 void hm_answer_judge(const struct hm_answer *an, struct hm_eval *ev, struct hm_verdict *v)
 {
 	struct hm_val ok;
 
 	open_answer(an, ev);
+	ev->cut_read = false;
 	ok = hm_eval(ev, an->success);
-	if (hm_val_true(&ok) && ev->rc == 0) {
+	if (cut_short(an, ev)) {
+		v->outcome = HM_OUT_UNKNOWN;
+		v->scope = HM_SCOPE_CHANNEL;
+		v->reason = HM_STR("the answer is longer than wire.max_response_bytes");
+	} else if (hm_val_true(&ok) && ev->rc == 0) {
 		v->outcome = HM_OUT_OK;
 		v->reason = status_reason(ev->call->status, ev->a);
 		partial_results(an, ev, v);

@@ -168,6 +168,7 @@ static struct hm_val answer(struct hm_eval *ev, const struct hm_expr *e)
 {
 	struct hm_val v;
 
+	ev->cut_read |= ev->call != NULL && ev->call->answer_cut;
 	if (!ev->answer_ok)
 		return HM_NONE;
 	if (ev->answer_xml) {
@@ -247,7 +248,9 @@ static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_VAR_STATUS: return hm_val_int(ev->call ? ev->call->status : 0);
 	case HM_VAR_HEADER: return answer_header(ev, e);
 	case HM_VAR_ANSWER: return answer(ev, e);
-	case HM_VAR_ANSWER_TEXT: return ev->call ? hm_val_str(ev->call->answer) : HM_NONE;
+	case HM_VAR_ANSWER_TEXT:
+		ev->cut_read |= ev->call != NULL && ev->call->answer_cut;
+		return ev->call ? hm_val_str(ev->call->answer) : HM_NONE;
 	case HM_VAR_IT: return ev->it ? *ev->it : HM_NONE;
 	case HM_VAR_INDEX: return hm_val_int(ev->index);
 	case HM_VAR_KEY: return hm_val_given(ev->key);

@@ -176,6 +176,7 @@ struct hm_eval {
 	/* answer */
 	const struct hm_call *call;
 	bool answer_ok, answer_xml;
+	bool cut_read; /* the body was asked for, and only its beginning is there */
 	struct hm_str answer;
 	/* keys made while folding belong to the channel */
 	int (*keep_key)(void *arg, struct hm_key *k);

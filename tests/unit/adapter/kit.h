@@ -256,6 +256,16 @@ static inline struct hm_verdict kit_answer_n(struct kit *k, int status, const ch
 	hm_channel_classify(k->c, &k->in, &k->call, &k->a, &v);
 	return v;
 }
+/* The same, of a body that is longer than what was read. */
+static inline struct hm_verdict kit_answer_cut(struct kit *k, int status, const char *begins)
+{
+	struct hm_verdict v;
+
+	k->call.answer_cut = true;
+	v = kit_answer_n(k, status, NULL, hm_str_c(begins));
+	k->call.answer_cut = false;
+	return v;
+}
 static inline struct hm_verdict kit_answer(struct kit *k, int status, const char *body)
 {
 	return kit_answer_n(k, status, NULL, hm_str_c(body));

@@ -215,6 +215,46 @@ static void answers(void **state)
 	assert_int_equal(v.retry_after_ms, 120000);
 }
 
+/* More than wire.max_response_bytes: the status decides where it is all that is asked for. */
+static void cut_answers(void **state)
+{
+	static const struct {
+		const char *answer;
+		int status;
+		enum hm_outcome want;
+	} rows[] = {
+		{"{format: json, success: status == 200}", 200, HM_OUT_OK},
+		{"{format: json, success: status == 200}", 503, HM_OUT_PROVIDER_DOWN},
+		{"{format: json, success: status == 200 && answer.code == 0}", 200, HM_OUT_UNKNOWN},
+		{"{format: json, success: status == 200 && !answer.error}", 200, HM_OUT_UNKNOWN},
+		{"{format: none, success: status == 200 && answer_text | contains('ok')}", 200,
+		 HM_OUT_UNKNOWN},
+		{"{format: json, success: status == 200 && answer.code == 0}", 400, HM_OUT_BAD_REQUEST},
+		{"{format: json, success: status == 204 || answer.code == 0}", 204, HM_OUT_OK},
+	};
+
+	for (size_t i = 0; i < hm_countof(rows); i++) {
+		struct hm_buf b;
+		struct hm_verdict v;
+
+		hm_buf_init(&b, 4096);
+		hm_buf_printf(&b,
+			      "adapter: {name: sms/test, title: t}\n"
+			      "endpoint: {url: \"https://x.example\"}\n"
+			      "address: {max: 100, what: a name}\n"
+			      "request: {method: POST, path: /x, json: {to: \"${to}\"}}\n"
+			      "answer: %s\n",
+			      rows[i].answer);
+		kit_use(&k, hm_buf_cstr(&b), NULL);
+		kit_message(&k, "{\"content\": {\"body\": \"x\"}, \"to\": \"a\"}");
+		v = kit_answer_cut(&k, rows[i].status, "{\"code\": 0, \"ok\": 1, \"more\": \"");
+		if (v.outcome != rows[i].want)
+			fail_msg("%s, status %d: %s", rows[i].answer, rows[i].status,
+				 hm_outcome_name(v.outcome));
+		hm_buf_fini(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +265,7 @@ int main(void)
 		cmocka_unit_test(bad_addresses),
 		cmocka_unit_test(raw_must_be_json),
 		cmocka_unit_test(answers),
+		cmocka_unit_test(cut_answers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
