@@ -164,7 +164,8 @@ static int check_segment(struct hm_ledger *l, struct recount *c, const struct hm
 	}
 	free(bytes);
 	pthread_rwlock_rdlock(&l->lock);
-	indexed = s->idx ? s->idx->n : c->msgs;
+	/* The one that was active at the freeze may have grown, been sealed and indexed since. */
+	indexed = s->idx && __atomic_load_n(&s->end, __ATOMIC_ACQUIRE) == end ? s->idx->n : c->msgs;
 	pthread_rwlock_unlock(&l->lock);
 	if (rc == 0 && indexed != c->msgs)
 		rc = hm_err_set(e, HM_ESTORE,
