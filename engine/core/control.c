@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "core/control.h"
+#include "gates/lists.h"
 #include "ingest/cancel_mark.h"
 #include "schedule/schedule.h"
 #include "shape/pauses.h"
@@ -13,6 +14,7 @@
 #define CONTROL_MAGIC 0x6374726cu
 #define BLOCK_MS      "1000"
 #define RETRY_MS      500
+#define LOOK_MS	      900
 #define KEEP_MS	      (7u * 86400000ull) /* a mark older than any message can be */
 
 struct hm_control {
@@ -29,6 +31,7 @@ struct hm_control {
 	char marks_upto[48]; /* the event up to which the hash of pauses was read */
 	char last_pause[48]; /* the latest event about pauses that was heard */
 	bool marks_loading, marks_read, stream_broken;
+	uint64_t looked_ms; /* at the suppression lists, last */
 	bool busy, stopped;
 	bool loading; /* HGETALL of the paused channels is under way */
 };
@@ -69,6 +72,7 @@ static void take(struct hm_control *c, const struct hm_reply *entry)
 		if (hm_pauses_set(en->pauses, ev.name, ev.paused, ev.note))
 			hm_engine_pauses(en);
 		break;
+	case HM_CTL_LISTS: hm_lists_used(); break;
 	case HM_CTL_OTHER: break;
 	}
 	if (!ok)
@@ -227,6 +231,17 @@ static void load_marks(struct hm_control *c)
 	hm_ctl_pauses(c->en->redis, c->en->first_cfg->settings.queue.prefix, on_marks, c);
 }
 
+/* At most once a second: this is called after each reading. What was restored into a running Redis announces nothing. */
+static void look_at_lists(struct hm_control *c)
+{
+	uint64_t now = hm_tick_ms(&c->en->tick);
+
+	if (c->looked_ms != 0 && now - c->looked_ms < LOOK_MS)
+		return;
+	c->looked_ms = now;
+	hm_lists_look(c->en->redis, c->en->first_cfg->settings.queue.prefix);
+}
+
 static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
 	struct hm_control *c = arg;
@@ -242,9 +257,11 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 			c->stream_broken = true; /* not a reason to send nothing at all */
 			maybe_ready(c);
 		}
+		hm_lists_forget();
 		hm_timer_start(&c->en->tick, &c->retry, RETRY_MS);
 		return;
 	}
+	look_at_lists(c);
 	for (size_t k = 0; k < reply->n; k++) {
 		const struct hm_reply *name = hm_reply_at(&reply->v[k], 0);
 		bool flow = name != NULL && hm_str_is(name->s, c->flow);
@@ -289,6 +306,9 @@ static void on_up(void *arg)
 
 	HM_CHECK(c, CONTROL_MAGIC);
 	hm_templates_look(c->en->templates); /* the Redis that came back may be another one's backup */
+	hm_lists_forget();
+	c->looked_ms = 0;
+	look_at_lists(c);
 	load_channels(c);
 	load_marks(c);
 	follow(c);

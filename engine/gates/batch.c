@@ -8,7 +8,9 @@
 
 #include <stdlib.h>
 
-#define BYTES_MAX (8u << 20)   /* of a part of a call: 200 messages with addresses of 2 kB */
+#include "gates/lists.h"
+
+#define BYTES_MAX (8u << 20)   /* of a part of a call: 128 messages with addresses of 2 kB */
 #define KEEP_MAX  (512u << 10) /* larger buffers go back to the heap with their call */
 #define LEASE_MIN 1000	       /* ms; a message past its expiry does not come here */
 
@@ -30,7 +32,8 @@ void gates_want(const struct hm_gate_subject *s, struct gates_want *w)
 	w->dedupe = w->cat->dedupe && s->dedupe.len > 0 && w->person.len > 0;
 	w->content = w->cat->dedupe && w->cat->content_dedupe_ms > 0 && s->content_hash != 0 &&
 		     w->person.len > 0;
-	w->lists = (w->cat->suppression || w->cat->opt_in) && (s->user.len > 0 || s->addr.len > 0);
+	w->lists = (w->cat->opt_in || (w->cat->suppression && hm_lists_may_have())) &&
+		   (s->user.len > 0 || s->addr.len > 0);
 	w->slot = w->person.len ? hm_person_slot(w->person) : 0;
 	w->addr_slot = w->is_user && s->addr.len ? hm_person_slot(s->addr) : w->slot;
 }

@@ -9,8 +9,12 @@
  *               failed  ▼ │  timer, or a flush with Redis up
  *                      again                      in the order they were made
  *
- * Order: a message may be released and ask again in one tick. So settlements leave before questions, those that wait to be
- * sent again first of all, and the script does not let a repeated release undo what came after it.
+ * There are two queues of each: of critical messages, and of all others. Redis answers in order, so what was sent stands in
+ * front of whatever comes later: of each queue only so many messages are under way, enough for Redis to have its next call
+ * while the shard reads the last answer; the rest waits here, grows into full calls, and is overtaken by critical ones.
+ *
+ * Order: a message may be released and ask again in one tick. So settlements leave before questions of the same queue, those
+ * that wait to be sent again first of all, and the script does not let a repeated release undo what came after it.
  *
  * An ask whose address lives on another node than its person has two parts; the answer is made when both are there. What a
  * part reserved and the answer does not let pass is released here.
@@ -29,6 +33,11 @@
 #define AGAIN_MAX_MS  2000
 #define IDLE_MAX      256
 
+/* Messages under way of a queue's group. A call of 128 keeps Redis busy for 1 or 2 ms. In a cluster each group is a slot, and a
+ * node has many: one call of each, so that a node that is away holds up nobody else's. */
+#define UNDER_WAY_MAX	      (3 * GATE_CALL_MAX)
+#define UNDER_WAY_MAX_CLUSTER GATE_CALL_MAX
+
 /* hm_gate_ask.state */
 enum { ASK_RESERVED = 1, ASK_CONSENT = 2, ASK_MAYBE = 4, ASK_SPLIT_CONSENT = 8 };
 
@@ -37,9 +46,15 @@ struct hm_gates {
 	struct hm_gates_deps d;
 	bool cluster, closing;
 	bool refused; /* Redis answered a settlement with an error (no memory, read-only): only the timer tries again */
-	struct hm_list idle, asks, settles, sent, again; /* gate_call.node */
-	struct gate_call *filling
-		[2][HM_SUPPRESS_SLOTS]; /* of asks, of settles: the last of each group, while it has room */
+	struct hm_list idle, sent; /* gate_call.node */
+	struct queue {
+		struct hm_list asks, settles, again; /* gate_call.node */
+		struct gate_call *filling
+			[2]
+			[HM_SUPPRESS_SLOTS]; /* of asks, of settles: the last of each group, while it has room */
+		uint32_t under_way[HM_SUPPRESS_SLOTS]; /* messages of each group */
+		bool resend;			       /* what is in `again` may go */
+	} queues[GATES_QUEUES];
 	struct hm_flush flush;
 	struct hm_timer timer; /* again */
 	uint32_t again_ms;
@@ -61,10 +76,17 @@ static struct gate_call *call_of(struct hm_node *n)
 
 /* -- calls ------------------------------------------------------------------------------------------------ */
 
-static struct gate_call *filling(struct hm_gates *g, bool settle, uint32_t slot)
+static unsigned queue_of(const struct hm_gate_subject *s)
 {
+	return s->lane == HM_LANE_CRITICAL ? GATES_URGENT : GATES_BULK;
+}
+
+static struct gate_call *filling(struct hm_gates *g, const struct hm_gate_subject *s, bool settle,
+				 uint32_t slot)
+{
+	struct queue *q = &g->queues[queue_of(s)];
 	uint32_t group = g->cluster ? slot : 0;
-	struct gate_call **at = &g->filling[settle][group], *c = *at;
+	struct gate_call **at = &q->filling[settle][group], *c = *at;
 	struct hm_node *n;
 
 	if (c && !gates_call_full(c))
@@ -74,7 +96,8 @@ static struct gate_call *filling(struct hm_gates *g, bool settle, uint32_t slot)
 	if (c == NULL)
 		return NULL;
 	gates_call_reset(c, g, settle, group);
-	hm_list_push(settle ? &g->settles : &g->asks, &c->node);
+	c->queue = (uint8_t)queue_of(s);
+	hm_list_push(settle ? &q->settles : &q->asks, &c->node);
 	hm_flush_later(g->d.tick, &g->flush);
 	*at = c;
 	return c;
@@ -93,15 +116,34 @@ static void call_done(struct gate_call *c)
 static void on_asked(void *arg, const struct hm_reply *reply, const struct hm_err *err);
 static void on_settled(void *arg, const struct hm_reply *reply, const struct hm_err *err);
 
+static void under_way(struct hm_gates *g, struct hm_list *from, struct gate_call *c)
+{
+	struct queue *q = &g->queues[c->queue];
+
+	hm_list_remove(from, &c->node);
+	hm_list_push(&g->sent, &c->node);
+	if (q->filling[c->settle][c->group] == c)
+		q->filling[c->settle][c->group] = NULL;
+	q->under_way[c->group] += c->n;
+}
+
+/* Its answer is there. */
+static void came_back(struct hm_gates *g, struct gate_call *c)
+{
+	struct queue *q = &g->queues[c->queue];
+
+	hm_assert(q->under_way[c->group] >= c->n);
+	q->under_way[c->group] -= c->n;
+	if (q->asks.len || q->settles.len || q->again.len)
+		hm_flush_later(g->d.tick, &g->flush);
+}
+
 /* Takes it off its list. Without memory the answer is known at once: this is the loop. */
 static void send_call(struct hm_gates *g, struct hm_list *from, struct gate_call *c)
 {
 	struct hm_err e;
 
-	hm_list_remove(from, &c->node);
-	hm_list_push(&g->sent, &c->node);
-	if (g->filling[c->settle][c->group] == c)
-		g->filling[c->settle][c->group] = NULL;
+	under_way(g, from, c);
 	c->left = true;
 	g->n_calls++;
 	if (g->d.tick->stats)
@@ -115,16 +157,51 @@ static void send_call(struct hm_gates *g, struct hm_list *from, struct gate_call
 		on_asked(c, NULL, &e);
 }
 
-static void send_again(struct hm_gates *g)
+/* What may go, in its order; false: the gates were closed meanwhile. */
+static bool send_list(struct hm_gates *g, struct queue *q, struct hm_list *l)
 {
-	for (size_t n = g->again.len; n > 0; n--) /* one that fails at once comes back to the end */
-		send_call(g, &g->again, call_of(hm_list_first(&g->again)));
+	uint32_t max = g->cluster ? UNDER_WAY_MAX_CLUSTER : UNDER_WAY_MAX;
+
+	hm_list_foreach_safe (l, n, next) {
+		struct gate_call *c = call_of(n);
+
+		if (q->under_way[c->group] >= max) {
+			if (!g->cluster)
+				return true;
+			continue;
+		}
+		send_call(g, l, c);
+		if (g->closing)
+			return false;
+		if (l == &q->again && !q->resend) /* failed at once */
+			return true;
+	}
+	return true;
+}
+
+static void send_all(struct hm_gates *g)
+{
+	for (unsigned i = GATES_QUEUES; i-- > 0;) { /* urgent ones first */
+		struct queue *q = &g->queues[i];
+
+		if ((q->resend && !send_list(g, q, &q->again)) || !send_list(g, q, &q->settles) ||
+		    !send_list(g, q, &q->asks))
+			return;
+	}
+}
+
+/* For the last time: whatever becomes of it. */
+static void send_settlements(struct hm_gates *g, struct queue *q)
+{
+	for (size_t n = q->again.len; n > 0; n--) /* one that fails at once comes back to the end */
+		send_call(g, &q->again, call_of(hm_list_first(&q->again)));
+	for (size_t n = q->settles.len; n > 0; n--)
+		send_call(g, &q->settles, call_of(hm_list_first(&q->settles)));
 }
 
 static void on_flush(struct hm_flush *f)
 {
 	struct hm_gates *g = hm_container_of(f, struct hm_gates, flush);
-	struct hm_node *n;
 
 	HM_CHECK(g, GATES_MAGIC);
 	if (g->closing) {
@@ -137,12 +214,10 @@ static void on_flush(struct hm_flush *f)
 			fn(arg);
 		return;
 	}
-	if (g->again.len && !g->refused && hm_redis_up(g->d.redis))
-		send_again(g);
-	while ((n = hm_list_first(&g->settles)) != NULL)
-		send_call(g, &g->settles, call_of(n));
-	while (!g->closing && (n = hm_list_first(&g->asks)) != NULL)
-		send_call(g, &g->asks, call_of(n));
+	for (unsigned i = 0; i < GATES_QUEUES; i++)
+		if (!g->refused && hm_redis_up(g->d.redis))
+			g->queues[i].resend = true;
+	send_all(g);
 }
 
 static void on_timer(struct hm_timer *t)
@@ -151,7 +226,9 @@ static void on_timer(struct hm_timer *t)
 
 	HM_CHECK(g, GATES_MAGIC);
 	g->refused = false;
-	send_again(g);
+	for (unsigned i = 0; i < GATES_QUEUES; i++)
+		g->queues[i].resend = true;
+	send_all(g);
 }
 
 /* -- life --------------------------------------------------------------------------------------------------- */
@@ -168,10 +245,12 @@ struct hm_gates *hm_gates_new(const struct hm_gates_deps *d, struct hm_err *e)
 	g->d = *d;
 	g->cluster = hm_redis_is_cluster(d->redis);
 	hm_list_init(&g->idle);
-	hm_list_init(&g->asks);
-	hm_list_init(&g->settles);
 	hm_list_init(&g->sent);
-	hm_list_init(&g->again);
+	for (unsigned i = 0; i < GATES_QUEUES; i++) {
+		hm_list_init(&g->queues[i].asks);
+		hm_list_init(&g->queues[i].settles);
+		hm_list_init(&g->queues[i].again);
+	}
 	hm_flush_init(&g->flush, on_flush);
 	hm_timer_init(&g->timer, on_timer);
 	g->again_ms = AGAIN_MIN_MS;
@@ -203,14 +282,15 @@ void hm_gates_close(struct hm_gates *g, void (*on_closed)(void *arg), void *arg)
 	g->on_closed = on_closed;
 	g->closed_arg = arg;
 	hm_timer_stop(g->d.tick, &g->timer);
-	send_again(g);
-	while ((n = hm_list_first(&g->settles)) != NULL)
-		send_call(g, &g->settles, call_of(n));
+	for (unsigned i = GATES_QUEUES; i-- > 0;)
+		send_settlements(g, &g->queues[i]);
 	while ((n = hm_list_pop(&g->sent)) != NULL) /* their answers come and find nobody */
 		call_of(n)->g = NULL;
 	forget(&g->idle);
-	forget(&g->asks);
-	forget(&g->again);
+	for (unsigned i = 0; i < GATES_QUEUES; i++) {
+		forget(&g->queues[i].asks);
+		forget(&g->queues[i].again);
+	}
 	hm_timer_stop(g->d.tick, &g->timer);
 	hm_buf_fini(&g->blob);
 	hm_flush_later(g->d.tick, &g->flush);
@@ -243,7 +323,7 @@ static void settle(struct hm_gates *g, const struct hm_gate_subject *s, bool com
 	w.caps = w.caps && w.count;
 	if ((!w.caps && !w.dedupe && !w.content) || g->closing)
 		return;
-	c = g->unsettled < SETTLE_MAX ? filling(g, true, w.slot) : NULL;
+	c = g->unsettled < SETTLE_MAX ? filling(g, s, true, w.slot) : NULL;
 	if (c == NULL) {
 		lost(g, 1, g->unsettled < SETTLE_MAX ? "out of memory" : "too many wait for Redis");
 		return;
@@ -277,6 +357,7 @@ static void on_settled(void *arg, const struct hm_reply *reply, const struct hm_
 	}
 	HM_CHECK(g, GATES_MAGIC);
 	hm_list_remove(&g->sent, &c->node);
+	came_back(g, c);
 	if (err) {
 		why = err->text;
 		hopeless = err->code == HM_ENOMEM && (c->keys.err || c->recs.err || c->plans.err);
@@ -301,7 +382,8 @@ static void on_settled(void *arg, const struct hm_reply *reply, const struct hm_
 	HM_WARN(DISPATCH, "caps could not be told what became of messages; sent again",
 		HM_U("messages", c->n), HM_S("error", why));
 	g->refused = g->refused || answered;
-	hm_list_push(&g->again, &c->node);
+	hm_list_push(&g->queues[c->queue].again, &c->node);
+	g->queues[c->queue].resend = false;
 	if (!hm_timer_armed(&g->timer)) {
 		hm_timer_start(g->d.tick, &g->timer, g->again_ms);
 		g->again_ms = hm_min(g->again_ms * 2, (uint32_t)AGAIN_MAX_MS);
@@ -313,7 +395,7 @@ static void on_settled(void *arg, const struct hm_reply *reply, const struct hm_
 static bool join(struct hm_gates *g, struct hm_gate_ask *a, const struct gates_want *w, unsigned part,
 		 uint32_t slot, bool person, bool user, bool addr)
 {
-	struct gate_call *c = filling(g, false, slot);
+	struct gate_call *c = filling(g, &a->s, false, slot);
 
 	if (c == NULL)
 		return false;
@@ -551,13 +633,47 @@ static bool may_have_run(const struct hm_err *err)
 	}
 }
 
+/* Redis does not answer: who waits to be sent would only wait for that, too, and longer than one command may take. */
+static void give_up(struct hm_gates *g, struct queue *q, uint32_t group, const struct hm_err *err)
+{
+	struct hm_err e = *err;
+	struct hm_list all;
+	struct hm_node *n;
+
+	e.code = HM_EDOWN; /* these were not sent */
+	hm_list_init(&all);
+	hm_list_foreach_safe (&q->asks, at, next) {
+		struct gate_call *c = call_of(at);
+
+		if (c->group != group)
+			continue;
+		hm_list_remove(&q->asks, at);
+		hm_list_push(&all, at);
+	}
+	while ((n = hm_list_first(&all)) != NULL) {
+		struct gate_call *c = call_of(n);
+
+		if (g->closing) { /* by a callback: nobody is told */
+			hm_list_remove(&all, n);
+			gates_call_free(c);
+			continue;
+		}
+		under_way(g, &all, c);
+		on_asked(c, NULL, &e);
+	}
+}
+
 static void on_asked(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
 	struct gate_call *c = arg;
 	struct hm_gates *g = c->g;
-	bool understood = reply && reply->type == HM_REPLY_ARRAY && reply->n == c->n;
+	bool understood = reply && reply->type == HM_REPLY_ARRAY && reply->n == c->n, late;
+	struct queue *q;
+	uint32_t group;
 
 	HM_CHECK(c, GATE_CALL_MAGIC);
+	if (g)
+		came_back(g, c);
 	for (uint32_t i = 0; c->g && i < c->n; i++) { /* a callback may close the gates */
 		struct hm_gate_ask *a = c->ask[i];
 
@@ -575,9 +691,17 @@ static void on_asked(void *arg, const struct hm_reply *reply, const struct hm_er
 		if (--a->open == 0)
 			finish(g, a);
 	}
-	if (c->g)
-		hm_list_remove(&g->sent, &c->node);
+	if (c->g == NULL) {
+		call_done(c);
+		return;
+	}
+	hm_list_remove(&g->sent, &c->node);
+	q = &g->queues[c->queue];
+	group = c->group;
+	late = err && c->left && !g->closing && err->code == HM_ETIMEDOUT;
 	call_done(c);
+	if (late)
+		give_up(g, q, group, err);
 }
 
 /* -- for people ---------------------------------------------------------------------------------------------------- */

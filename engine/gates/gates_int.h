@@ -62,11 +62,13 @@ extern struct hm_redis_script gates_ask_script, gates_settle_script;
 /* -- batch.c: what one call carries -------------------------------------------------------------------- */
 
 #define GATE_CALL_MAGIC 0x67636c6cu
-#define GATE_CALL_MAX	200 /* messages: Redis serves others after a millisecond or two */
+#define GATE_CALL_MAX	128 /* messages: Redis serves others after a millisecond or two */
 #define GATE_KEYS_MAX	236 /* so that the arguments of a call fit a block of the tick's arena */
 #define GATE_PLANS_MAX	128
 #define GATE_PERSON_MAX 96 /* bytes of a person in a key; longer ones are hashed */
 #define GATE_SLOT_KEY	HM_SUPPRESS_KEY_MAX
+
+enum { GATES_BULK, GATES_URGENT, GATES_QUEUES };
 
 struct gates_slot { /* "{hm:u7}:" and "{hm:u7}:supp" */
 	char base[GATE_SLOT_KEY], supp[GATE_SLOT_KEY];
@@ -90,9 +92,10 @@ void gates_want(const struct hm_gate_subject *s, struct gates_want *w);
  */
 struct gate_call {
 	uint32_t magic;
-	struct hm_node node; /* gates.idle, .asks, .settles, .sent or .again */
+	struct hm_node node; /* gates.idle or .sent, or the .asks, .settles or .again of its queue */
 	struct hm_gates *g;  /* NULL: closed meanwhile, nobody is told */
 	bool settle, left;   /* left: sent */
+	uint8_t queue;	     /* GATES_URGENT, GATES_BULK */
 	uint32_t group;	     /* slot, or 0 when one server has them all */
 	uint64_t since_ms;   /* settle: failed first; 0: never */
 	uint32_t n, n_keys, n_plans, n_runs, n_lists;

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/obj.h"
+#include "gates/lists.h"
 
 #define CALL_MAGIC  0x73757063u
 #define CHUNK	    500 /* entries per script: Redis serves others after a millisecond or two */
@@ -369,6 +370,14 @@ static void on_script(void *arg, const struct hm_reply *reply, const struct hm_e
 	free(c);
 }
 
+/* Without it others may not look at the lists: then nothing was added, and it is to be repeated. */
+static void on_announced(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	static const struct hm_reply nothing = {.type = HM_REPLY_NIL};
+
+	on_script(arg, err ? reply : &nothing, err);
+}
+
 enum op { OP_ADD, OP_ADD_NEW, OP_SUSPECT, OP_REMOVE };
 static struct hm_redis_script *const scripts[] = {&add_script, &add_script, &suspect_script, &remove_script};
 #define PER_ENTRY 4
@@ -468,6 +477,10 @@ static void change(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms, en
 	b->op = op;
 	(void)snprintf(b->now, sizeof(b->now), "%llu", (unsigned long long)now_ms);
 	hm_buf_init(&b->text, TEXTS_MAX);
+	if (op != OP_REMOVE) { /* with every change: whatever became of the key since the last one */
+		c->open++;
+		hm_lists_announce(r, prefix, on_announced, c);
+	}
 	/* by slot, in the order given: the last of two for one field wins */
 	for (size_t k = 0; k < HM_SUPPRESS_SLOTS; k++)
 		head[k] = UINT32_MAX;

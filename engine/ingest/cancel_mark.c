@@ -62,6 +62,10 @@ int hm_ctl_parse(const struct hm_reply *entry, struct hm_str *entry_id_r, struct
 		ev->type = HM_CTL_CHANNEL;
 		return 0;
 	}
+	if (hm_str_is(type, "lists")) {
+		ev->type = HM_CTL_LISTS;
+		return 0;
+	}
 	if (hm_str_is(type, "cancel"))
 		ev->type = HM_CTL_CANCEL;
 	else if (hm_str_is(type, "pause"))

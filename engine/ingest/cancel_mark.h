@@ -13,6 +13,7 @@
  *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type keys   id KEYID       at 1767323045000
  *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type template name NAME etag ETAG at 1767323045000
  *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type channel name NAME action pause note JSON
+ *   XADD {hm:ctl}:events MAXLEN ~ 1000000 * type lists
  *
  * cancel id        a message, or a job (all messages of its chunk), by its ULID
  * cancel campaign  every message of the campaign accepted up to `at`; likewise tag, tenant
@@ -22,6 +23,7 @@
  * keys             API key KEYID was created or revoked: caches must ask again
  * template         a managed template changed (templates/store.h; written by its script, not by hm_ctl_send)
  * channel          a channel was paused or resumed by hand (shape/pauses.h; written by its script)
+ * lists            the suppression and consent lists have their first entry (gates/lists.h; written by its script)
  *
  * A mark is a wish: what is already being sent is sent. Types nobody knows are skipped,
  * so that newer processes may write them.
@@ -43,6 +45,7 @@ enum hm_ctl_type {
 	HM_CTL_KEYS,
 	HM_CTL_TEMPLATE,
 	HM_CTL_CHANNEL,
+	HM_CTL_LISTS,
 	HM_CTL_OTHER
 };
 struct hm_ctl_event { /* texts point into the reply */
