@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import re
+import time
 from urllib.parse import quote
 
 import pytest
@@ -373,3 +374,56 @@ def test_redis_comes_back_and_gets_what_was_found(engine, sink, redis, hermod):
     redis.restart()
     wait_for(lambda: e.get("/readyz").status == 200, what="the engine is back")
     assert "invalid_token" in why(e, push(e, token(7, GONE)))
+
+
+# -- lists that are empty ---------------------------------------------------------------------------------
+
+
+def asked(e):
+    return int(e.metric("hermod_gates_asked_total"))
+
+
+def knows_empty(e):
+    """A message of which Redis was not asked."""
+    before = asked(e)
+    id = push(e, token(asked(e), "e"))
+    e.wait_state(id, "sent")
+    return asked(e) == before
+
+
+def test_the_first_entry_ever_counts_in_every_process(engine, sink, redis):
+    a, b = engine(sink, redis, name="a"), engine(sink, redis, name="b")
+    wait_for(lambda: knows_empty(a) and knows_empty(b), 10, "both know that the lists are empty")
+    held, begun = token(7), time.monotonic()
+    assert Lists(a).add(address=held, medium="push", reason="manual") == 1
+    assert "on the list" in why(a, push(a, held))  # the one that was told, at once
+    said = []
+
+    def b_holds_it():
+        id = push(b, held)
+        said.append(b.wait_state(id, "sent", "suppressed"))
+        return "suppressed" in json.dumps(said[-1])
+
+    wait_for(b_holds_it, 5, "the other one looks at the lists")
+    assert time.monotonic() - begun < 3 and len(said) < 5, said
+    assert redis.client.get("{hm:ctl}:lists") == b"1"
+
+    # What says that there are entries outlives both processes and Redis ...
+    a.stop()
+    b.stop()
+    redis.stop()
+    redis.restart()
+    a.start()
+    assert "on the list" in why(a, push(a, held))
+    assert not knows_empty(a)
+
+    # ... and where it is lost, as in a backup of the lists alone, they are found without it.
+    a.stop()
+    kept = {k: redis.client.dump(k) for k in redis.client.keys("{hm:u*}:supp*")}
+    redis.client.flushall()
+    a.start()
+    wait_for(lambda: knows_empty(a), 10, "the lists are empty")
+    for k, v in kept.items():
+        redis.client.restore(k, 0, v)
+    wait_for(lambda: redis.client.get("{hm:ctl}:lists") == b"1", 5, "a look finds what was restored")
+    assert "on the list" in why(a, push(a, held))
