@@ -90,8 +90,9 @@ void gates_call_free(struct gate_call *c)
 
 bool gates_call_full(const struct gate_call *c)
 {
-	return c->n == GATE_CALL_MAX || c->n_plans == GATE_PLANS_MAX ||
-	       c->n_keys + c->n_lists + 5 > GATE_KEYS_MAX || c->fields.len + c->keys.len > BYTES_MAX / 2;
+	return c->n >= (c->queue == GATES_BULK ? GATE_BULK_MAX : GATE_CALL_MAX) ||
+	       c->n_plans == GATE_PLANS_MAX || c->n_keys + c->n_lists + 5 > GATE_KEYS_MAX ||
+	       c->fields.len + c->keys.len > BYTES_MAX / 2;
 }
 
 /* -- keys --------------------------------------------------------------------------------------------------- */
@@ -358,5 +359,59 @@ bool gates_call_send(struct gate_call *c, struct hm_redis *r, const struct gates
 	arg = hm_buf_str(blob);
 	hm_assert(n > 0 && n <= GATE_KEYS_MAX);
 	hm_redis_eval(r, c->settle ? &gates_settle_script : &gates_ask_script, keys, n, &arg, 1, fn, c);
+	return true;
+}
+
+/* -- lists alone -------------------------------------------------------------------------------------------------- */
+
+bool gates_call_lists_only(const struct gate_call *c)
+{
+	return !c->settle && c->n_keys == 0;
+}
+
+void gates_call_fields(const struct gate_call *c, uint32_t record, unsigned *lists, unsigned *consents)
+{
+	const char *rec = c->recs.p + (size_t)record * GATES_ASK_BYTES;
+
+	*lists = (unsigned char)rec[34];
+	*consents = (unsigned char)rec[35];
+}
+
+bool gates_call_needs_consent(const struct gate_call *c, uint32_t record)
+{
+	return (c->recs.p[(size_t)record * GATES_ASK_BYTES] & GATES_OPT_IN) != 0;
+}
+
+bool gates_call_send_lists(struct gate_call *c, struct hm_redis *r, const struct gates_slot *slots,
+			   hm_reply_fn fn)
+{
+	struct hm_str argv[2 + hm_countof(c->run) * 2 * GATES_FIELDS];
+
+	if (c->fields.err || c->recs.err)
+		return false;
+	hm_assert(c->n_lists > 0);
+	c->lists_open = c->n_lists;
+	c->lists_err.code = 0;
+	argv[0] = HM_STR("HMGET");
+	for (uint32_t k = 0; k < HM_SUPPRESS_SLOTS; k++) {
+		size_t n = 2;
+
+		if (c->run_head[k] == 0)
+			continue;
+		argv[1] = hm_str_n(slots[k].supp, slots[k].supp_len);
+		for (uint32_t i = c->run_head[k]; i; i = c->run[i - 1].next) {
+			const struct gate_run *run = &c->run[i - 1];
+			const char *p = c->fields.p + run->off;
+
+			for (unsigned f = 0; f < run->n; f++) {
+				size_t len = (unsigned char)p[0] | (size_t)(unsigned char)p[1] << 8;
+
+				argv[n++] = hm_str_n(p + 2, len);
+				p += 2 + len;
+			}
+		}
+		c->list[k].c = c;
+		hm_redis_send(r, argv[1], argv, n, fn, &c->list[k]);
+	}
 	return true;
 }

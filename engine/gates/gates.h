@@ -24,6 +24,9 @@
  * Time is the caller's now_ms, in all questions; Redis' clock only clears away what is over. Processes whose clocks differ by
  * some ms differ about windows by as much, and about nothing else.
  *
+ * Critical messages travel in calls of their own and overtake the others, of which few are under way at a time. Lists that are
+ * empty are not asked (lists.h), but for a category with opt_in.
+ *
  * What is configured to ask nothing for a message costs no Redis call: hm_gates_ask then answers at once.
  * Errors: Redis away or not answering is HM_GATE_UNANSWERED with a reason; the caller waits and asks again. Never let through.
  * Memory: an ask is the caller's; batches are kept buffers. Threads: the shard's. on_answer never comes from inside ask.

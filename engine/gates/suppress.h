@@ -24,6 +24,8 @@
  * it or not (DELETE /v1/suppressions): that leaves a mark for a week, and adding with a `since` older than the mark of the
  * same field changes nothing.
  *
+ * What adds an entry says first, in Redis, that there are entries (lists.h).
+ *
  * Threads: that of the hm_redis. Callbacks from the loop, never from inside the call.
  */
 #ifndef HM_GATES_SUPPRESS_H
