@@ -34,7 +34,7 @@
 #define IDLE_MAX      256
 
 /* Messages under way of a queue's group. They are sent when their answers come, at 10 to 20 us each, and a critical message waits
- * for that pass as well as for Redis: with 384 its median was 18 ms, with 96 it is 4, at the same throughput. In a cluster each
+ * for that pass as well as for Redis: with 384 its median was 18 ms, with 96 it is 4 (bench/NOTES.md). In a cluster each
  * group is a slot, and a node has many: one call of each, so that a node that is away holds up nobody else's. */
 #define UNDER_WAY_MAX	      (3 * GATE_BULK_MAX)
 #define UNDER_WAY_MAX_CLUSTER GATE_BULK_MAX
