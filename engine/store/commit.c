@@ -175,6 +175,30 @@ static void fill_sums(const struct hm_ledger *l, const struct hm_rec *r, bool co
 		hm_le32_put(rec + HM_REC_SUMS_OFF + 4 * i, v[i]);
 }
 
+/* The job was accepted here, though its first messages may have moved away by themselves: they have its id. Its message n0 is no
+ * part of what moved. */
+static bool was_here(const struct hm_ledger *l, const struct hm_ulid *id, uint32_t n0)
+{
+	const struct hm_mem_job *j = hm_mem_find_job(l->active->mem, id);
+
+	if (j != NULL && j->off & HM_JOB_MOVED && j->n > n0)
+		return false;
+	for (; j != NULL; j = j->prev ? &l->active->mem->jobs[j->prev - 1] : NULL)
+		if (!(j->off & HM_JOB_MOVED))
+			return true;
+	for (size_t i = l->segs->n - 1; i-- > 0;) {
+		const struct hm_seg *s = l->segs->v[i];
+
+		if (s->idx && hm_idx_job_here(s->idx, id) >= 0)
+			return true;
+		j = !s->idx && s->mem ? hm_mem_find_job(s->mem, id) : NULL;
+		for (; j != NULL; j = j->prev ? &s->mem->jobs[j->prev - 1] : NULL)
+			if (!(j->off & HM_JOB_MOVED))
+				return true;
+	}
+	return false;
+}
+
 static void judge_moved(const struct hm_ledger *l, struct hm_rec *r, char *rec)
 {
 	enum job_now now = job_now(l, &r->id);
@@ -187,7 +211,7 @@ static void judge_moved(const struct hm_ledger *l, struct hm_rec *r, char *rec)
 	}
 	if (now == JOB_NONE && r->n0 > 0) { /* some of a job: it must be here itself */
 		hm_ulid_back(&job, r->n0);
-		now = job_now(l, &job);
+		now = was_here(l, &job, r->n0) ? JOB_HERE : JOB_NONE;
 	}
 	fill_sums(l, r, r->back || now == JOB_HERE, rec);
 }

@@ -543,6 +543,20 @@ int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id)
 	return (int64_t)hm_le32(x->job_offs + 4 * (size_t)i);
 }
 
+int64_t hm_idx_job_here(const struct hm_idx *x, const struct hm_ulid *id)
+{
+	if (x->n_jobs == 0 || hm_ulid_cmp(id, &x->min_job) < 0 || hm_ulid_cmp(id, &x->max_job) > 0)
+		return -1;
+	for (uint32_t i = lower(x->job_ids, x->n_jobs, id); i < x->n_jobs && hm_ulid_eq(&x->job_ids[i], id);
+	     i++) {
+		uint32_t off = hm_le32(x->job_offs + 4 * (size_t)i);
+
+		if (!(off & HM_JOB_MOVED))
+			return off;
+	}
+	return -1;
+}
+
 bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r,
 		       uint32_t *off_r)
 {

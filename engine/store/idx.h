@@ -66,6 +66,8 @@ uint32_t hm_idx_post(const struct hm_idx *x, uint32_t pos);
 /* Jobs: offset (with HM_JOB_MOVED) of the newest record of one id, -1 when there is none; of the greatest id <= `id`, false
  * when there is none. */
 int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id);
+/* The oldest record of it that does not say that it moved away; -1: there is none. */
+int64_t hm_idx_job_here(const struct hm_idx *x, const struct hm_ulid *id);
 bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r,
 		       uint32_t *off_r);
 

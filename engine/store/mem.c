@@ -117,13 +117,17 @@ static void widen(struct hm_ulid *min, struct hm_ulid *max, const struct hm_ulid
 void hm_mem_add(struct hm_mem *m, const struct hm_rec *r, uint32_t off, uint64_t seq,
 		struct hm_counts_row *row)
 {
+	uint32_t *slot;
+
 	if (r->kind != HM_REC_MSG) {
 		hm_assert(m->n_jobs < m->cap_jobs && off < HM_JOB_MOVED);
 		if (r->kind == HM_REC_MOVED && !r->back)
 			off |= HM_JOB_MOVED;
 		widen(&m->min_job, &m->max_job, &r->id, m->n_jobs == 0);
-		m->jobs[m->n_jobs] = (struct hm_mem_job){r->id, off};
-		*probe(&m->job_ids, m->jobs, sizeof(*m->jobs), &r->id) = ++m->n_jobs;
+		m->jobs[m->n_jobs] = (struct hm_mem_job){r->id, off, r->n, 0};
+		slot = probe(&m->job_ids, m->jobs, sizeof(*m->jobs), &r->id);
+		m->jobs[m->n_jobs].prev = *slot;
+		*slot = ++m->n_jobs;
 		return;
 	}
 	hm_assert(m->n_msgs < m->cap_msgs);

@@ -27,6 +27,8 @@ struct hm_mem_msg {
 struct hm_mem_job {
 	struct hm_ulid id;
 	uint32_t off; /* segments are smaller than 2 GiB */
+	uint32_t n;   /* messages */
+	uint32_t prev; /* place + 1 of the record of this id before it; 0: there is none here */
 };
 struct hm_mem_table { /* open addressing; a slot holds place + 1 in the array */
 	uint32_t *slot;

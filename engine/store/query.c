@@ -114,6 +114,37 @@ static int read_job(struct hm_ledger *l, const struct job_hit *h, struct hm_aren
 	return rc;
 }
 
+/* The newest record of the job is of some of its messages that moved; the oldest is of all of them. */
+static bool job_itself(struct hm_ledger *l, const struct hm_seglist *segs, struct job_hit *h)
+{
+	struct hm_ulid id = h->id;
+	bool any = false;
+
+	for (size_t i = 0; i < segs->n && !any; i++) {
+		const struct hm_seg *s = segs->v[i];
+		uint64_t end = __atomic_load_n(&s->end, __ATOMIC_ACQUIRE);
+		const struct hm_idx *x;
+		int64_t off = -1;
+
+		pthread_rwlock_rdlock(&l->lock);
+		x = s->idx;
+		if (x == NULL && s->mem)
+			for (uint32_t k = 0; k < s->mem->n_jobs && off < 0; k++) {
+				const struct hm_mem_job *j = &s->mem->jobs[k];
+
+				if (!(j->off & HM_JOB_MOVED) && j->off < end && hm_ulid_eq(&j->id, &id))
+					off = j->off;
+			}
+		pthread_rwlock_unlock(&l->lock);
+		if (x)
+			off = hm_idx_job_here(x, &id);
+		any = off >= 0;
+		if (any)
+			*h = (struct job_hit){id, s, (uint32_t)off, true};
+	}
+	return any;
+}
+
 static int find_job(struct hm_ledger *l, const struct hm_ulid *id, bool exact, struct hm_arena *a,
 		    struct hm_ledger_job *j_r, bool *moved_r, struct hm_str *node_r, struct hm_err *e)
 {
@@ -125,6 +156,9 @@ static int find_job(struct hm_ledger *l, const struct hm_ulid *id, bool exact, s
 	job_before(l, segs, id, &h);
 	if (h.any && (!exact || hm_ulid_eq(&h.id, id)))
 		rc = read_job(l, &h, a, j_r, &m, e);
+	if (rc == 0 && !exact && m.n > 0 && m.n0 == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n &&
+	    job_itself(l, segs, &h))
+		rc = read_job(l, &h, a, j_r, &m, e);
 	if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n) {
 		rc = HM_ENOENT;
 		if (!exact && m.n0 > 0) {
@@ -134,6 +168,8 @@ static int find_job(struct hm_ledger *l, const struct hm_ulid *id, bool exact, s
 			hm_ulid_back(&job, m.n0);
 			job_before(l, segs, &job, &h);
 			if (h.any && hm_ulid_eq(&h.id, &job))
+				rc = read_job(l, &h, a, j_r, &m, e);
+			if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n && job_itself(l, segs, &h))
 				rc = read_job(l, &h, a, j_r, &m, e);
 			if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n)
 				rc = HM_ENOENT;
