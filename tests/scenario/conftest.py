@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import RemoteDisconnected
 from pathlib import Path
 
 import msgpack
@@ -167,14 +168,17 @@ class Engine(Process):
         if wait:
             self.wait_ready()
 
+    def _ready(self):
+        try:
+            return self.get("/readyz").status == 200
+        except OSError:
+            return False
+
     def wait_ready(self):
         def up():
             if not self.alive():
                 pytest.fail(f"the engine ended with {self.p.returncode}:\n{self.log()[-4000:]}")
-            try:
-                return self.get("/readyz").status == 200
-            except OSError:
-                return False
+            return self._ready()
         wait_for(up, 20, "the engine is ready")
 
     def url(self, path):
@@ -226,8 +230,13 @@ class Engine(Process):
         return self.assert_balanced(campaign)
 
     def advance(self, ms):
-        a = self.post("/v1/admin/clock", {"advance_ms": ms})
-        assert a.status == 200, a.body
+        try:
+            a = self.post("/v1/admin/clock", {"advance_ms": ms})
+            assert a.status == 200, a.body
+        except (RemoteDisconnected, ConnectionResetError):
+            pass  # moved; the connection's idle time was over with that
+        # So may be the time of commands to Redis that were under way: until every shard has its connections again.
+        wait_for(lambda: not self.alive() or all(self._ready() for _ in range(5)), what="the engine is ready after the move")
         if self.sink:
             self.sink.advance(ms)  # tokens carry times
 

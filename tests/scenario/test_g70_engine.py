@@ -75,7 +75,8 @@ def test_all_parts_are_of_one_text_also_when_its_facts_change(start, wide, redis
 
 
 def test_parts_sent_are_not_forgotten_over_many_failures(start, wide):
-    e = start(settings={"dispatch": {"retry_base": "20ms", "retry_max": "20ms"}})
+    # Two answers of three fail: the breaker would open, the budget for retries make each wait.
+    e = start(settings={"dispatch": {"retry_base": "20ms", "retry_max": "20ms"}, "breaker": {"min": 1000}, "shape": {"retry_floor": 1000}})
     text = " ".join(f"Sentence number {i:03} ends here." for i in range(19))
     # each part needs three tries; the last is still wanting when the engine is killed
     wide.script({"path": "/parts/one"}, [r for _ in range(18) for r in ({"status": 503, "repeat": 2}, {"status": 200})]
