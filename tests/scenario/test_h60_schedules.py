@@ -149,7 +149,7 @@ def test_a_paused_campaign_waits_and_others_do_not(engine, sink, redis):
     assert (r["accepted"], r["sent"], r["repeats"]) == (n, n, 0)
     led = sink.ledger()
     assert led["duplicates"] <= r["unknown_attempts"], (r, led)
-    assert not redis.client.keys("{hm:*}:paused*")
+    wait_for(lambda: not redis.client.keys("{hm:*}:paused*"), what="nothing is left of it")
 
 
 @pytest.mark.parametrize("kind", ["tag", "tenant", "message"])
