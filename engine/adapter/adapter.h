@@ -86,7 +86,7 @@ struct hm_channel_info {
 	struct hm_quotas rate;	      /* requests, of all processes together */
 	struct hm_quotas recipient;   /* messages to one address, likewise */
 	uint32_t max_concurrency;     /* requests on the wire, likewise; 0 = no limit */
-	uint64_t account;	      /* equal for channels that share a credential; 0: it has none of its own */
+	uint64_t account; /* equal for channels that share a credential; 0: it has none of its own */
 	struct hm_breaker_conf breaker;
 };
 const struct hm_channel_info *hm_channel_info(const struct hm_channel *c);

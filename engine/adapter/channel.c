@@ -274,8 +274,8 @@ static void check_required_when(struct builder *b, struct hm_eval *ev)
 }
 
 static const char *const common[] = {
-	"adapter",     "endpoint", "timeout", "max_attempts", "resend_unknown", "rate", "burst",
-	"concurrency", "batch",	   "title",   "breaker", "cost",      "per_recipient",	NULL};
+	"adapter",     "endpoint", "timeout", "max_attempts", "resend_unknown", "rate",		 "burst",
+	"concurrency", "batch",	   "title",   "breaker",      "cost",		"per_recipient", NULL};
 
 static void check_known(struct builder *b)
 {

@@ -48,7 +48,8 @@ const char *hm_lane_name(enum hm_lane l);
 unsigned hm_lane_weight(enum hm_lane l); /* default share; 0 = never waits behind another lane */
 const char *hm_medium_name(enum hm_medium m);
 const char *hm_receipt_name(enum hm_receipt r);
-unsigned hm_receipt_level(enum hm_receipt r); /* a higher one says all that a lower one says; 0: it did not arrive */
+unsigned
+hm_receipt_level(enum hm_receipt r); /* a higher one says all that a lower one says; 0: it did not arrive */
 /* By name; -1 when there is none. */
 int hm_outcome_find(struct hm_str s), hm_state_find(struct hm_str s), hm_lane_find(struct hm_str s),
 	hm_medium_find(struct hm_str s), hm_receipt_find(struct hm_str s);

@@ -320,8 +320,8 @@ static int read_all(struct run *r)
 
 static int parse(struct run *r, int argc, char **argv, struct hm_lines_default *d, size_t *n_d)
 {
-	static const char *const keys[] = {"channel",  "route",	 "template", "lane",	"campaign",
-					   "category", "tenant", "at",	     "expires", "dedupe",
+	static const char *const keys[] = {"channel",  "route",	     "template", "lane",    "campaign",
+					   "category", "tenant",     "at",	 "expires", "dedupe",
 					   "at_local", "local_past", "over"};
 	const char *values[hm_countof(keys)] = {0}, *tags[HM_JOB_MAX_TAGS], *v;
 	size_t n_tags = 0, offs[HM_LINES_DEFAULTS + 1];

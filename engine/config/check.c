@@ -90,7 +90,8 @@ static void check_outcomes(struct config_load *l, const struct hm_settings *s)
 
 		if (!hm_str_is(o, "none") && hm_outcome_find(o) < 0)
 			wrong(l, "queue", "dead_letter_outcomes",
-			      "\"%.*s\" is no outcome: they are retry, rate_limited, invalid_recipient, bad_request, "
+			      "\"%.*s\" is no outcome: they are retry, rate_limited, invalid_recipient, "
+			      "bad_request, "
 			      "auth, provider_down, unknown, and none",
 			      HM_STRF(o));
 	}

@@ -157,7 +157,8 @@ static void load_section(struct config_load *l, const char *section, const struc
 static void load_tree(struct config_load *l, struct hm_yaml *root)
 {
 	/* what is no section of options; the order of `maps` */
-	static const char *const others[] = {"channels", "routes", "caps", "quiet_hours", "categories", "tenants"};
+	static const char *const others[] = {"channels",    "routes",	  "caps",
+					     "quiet_hours", "categories", "tenants"};
 	const struct hm_yaml *maps[hm_countof(others)] = {NULL};
 	const char *names[64];
 	size_t n_sections = 0;

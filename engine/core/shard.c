@@ -255,9 +255,9 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	if (s->gates == NULL)
 		return e->code;
 	snprintf(s->consumer, sizeof(s->consumer), "%s.%u", en->node_id, s->index);
-	s->shaper = hm_shaper_new(
-		&(struct hm_shaper_deps){&s->tick, s->redis, set->queue.prefix, hm_str_c(s->consumer), en->pauses},
-		e);
+	s->shaper = hm_shaper_new(&(struct hm_shaper_deps){&s->tick, s->redis, set->queue.prefix,
+							   hm_str_c(s->consumer), en->pauses},
+				  e);
 	if (s->shaper == NULL)
 		return e->code;
 	s->guard = hm_invalid_guard_new(&s->tick, s->redis, set->queue.prefix);

@@ -22,9 +22,9 @@ int hm_shard_start(struct hm_engine *en, uint32_t index, struct hm_shard **s_r,
 /* Control thread; all of these are mail. */
 void hm_shard_reload(struct hm_shard *s, struct hm_runtime *rt);
 void hm_shard_drain(struct hm_shard *s, uint64_t limit_ms);
-void hm_shard_clock(struct hm_shard *s);	    /* the test clock moved */
-void hm_shard_loaded(struct hm_shard *s);	    /* templates or pauses were loaded: perhaps jobs may be taken */
-void hm_shard_pauses(struct hm_shard *s);	    /* what is paused by hand changed */
+void hm_shard_clock(struct hm_shard *s);  /* the test clock moved */
+void hm_shard_loaded(struct hm_shard *s); /* templates or pauses were loaded: perhaps jobs may be taken */
+void hm_shard_pauses(struct hm_shard *s); /* what is paused by hand changed */
 void hm_shard_stop(struct hm_shard *s, struct hm_str channel, uint64_t account,
 		   uint64_t ms); /* a provider asked another process to wait */
 /* Its `ready` mail has come. Only then does it take mail; one that failed closes by itself and never does. */

@@ -91,11 +91,11 @@ struct job {
 	uint64_t marks_gen;	      /* of the set of marks cancelled_ms and paused are true for (marks.c) */
 	uint64_t cancelled_ms;	      /* its messages accepted up to then are cancelled; 0: none */
 	bool paused;
-	bool taken;		      /* its entry is another consumer's now: not to be acknowledged here */
-	bool spilled;		      /* its entry was put aside and came back (spill.c) */
-	struct hm_tenant *tenant;     /* of its lane, until all recipients are out */
-	uint64_t ticket;	      /* ledger ticket everything of this job waits for */
-	uint8_t *done;		      /* bitmap of recipients that are final already (redelivered jobs) */
+	bool taken;		  /* its entry is another consumer's now: not to be acknowledged here */
+	bool spilled;		  /* its entry was put aside and came back (spill.c) */
+	struct hm_tenant *tenant; /* of its lane, until all recipients are out */
+	uint64_t ticket;	  /* ledger ticket everything of this job waits for */
+	uint8_t *done;		  /* bitmap of recipients that are final already (redelivered jobs) */
 	struct hm_ledger_msg **
 		prior; /* records of an earlier run by recipient: interim, or failed. NULL: none (redelivered jobs) */
 	struct hm_arena prior_arena;	   /* they live here; malloc'ed blocks, filled by a pool thread */
@@ -104,14 +104,15 @@ struct job {
 	struct hm_template *own;	   /* compiled inline content */
 	bool unrecorded;		   /* a final record could not be written: stays pending */
 	struct hm_str from;		   /* foreign: nodes that had its entry, separated by commas */
-	bool handed_back;		   /* messages of it were dropped while draining: ends with handback.c */
-	struct back *backs;		   /* those (handback.c) */
-	bool stays;			   /* cannot be written anew: stays pending */
+	bool handed_back;   /* messages of it were dropped while draining: ends with handback.c */
+	struct back *backs; /* those (handback.c) */
+	bool stays;	    /* cannot be written anew: stays pending */
 	bool lent; /* a script of delay.c or spill.c decides where its entry is; its answer frees it */
-	uint32_t owed;	 /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
+	uint32_t
+		owed; /* letters Redis has not confirmed: before that the entry is not acknowledged (dead.c) */
 	uint8_t *buried; /* bitmap of recipients that have a dead letter already (taken over jobs), or NULL */
-	uint8_t n_facts;		   /* values to fetch per message; 0: most templates */
-	struct hm_err broken;		   /* code != 0: every message of this job fails with this */
+	uint8_t n_facts; /* values to fetch per message; 0: most templates */
+	struct hm_err broken; /* code != 0: every message of this job fails with this */
 };
 
 enum msg_where { MSG_NOWHERE, MSG_WAITING, MSG_GATING, MSG_ASKING, MSG_SENDING, MSG_HELD, MSG_ESCALATING };
@@ -136,17 +137,17 @@ struct msg {
 	uint8_t part,
 		parts; /* of a content its channel splits: the next to send; how many, 0 or 1: it does not */
 	uint32_t index;
-	uint32_t slot; /* in-flight table */
+	uint32_t slot;	   /* in-flight table */
 	uint8_t lost_here; /* attempts of this run whose end could not be recorded */
 	struct job *job;
 	struct chan *chan;
-	uint32_t passed; /* bit per position of the route: tried and left */
-	bool reached;	 /* a provider has accepted it on an earlier step: it cannot fail any more */
-	bool unclaimed;	 /* waited for a receipt: before anything is sent it is asked whether one came */
+	uint32_t passed;  /* bit per position of the route: tried and left */
+	bool reached;	  /* a provider has accepted it on an earlier step: it cannot fail any more */
+	bool unclaimed;	  /* waited for a receipt: before anything is sent it is asked whether one came */
 	bool out_of_time; /* its step's `within` is over */
 	uint64_t step_until_ms; /* monotonic: the end of that; 0: there is none */
 	struct hm_timer step_timer;
-	struct msg_wait *wait; /* while ESCALATING */
+	struct msg_wait *wait;	      /* while ESCALATING */
 	const struct hm_route *route; /* the job's, or another it was sent to; NULL: a fixed channel */
 	struct hm_ulid id;
 	struct hm_str addr, user;
@@ -252,7 +253,8 @@ struct hm_dispatch {
 	struct hm_tick *t;
 	struct dispatch_opts {
 		uint32_t partitions, read_count, block_ms, claim_after_ms, heartbeat_ms, dead_letter_max;
-		uint32_t dead_outcomes; /* a bit per outcome, and one for no attempt at all: these failures are kept */
+		uint32_t
+			dead_outcomes; /* a bit per outcome, and one for no attempt at all: these failures are kept */
 		uint32_t max_in_flight, critical_reserve, max_attempts, retry_base_ms, retry_max_ms;
 		uint32_t request_timeout_ms, read_ahead;
 		uint64_t default_deadline_ms;
@@ -261,15 +263,15 @@ struct hm_dispatch {
 		struct hm_str prefix, group;
 	} o;
 	char consumer[80], taker[82]; /* the name for entries taken over from others */
-	char acc[HM_JOB_ACC_MAX]; /* what entries carry that are in this node's ledger already */
+	char acc[HM_JOB_ACC_MAX];     /* what entries carry that are in this node's ledger already */
 	size_t acc_len;
 	struct runtime_ref *rt;
 	struct hm_book_eye templates;
 	struct hm_ledger_writer *writer;
 	struct lane lanes[HM_LANE_COUNT];
-	struct hm_list held;	  /* msgs */
-	struct hm_list gating;	  /* msgs */
-	struct hm_list asking;	  /* msgs */
+	struct hm_list held;	   /* msgs */
+	struct hm_list gating;	   /* msgs */
+	struct hm_list asking;	   /* msgs */
 	struct hm_list escalating; /* msgs */
 	bool stranded; /* messages may wait on a channel that is not usable, though their route has others */
 	struct hm_list free_jobs; /* kept with their zones */
@@ -282,10 +284,10 @@ struct hm_dispatch {
 	/* tickets -> acknowledgements */
 	struct fifo_item *fifo; /* ring */
 	uint32_t fifo_cap, fifo_head, fifo_len;
-	struct ack_key *acks; /* partitions x lanes, only this shard's */
-	struct hm_moves *moves; /* moves.c */
-	struct hm_dead *dead; /* dead.c */
-	struct hm_spill *spill; /* spill.c */
+	struct ack_key *acks;	 /* partitions x lanes, only this shard's */
+	struct hm_moves *moves;	 /* moves.c */
+	struct hm_dead *dead;	 /* dead.c */
+	struct hm_spill *spill;	 /* spill.c */
 	struct hm_asides *aside; /* aside.c */
 	struct hm_flush ack_flush;
 	uint32_t acks_waiting; /* commands sent, not answered */
@@ -301,7 +303,7 @@ struct hm_dispatch {
 	char sweep_cursor[24];
 	bool sweeping, tidied;
 	bool draining, drained, drain_forced, closed, redis_up;
-	uint32_t inflight_limit; /* the in-flight table was sized for this at start */
+	uint32_t inflight_limit;      /* the in-flight table was sized for this at start */
 	struct hm_handback *handback; /* handback.c */
 	struct lost *lost; /* messages that ended in this run without a record: out of memory (settle.c) */
 	uint32_t n_lost;
@@ -318,7 +320,7 @@ int hm_pull_start(struct hm_dispatch *d, struct hm_err *e);
 void hm_pull_kick(struct hm_dispatch *d); /* buffers have room again */
 /* An entry was left pending for a reason that passes: it is read again in a moment. */
 void hm_pull_again(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane);
-void hm_pull_stop(struct hm_dispatch *d); /* what a read brings from now on goes back (handback.c) */
+void hm_pull_stop(struct hm_dispatch *d);	/* what a read brings from now on goes back (handback.c) */
 bool hm_pull_idle(const struct hm_dispatch *d); /* no read is under way */
 void hm_pull_close(struct hm_dispatch *d);
 void hm_pull_free(struct hm_dispatch *d);
@@ -350,12 +352,13 @@ void hm_job_maybe_done(struct job *j);
 void hm_pump_later(struct hm_dispatch *d);
 void hm_pump_run(struct hm_flush *f);
 void hm_pump_urgent(struct hm_flush *f);
-void hm_pump_job(struct job *j); /* onto its lane */
+void hm_pump_job(struct job *j);						     /* onto its lane */
 void hm_pump_back(struct hm_dispatch *d, enum hm_lane lane, struct hm_list *parked); /* from a channel */
-void hm_pump_weights(struct hm_dispatch *d);					     /* the configuration is new */
-void hm_pump_drop(struct hm_dispatch *d); /* no job is runnable any more */
-void hm_pump_forget(struct job *j);	  /* it ends before it was all out */
-bool hm_pump_goes_on(struct msg *m); /* of an earlier run, its channel chosen: may it go again? false: it has ended */
+void hm_pump_weights(struct hm_dispatch *d); /* the configuration is new */
+void hm_pump_drop(struct hm_dispatch *d);    /* no job is runnable any more */
+void hm_pump_forget(struct job *j);	     /* it ends before it was all out */
+bool hm_pump_goes_on(
+	struct msg *m); /* of an earlier run, its channel chosen: may it go again? false: it has ended */
 
 /* -- spill.c: more than a tenant's share of a lane is put aside -- */
 bool hm_spill_init(struct hm_dispatch *d);
@@ -365,13 +368,14 @@ void hm_spill_fini(struct hm_dispatch *d);
 bool hm_spill_takes(struct job *j, struct hm_str payload); /* true: the job is gone, with the next flush */
 void hm_spill_flush(struct hm_dispatch *d);
 void hm_spill_turn(struct hm_dispatch *d);
-bool hm_spill_busy(const struct hm_dispatch *d); /* nothing more should be read now */
+bool hm_spill_busy(const struct hm_dispatch *d);			 /* nothing more should be read now */
 uint64_t hm_spill_count(const struct hm_dispatch *d, enum hm_lane lane); /* entries aside, as last seen */
 
 /* -- handback.c: the end of a drain -- */
 bool hm_handback_init(struct hm_dispatch *d);
 void hm_handback_fini(struct hm_dispatch *d);
-bool hm_handback_msg(struct msg *m); /* dropped, with its state on record; false: out of memory, its entry stays */
+bool hm_handback_msg(
+	struct msg *m); /* dropped, with its state on record; false: out of memory, its entry stays */
 /* An entry nobody has looked into. */
 void hm_handback_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane, struct hm_str entry);
 /* Everything is settled and durable: what is left goes back. true: it has, hm_dispatch_check_drained is called until then. */
@@ -380,7 +384,7 @@ uint64_t hm_handback_count(const struct hm_dispatch *d); /* entries given back *
 
 /* -- chan.c: room, rest and who waits -- */
 void hm_chan_end_late(struct hm_timer *t); /* every second: what waits beyond its expiry ends, room or not */
-void hm_chan_wake(struct chan *c); /* room or time: waiting messages and parked jobs go on */
+void hm_chan_wake(struct chan *c);	   /* room or time: waiting messages and parked jobs go on */
 void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt, struct hm_channel *ch);
 void hm_chan_fini(struct chan *c);
 void hm_chan_wake_later(struct chan *c);
@@ -424,7 +428,8 @@ void hm_aside_fini(struct hm_dispatch *d);
 void hm_aside_durable(struct hm_dispatch *d); /* d->durable went up */
 void hm_aside_drop(struct hm_dispatch *d);    /* draining: what has not left comes back with its entry */
 bool hm_aside_idle(const struct hm_dispatch *d);
-bool hm_aside_room(const struct hm_dispatch *d); /* false: too many wait for Redis; nothing more is expanded */
+bool hm_aside_room(
+	const struct hm_dispatch *d); /* false: too many wait for Redis; nothing more is expanded */
 size_t hm_aside_count(const struct hm_dispatch *d);
 void hm_aside_restore(struct msg *m); /* of an entry with res: before its channel is chosen, */
 void hm_aside_chosen(struct msg *m);  /* and after */
@@ -437,10 +442,10 @@ void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, st
 bool hm_spread_pass(struct msg *m); /* false: its time has not come, it has been put aside; or ended */
 
 /* -- marks.c: what is cancelled and what is paused -- */
-bool hm_marks_pass(struct msg *m);			/* false: it has been ended, or put aside */
-bool hm_marks_known(const struct hm_dispatch *d);	/* false: nothing may leave yet */
-bool hm_marks_cancel(struct job *j);			/* are messages of it cancelled? */
-bool hm_marks_pause(struct job *j, char *mark_r);	/* all of it? HM_MARK_TEXT bytes */
+bool hm_marks_pass(struct msg *m);		  /* false: it has been ended, or put aside */
+bool hm_marks_known(const struct hm_dispatch *d); /* false: nothing may leave yet */
+bool hm_marks_cancel(struct job *j);		  /* are messages of it cancelled? */
+bool hm_marks_pause(struct job *j, char *mark_r); /* all of it? HM_MARK_TEXT bytes */
 
 /* -- dead.c: failed messages, kept for an operator -- */
 bool hm_dead_init(struct hm_dispatch *d);
@@ -477,7 +482,8 @@ bool hm_route_skip(struct msg *m);
 bool hm_route_switch(struct msg *m, struct hm_str route); /* goes on under another route; false: it cannot */
 /* The channel takes nothing any more: messages waiting there go to the next of their route, where there is one. */
 void hm_route_away(struct chan *c);
-void hm_route_back(struct chan *c); /* it takes messages again: who waits on one that does not may move here */
+void hm_route_back(
+	struct chan *c); /* it takes messages again: who waits on one that does not may move here */
 /* A provider accepted it, and `a` are its attempts. true: its route wants more (a receipt within a time, another channel): the
  * message has been taken over. false: it is sent. */
 bool hm_route_sent(struct msg *m, const struct hm_ledger_attempt *a, size_t n);
@@ -488,8 +494,9 @@ void hm_route_restore(struct msg *m); /* of an earlier run: its timeline and wha
 void hm_route_none(struct msg *m, struct hm_str why); /* ends it for that */
 /* It may be a long time since it was put on its channel. false: its step is over, it has been taken over or ended. */
 bool hm_route_go_on(struct msg *m);
-bool hm_route_may_wait(struct msg *m, uint64_t ms); /* false: its step ends before; hm_route_next then goes on */
-uint32_t hm_route_time_left(const struct msg *m);   /* ms of its step, at least 1; UINT32_MAX: no limit */
+bool hm_route_may_wait(struct msg *m,
+		       uint64_t ms); /* false: its step ends before; hm_route_next then goes on */
+uint32_t hm_route_time_left(const struct msg *m); /* ms of its step, at least 1; UINT32_MAX: no limit */
 /* About to end otherwise than sent, though a provider has accepted it (m->reached): the state it ends with, what to say,
  * and its channel is that provider's. `used`: what it holds in caps is used up. */
 enum hm_state hm_route_reached(struct msg *m, struct hm_str *reason, bool used);
@@ -502,7 +509,7 @@ void hm_escalate_init(struct hm_dispatch *d);
 /* It stands at the step whose provider accepted it, which is behind it (m->passed); on record at once. Waits until due_ms (wall)
  * for the receipt, then goes on. Takes it. */
 void hm_escalate_begin(struct msg *m, uint64_t due_ms);
-void hm_escalate_claim(struct msg *m); /* the wait is over: has a receipt come? Takes it. */
+void hm_escalate_claim(struct msg *m);	      /* the wait is over: has a receipt come? Takes it. */
 void hm_escalate_drop(struct hm_dispatch *d); /* who still asks is handed back */
 
 /* -- facts.c: values a message needs before it is rendered -- */

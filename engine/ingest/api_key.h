@@ -25,7 +25,7 @@ struct hm_api_key {
 	char id[HM_API_KEY_ID + 1];
 	uint8_t hash[32];
 	uint8_t scopes; /* enum hm_scope_bit of http_req.h: 1 send, 2 read, 4 admin, 8 templates, 16 suppressions */
-	uint32_t rate;	/* requests per second per process, 0 = no limit */
+	uint32_t rate; /* requests per second per process, 0 = no limit */
 	uint64_t created_ms, revoked_ms;
 	char name[HM_API_KEY_NAME + 1];
 };

@@ -458,7 +458,8 @@ static int read_at_local(struct reading *r, const msgpack_object *o)
 	if (rc || r->spec->at_local.len == 0)
 		return rc;
 	if (!parse_local(r->spec->at_local, &r->spec->local_s))
-		return bad(r, HM_EINVAL, NULL, "must be a date and time without a zone, like 2026-12-01T09:00");
+		return bad(r, HM_EINVAL, NULL,
+			   "must be a date and time without a zone, like 2026-12-01T09:00");
 	return 0;
 }
 
@@ -485,7 +486,8 @@ static int read_over(struct reading *r, const msgpack_object *o)
 		if (!hm_str_duration_ms(hm_str_n(o->via.str.ptr, o->via.str.size), &ms))
 			return bad(r, HM_EINVAL, NULL, "must be a duration like 30m or 2h");
 	} else if (!hm_mp_u64(o, &ms)) {
-		return bad_type(r, NULL, r->api ? "a duration like \"2h\", or milliseconds" : "milliseconds", o);
+		return bad_type(r, NULL, r->api ? "a duration like \"2h\", or milliseconds" : "milliseconds",
+				o);
 	}
 	if (ms > HM_JOB_MAX_OVER)
 		return bad(r, HM_EINVAL, NULL, "is longer than 7 days");

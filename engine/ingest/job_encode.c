@@ -159,8 +159,9 @@ static void put_count(struct hm_buf *b, const char *key, uint64_t v)
 static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
 {
 	hm_mp_key(b, "res");
-	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->sent ? 1 : 0) + (r->chan.len ? 1 : 0) + (r->route.len ? 1 : 0) +
-				 (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0) + (r->parts ? 1 : 0));
+	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->sent ? 1 : 0) + (r->chan.len ? 1 : 0) +
+				 (r->route.len ? 1 : 0) + (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0) +
+				 (r->parts ? 1 : 0));
 	hm_mp_key(b, "job");
 	hm_mp_put_bin(b, hm_str_n((const char *)r->job.b, sizeof(r->job.b)));
 	put_count(b, "t", r->accepted_ms);

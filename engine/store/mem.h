@@ -26,8 +26,8 @@ struct hm_mem_msg {
 #define HM_JOB_MOVED (1u << 31) /* in the offset of a job: its messages are another node's */
 struct hm_mem_job {
 	struct hm_ulid id;
-	uint32_t off; /* segments are smaller than 2 GiB */
-	uint32_t n;   /* messages */
+	uint32_t off;  /* segments are smaller than 2 GiB */
+	uint32_t n;    /* messages */
 	uint32_t prev; /* place + 1 of the record of this id before it; 0: there is none here */
 };
 struct hm_mem_table { /* open addressing; a slot holds place + 1 in the array */
