@@ -208,6 +208,26 @@ def test_what_is_scheduled_is_cancelled_at_once(engine, sink, redis, kind):
     assert e.assert_balanced()["repeats"] == 0 and sink.ledger()["duplicates"] == 0
 
 
+@pytest.mark.parametrize("point", ["delay_resume_after", "delay_release_after"])
+def test_kill_9_while_what_waits_comes_back(engine, sink, redis, point):
+    e = engine(sink, redis, env={"HERMOD_FAULTS": f"{point}:kill"})
+    resume = point == "delay_resume_after"
+    if resume:
+        assert e.post("/v1/pause", {"campaign": "back"}).status == 202
+        load(redis, 300, "back", chunk=3)
+    else:
+        load(redis, 300, "back", chunk=3, at=int(time.time() * 1000) + 5 * HOUR)
+    wait_for(lambda: e.report("back")["accepted"] == 300 and pending(redis) == 0 and in_memory(e) == 0, what="all of it waits in Redis")
+    a = e.post("/v1/resume" if resume else "/v1/cancel", {"campaign": "back"})
+    assert a.status == 202, a.body
+    wait_for(lambda: not e.alive(), what="the engine dies at the point")
+    e.env = {}
+    e.start()
+    r = e.wait_final(300, "back")
+    assert (r["accepted"], r["sent" if resume else "cancelled"]) == (300, 300), r
+    assert sink.ledger()["duplicates"] <= r["unknown_attempts"], r
+
+
 def test_marks_that_are_none(engine, sink, redis, hermod):
     e = engine(sink, redis)
     for body in ({}, {"campaign": ""}, {"campaign": "x", "tag": "y"}, {"message": "abc"}, {"nothing": "x"}, {"tag": 5}, []):
