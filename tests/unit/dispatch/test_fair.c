@@ -157,7 +157,7 @@ static void parked_jobs_keep_their_place(void **state)
 		put(i, "a", 3);
 	put(10, "b", 1);
 	for (int round = 0; round < 400; round++) {
-		struct hm_node *parked[11];
+		struct hm_node *parked[12]; /* and the NULL behind them */
 		int k = 0;
 
 		n[(int)step()]++;
