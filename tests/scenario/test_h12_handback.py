@@ -23,7 +23,9 @@ def test_a_rolling_restart_sends_everything_once(engine, sink, redis, keys):
     c = channels_to(sink, keys)
     c["fcm-sink"]["resend_unknown"] = False
     sink.knobs({"fcm": {"latency": 20, "mix": [{"percent": 10, "status": 503}]}, "apns": {"latency": 10}})
-    a, b = pair(engine, sink, redis, channels=c, settings={**LONG, "dispatch": {"retry_base": "50ms", "retry_max": "3s", "max_attempts": 30}})
+    # A tenth of it fails: without a wider budget the last retries would trickle.
+    a, b = pair(engine, sink, redis, channels=c, settings={**LONG, "shape": {"retry_floor": 1000},
+                                                           "dispatch": {"retry_base": "50ms", "retry_max": "3s", "max_attempts": 30}})
     made, over = [0], threading.Event()
 
     def feed():
