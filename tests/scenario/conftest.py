@@ -234,7 +234,13 @@ class Engine(Process):
             a = self.post("/v1/admin/clock", {"advance_ms": ms})
             assert a.status == 200, a.body
         except (RemoteDisconnected, ConnectionResetError):
-            pass  # moved; the connection's idle time was over with that
+            # Moved; the connection's idle time was over with that. Or it was killed by it.
+            try:
+                self.p.wait(0.2)
+            except subprocess.TimeoutExpired:
+                pass
+            if not self.alive():
+                raise
         # So may be the time of commands to Redis that were under way: until every shard has its connections again.
         wait_for(lambda: not self.alive() or all(self._ready() for _ in range(5)), what="the engine is ready after the move")
         if self.sink:
