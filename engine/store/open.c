@@ -495,7 +495,7 @@ int hm_ledger_open_readonly(struct hm_str dir, struct hm_ledger **l_r, struct hm
 	int rc = HM_ENOENT;
 
 	/* A running engine seals, compresses and expires meanwhile: then look again. */
-	for (int try = 0; rc == HM_ENOENT && try < 3; try++) {
+	for (int try = 0; rc == HM_ENOENT && try < 10; try++) {
 		struct hm_ledger *l;
 
 		rc = create(&o, &l, e);

@@ -270,7 +270,7 @@ int hm_ledger_verify(struct hm_ledger *l, struct hm_err *e)
 
 	HM_CHECK(l, HM_LEDGER_MAGIC);
 	/* Segments may expire while they are read. */
-	for (int try = 0; rc == HM_ENOENT && try < 3; try++)
+	for (int try = 0; rc == HM_ENOENT && try < 10; try++)
 		rc = verify_once(l, e);
 	return rc;
 }
