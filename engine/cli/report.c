@@ -203,7 +203,10 @@ static int failed(const struct hm_err *e)
 	return 1;
 }
 
-static int run(struct hm_ledger *l, struct table *t, bool json, bool verify)
+#define OPEN_AGAIN (-1)
+
+/* OPEN_AGAIN, before anything is printed: an engine that starts beside us removed a segment of the list we have. */
+static int run(struct hm_ledger *l, struct table *t, bool json, bool verify, bool last)
 {
 	struct hm_err e = {.code = 0}, wrong = {.code = 0};
 	struct hm_ledger_balance total;
@@ -223,6 +226,8 @@ static int run(struct hm_ledger *l, struct table *t, bool json, bool verify)
 		balanced &= hm_ledger_balanced(&t->rows[i]);
 	if (verify)
 		rc = hm_ledger_verify(l, &wrong);
+	if (rc == HM_ENOENT && !last)
+		return OPEN_AGAIN;
 	if (json) {
 		if (print_json(l, t, &total, verify ? (rc == 0 ? "true" : "false") : NULL, &e) < 0)
 			return failed(&e);
@@ -311,13 +316,19 @@ int hm_cli_report(int argc, char **argv)
 
 		return hm_report_all(&r);
 	}
-	rc = hm_ledger_args_open(&a, &l);
-	if (rc != 0)
-		return rc;
-	hm_arena_init(&t.arena, NULL, 0);
-	rc = run(l, &t, json, verify);
-	hm_arena_fini(&t.arena);
-	free(t.rows);
-	hm_ledger_close(l);
-	return rc;
+	for (int left = 5;; left--) {
+		const struct table asked = t;
+
+		rc = hm_ledger_args_open(&a, &l);
+		if (rc != 0)
+			return rc;
+		hm_arena_init(&t.arena, NULL, 0);
+		rc = run(l, &t, json, verify, left == 0);
+		hm_arena_fini(&t.arena);
+		free(t.rows);
+		hm_ledger_close(l);
+		if (rc != OPEN_AGAIN)
+			return rc;
+		t = asked;
+	}
 }
