@@ -22,12 +22,11 @@
 #include "cli/queue_link.h"
 #include "ingest/job_encode.h"
 
-#define WINDOW	      64
-#define RETRY_MS      200
-#define GIVE_UP_MS    60000    /* without any chunk taken */
-#define MARK_MS	      "300000" /* longer than a chunk is retried */
-#define PROGRESS_MS   100
-#define SHOWN_REJECTS 20 /* on stderr; all of them go to --rejects */
+#define WINDOW	    64
+#define RETRY_MS    200
+#define GIVE_UP_MS  60000    /* without any chunk taken */
+#define MARK_MS	    "300000" /* longer than a chunk is retried */
+#define PROGRESS_MS 100
 
 static const char usage[] =
 	"usage: hermod enqueue FILE|- [options]\n\n"
@@ -127,28 +126,7 @@ static void clear_bar(struct run *r)
 static void refuse(struct run *r, const struct hm_err *e)
 {
 	r->refused++;
-	if (r->refused <= SHOWN_REJECTS) {
-		clear_bar(r);
-		fprintf(stderr, "%s:%llu: %s\n", r->file, (unsigned long long)r->lines.line, e->text);
-	} else if (r->refused == SHOWN_REJECTS + 1) {
-		clear_bar(r);
-		fprintf(stderr, "hermod: further refused lines are only counted%s\n",
-			r->rejects ? "" : "; --rejects FILE keeps them");
-	}
-	if (r->rejects) {
-		struct hm_buf b;
-
-		hm_buf_init(&b, 4 * HM_LINES_MAX);
-		hm_buf_printf(&b, "{\"line\":%llu,\"field\":\"", (unsigned long long)r->lines.line);
-		hm_buf_json(&b, hm_str_c(e->field));
-		hm_buf_lit(&b, "\",\"reason\":\"");
-		hm_buf_json(&b, hm_str_c(e->text));
-		hm_buf_lit(&b, "\",\"record\":\"");
-		hm_buf_json(&b, hm_buf_str(&r->lines.raw));
-		hm_buf_lit(&b, "\"}\n");
-		(void)fwrite(b.p, 1, b.len, r->rejects);
-		hm_buf_fini(&b);
-	}
+	hm_lines_refused(&r->lines, r->file, r->refused, r->bar && r->last_shown_ns, r->rejects, e);
 }
 
 /* -- chunks to Redis ------------------------------------------------------------------ */

@@ -435,3 +435,33 @@ int hm_lines_next(struct hm_lines *l, msgpack_zone *zone, msgpack_object *root, 
 		rc = merge(l, zone, root, e);
 	return rc == HM_EIO ? HM_EINVAL : rc < 0 ? rc : 1;
 }
+
+/* -- refused records ------------------------------------------------------------------ */
+
+#define SHOWN_REJECTS 20 /* on stderr; all of them go to --rejects */
+
+void hm_lines_refused(const struct hm_lines *l, const char *file, uint64_t nth, bool bar, FILE *rejects,
+		      const struct hm_err *e)
+{
+	struct hm_buf b;
+
+	if (bar && nth <= SHOWN_REJECTS + 1)
+		fputs("\r\033[K", stderr);
+	if (nth <= SHOWN_REJECTS)
+		fprintf(stderr, "%s:%llu: %s\n", file, (unsigned long long)l->line, e->text);
+	else if (nth == SHOWN_REJECTS + 1)
+		fprintf(stderr, "hermod: further refused lines are only counted%s\n",
+			rejects ? "" : "; --rejects FILE keeps them");
+	if (!rejects)
+		return;
+	hm_buf_init(&b, 4 * HM_LINES_MAX);
+	hm_buf_printf(&b, "{\"line\":%llu,\"field\":\"", (unsigned long long)l->line);
+	hm_buf_json(&b, hm_str_c(e->field));
+	hm_buf_lit(&b, "\",\"reason\":\"");
+	hm_buf_json(&b, hm_str_c(e->text));
+	hm_buf_lit(&b, "\",\"record\":\"");
+	hm_buf_json(&b, hm_buf_str(&l->raw));
+	hm_buf_lit(&b, "\"}\n");
+	(void)fwrite(b.p, 1, b.len, rejects);
+	hm_buf_fini(&b);
+}

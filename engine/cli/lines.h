@@ -63,4 +63,9 @@ void hm_lines_close(struct hm_lines *l);
 int hm_lines_next(struct hm_lines *l, msgpack_zone *zone, msgpack_object *root_r,
 		  struct hm_err *e) HM_MUSTCHECK;
 
+/* Tells of the nth refused record: the first ones on standard error (after clearing the progress line when bar), all of them to
+ * rejects, as JSON, unless it is NULL. */
+void hm_lines_refused(const struct hm_lines *l, const char *file, uint64_t nth, bool bar, FILE *rejects,
+		      const struct hm_err *e);
+
 #endif

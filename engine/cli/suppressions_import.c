@@ -17,12 +17,11 @@
 #include "base/list.h"
 #include "cli/suppressions_int.h"
 
-#define BATCH	      4000
-#define WINDOW	      4
-#define RETRY_MS      200
-#define GIVE_UP_MS    60000 /* without any chunk taken */
-#define PROGRESS_MS   100
-#define SHOWN_REJECTS 20 /* on stderr; all of them go to --rejects */
+#define BATCH	    4000
+#define WINDOW	    4
+#define RETRY_MS    200
+#define GIVE_UP_MS  60000 /* without any chunk taken */
+#define PROGRESS_MS 100
 
 struct run;
 struct chunk {
@@ -84,29 +83,8 @@ static void clear_bar(struct run *r)
 
 static void refuse(struct run *r, const struct hm_err *e)
 {
-	struct hm_buf b;
-
 	r->refused++;
-	if (r->refused <= SHOWN_REJECTS) {
-		clear_bar(r);
-		fprintf(stderr, "%s:%llu: %s\n", r->file, (unsigned long long)r->lines.line, e->text);
-	} else if (r->refused == SHOWN_REJECTS + 1) {
-		clear_bar(r);
-		fprintf(stderr, "hermod: further refused lines are only counted%s\n",
-			r->rejects ? "" : "; --rejects FILE keeps them");
-	}
-	if (!r->rejects)
-		return;
-	hm_buf_init(&b, 4 * HM_LINES_MAX);
-	hm_buf_printf(&b, "{\"line\":%llu,\"field\":\"", (unsigned long long)r->lines.line);
-	hm_buf_json(&b, hm_str_c(e->field));
-	hm_buf_lit(&b, "\",\"reason\":\"");
-	hm_buf_json(&b, hm_str_c(e->text));
-	hm_buf_lit(&b, "\",\"record\":\"");
-	hm_buf_json(&b, hm_buf_str(&r->lines.raw));
-	hm_buf_lit(&b, "\"}\n");
-	(void)fwrite(b.p, 1, b.len, r->rejects);
-	hm_buf_fini(&b);
+	hm_lines_refused(&r->lines, r->file, r->refused, r->bar && r->last_shown_ns, r->rejects, e);
 }
 
 /* -- chunks to Redis ----------------------------------------------------------------------------------------- */

@@ -79,7 +79,7 @@ bool hm_chan_has_room(const struct chan *c, enum hm_lane lane)
 	return room > c->unsubmitted + asking;
 }
 
-/* A message ready for its channel: out now, or waiting there. One that comes back from asking (gates, facts) has had its turn
+/* A message ready for its channel: out now, or waiting there (in a drain: back with its entry). One that comes back from asking (gates, facts) has had its turn
  * among those who wait: were it put behind them, a channel with little room would ask for all of them and send none. */
 void hm_msg_go(struct msg *m)
 {
@@ -88,6 +88,10 @@ void hm_msg_go(struct msg *m)
 
 	if ((back || hm_list_empty(&c->waiting[m->lane])) && hm_chan_has_room(c, m->lane)) {
 		hm_send_join(m);
+		return;
+	}
+	if (c->d->draining) {
+		hm_msg_drop(m);
 		return;
 	}
 	m->where = MSG_WAITING;

@@ -103,14 +103,8 @@ static void on_ready(struct hm_facts_waiter *w)
 	HM_CHECK(m, HM_MSG_MAGIC);
 	d = m->job->d;
 	asked(m);
-	if (complete(mf) && hm_gates_pass(m)) { /* time has passed */
-		if (!d->draining)
-			hm_msg_go(m);
-		else if (hm_chan_has_room(m->chan, m->lane))
-			hm_send_join(m);
-		else
-			hm_msg_drop(m);
-	}
+	if (complete(mf) && hm_gates_pass(m)) /* time has passed */
+		hm_msg_go(m);
 	hm_dispatch_check_drained(d);
 }
 

@@ -226,16 +226,10 @@ static void on_answer(struct hm_gate_ask *a)
 	d = m->job->d;
 	answered(m);
 	hm_msg_gates_free(m);
-	if (d->draining && got.answer != HM_GATE_PASS) {
+	if (d->draining && got.answer != HM_GATE_PASS)
 		hm_msg_drop(m);
-	} else if (judge(m, &got) && hm_gates_pass(m)) { /* time has passed */
-		if (!d->draining)
-			hm_msg_go(m);
-		else if (hm_chan_has_room(m->chan, m->lane))
-			hm_send_join(m);
-		else
-			hm_msg_drop(m);
-	}
+	else if (judge(m, &got) && hm_gates_pass(m)) /* time has passed */
+		hm_msg_go(m);
 	hm_dispatch_check_drained(d);
 }
 

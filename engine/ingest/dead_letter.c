@@ -519,6 +519,17 @@ static void no_such(struct hm_dead_run *x)
 	tell(x, &l, HM_DEAD_GONE, NULL, NULL);
 }
 
+/* What was read has been looked at: act on it, or read on. */
+static void go_on(struct hm_dead_run *x)
+{
+	if (x->err.code)
+		finish(x);
+	else if (x->n_acts > 0)
+		send_acts(x);
+	else
+		page_done(x);
+}
+
 static void on_fetched(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
 	struct hm_dead_run *x = arg;
@@ -539,12 +550,7 @@ static void on_fetched(void *arg, const struct hm_reply *reply, const struct hm_
 		read_letter(&l, x->partition, id->s, v->v, v->n);
 		take(x, &l);
 	}
-	if (x->err.code)
-		finish(x);
-	else if (x->n_acts > 0)
-		send_acts(x);
-	else
-		page_done(x);
+	go_on(x);
 }
 
 static void fetch(struct hm_dead_run *x, struct hm_str entry)
@@ -660,12 +666,7 @@ static void on_page(void *arg, const struct hm_reply *reply, const struct hm_err
 		read_letter(&l, x->partition, e->v[0].s, e->v + 1, e->n - 1);
 		take(x, &l);
 	}
-	if (x->err.code)
-		finish(x);
-	else if (x->n_acts > 0)
-		send_acts(x);
-	else
-		page_done(x);
+	go_on(x);
 }
 
 static void ask_page(struct hm_dead_run *x)
