@@ -641,6 +641,30 @@ static struct hm_str terminated(struct hm_arena *a, struct hm_str s)
 	return s.len ? hm_str_n(hm_arena_strdup(a, s), s.len) : HM_STR("");
 }
 
+/* What logs in, as wire.h wants it: "name\0value\0"... in the order of the file; values that are absent are left out. */
+static struct hm_str session_pairs(struct builder *b, struct hm_eval *ev, const struct hm_tree *t)
+{
+	struct hm_val pairs;
+	struct hm_buf out;
+
+	if (t == NULL)
+		return HM_STR("");
+	pairs = hm_tree_pairs(ev, t);
+	hm_buf_init_arena(&out, b->a, 64u << 10);
+	for (uint32_t i = 0; ev->rc == 0 && i < pairs.n; i++) {
+		struct hm_str v = hm_val_text(&pairs.map[i].v, b->a);
+
+		if (hm_str_chr(v, '\0') >= 0)
+			ev->rc = hm_err_set(ev->err, HM_ECONFIG, "%.*s holds a NUL",
+					    HM_STRF(pairs.map[i].name));
+		hm_buf_puts(&out, pairs.map[i].name);
+		hm_buf_putc(&out, '\0');
+		hm_buf_puts(&out, v);
+		hm_buf_putc(&out, '\0');
+	}
+	return out.len ? hm_buf_str(&out) : HM_STR("");
+}
+
 static void fold_origin(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_adapter *ad = b->c->ad;
@@ -669,7 +693,7 @@ static void fold_origin(struct builder *b, struct hm_eval *ev)
 		return;
 	}
 	hm_err_clear(&e);
-	if (url.len == 0 || hm_wire_parse_url(url, o, &path, &e) != 0) {
+	if (url.len == 0 || hm_wire_parse_endpoint(url, o, &path, &e) != 0) {
 		fail_at(b, b->map, "channel %.*s: endpoint.url: %s", HM_STRF(c->info.name),
 			url.len ? e.text : "there is none; set endpoint: {url: https://...}");
 		return;
@@ -680,6 +704,11 @@ static void fold_origin(struct builder *b, struct hm_eval *ev)
 	c->base_path = hm_arena_str(b->a, path);
 	o->host = terminated(b->a, o->host);
 	c->scheme = o->tls ? HM_STR("https") : HM_STR("http");
+	o->session = o->protocol != HM_PROTO_HTTP ? session_pairs(b, ev, ad->session) : HM_STR("");
+	if (ev->rc) {
+		fold_failed(b, ev, "endpoint.session");
+		return;
+	}
 	if (hm_str_chr(o->host, ':') >= 0) /* an IPv6 address */
 		c->host = hm_arena_printf(b->a, "[%.*s]:%u", HM_STRF(o->host), o->port);
 	else

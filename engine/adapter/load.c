@@ -345,10 +345,13 @@ static void load_settings(struct hm_loader *l, const struct hm_yaml *root)
 
 static void load_endpoint(struct hm_loader *l, const struct hm_yaml *root)
 {
-	static const char *const keys[] = {"url",	 "recipient_is_url", "https_only",  "deny_private",
-					   "http",	 "allow_hosts",	     "timeout",	    "client_cert",
-					   "client_key", "max_connections",  "max_streams", "idempotent",
-					   NULL};
+	static const char *const keys[] = {"url",	  "recipient_is_url",
+					   "https_only",  "deny_private",
+					   "http",	  "allow_hosts",
+					   "timeout",	  "client_cert",
+					   "client_key",  "max_connections",
+					   "max_streams", "idempotent",
+					   "session",	  NULL};
 	static const char *const versions[] = {"auto", "1.1", "2", "h2c", NULL};
 	static const enum hm_http_version version_of[] = {HM_HTTP_AUTO, HM_HTTP_1, HM_HTTP_2,
 							  HM_HTTP_2_PRIOR};
@@ -379,6 +382,8 @@ static void load_endpoint(struct hm_loader *l, const struct hm_yaml *root)
 		v = hm_load_choice(l, hm_yaml_get(y, "http"), "endpoint.http", versions);
 		ad->version = v < 0 ? HM_HTTP_AUTO : version_of[v];
 	}
+	if (hm_yaml_get(y, "session"))
+		ad->session = hm_load_tree(l, hm_yaml_get(y, "session"), &p);
 	if (ad->url == NULL && ad->recipient_is_url == NULL)
 		hm_load_fail(l, y, "endpoint: url is missing (or recipient_is_url: true)");
 }

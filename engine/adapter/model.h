@@ -229,6 +229,7 @@ struct hm_adapter {
 	uint32_t n_settings;
 	/* endpoint */
 	struct hm_tpl *url, *client_cert, *client_key;
+	struct hm_tree *session; /* other protocols than HTTP: what logs in */
 	struct hm_expr *recipient_is_url, *https_only, *deny_private;
 	enum hm_http_version version;
 	struct hm_str *allow_hosts;

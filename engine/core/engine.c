@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "core/control.h"
+#include "core/drivers.h"
 #include "core/engine.h"
 #include "core/nodes.h"
 #include "core/preflight.h"
@@ -74,6 +75,7 @@ void hm_engine_wire_opts(const struct hm_settings *s, struct hm_wire_opts *o)
 		.verify = s->wire.tls_verify,
 		.tls_min = s->wire.tls_min.text,
 	};
+	hm_drivers_fill(o);
 }
 
 void hm_engine_ledger_opts(const struct hm_settings *s, struct hm_ledger_opts *o)

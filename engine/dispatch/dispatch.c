@@ -137,6 +137,19 @@ static void listen_for_room(struct runtime_ref *r, bool on)
 			hm_origin_on_room(r->chans[i].origin, on ? on_room : NULL, r->d);
 }
 
+/* What new work may go to keeps its sessions. */
+static void hold_origins(struct runtime_ref *r, bool on)
+{
+	for (size_t i = 0; i < r->n_chans; i++) {
+		if (r->chans[i].origin == NULL)
+			continue;
+		if (on)
+			hm_origin_hold(r->chans[i].origin);
+		else
+			hm_origin_release(r->chans[i].origin);
+	}
+}
+
 /* -- life ---------------------------------------------------------------------------------------- */
 
 int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, struct hm_dispatch **d_r,
@@ -200,6 +213,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	if (d->rt == NULL)
 		goto fail;
 	listen_for_room(d->rt, true);
+	hold_origins(d->rt, true);
 	*d_r = d;
 	return 0;
 fail:
@@ -238,6 +252,8 @@ void hm_dispatch_reload(struct hm_dispatch *d, struct hm_runtime *rt)
 			 HM_E(&e));
 		return;
 	}
+	hold_origins(r, true);
+	hold_origins(d->rt, false);
 	hm_runtime_ref_put(d->rt);
 	d->rt = r;
 	take_settings(d, &rt->cfg->settings);
@@ -452,6 +468,7 @@ void hm_dispatch_close(struct hm_dispatch *d)
 	d->closed = true;
 	hm_pull_close(d);
 	listen_for_room(d->rt, false);
+	hold_origins(d->rt, false);
 }
 
 void hm_dispatch_free(struct hm_dispatch *d)

@@ -1,5 +1,5 @@
 /*
- * url.c - the URLs of providers: absolute, http or https, nothing hidden in them
+ * url.c - the URLs of providers: absolute, of a known scheme, nothing hidden in them
  *
  * Stricter than RFC 3986 on purpose: user:password@, characters that need
  * encoding and non-ASCII host names are refused, so that what a person reads in
@@ -91,23 +91,52 @@ static int parse_authority(struct hm_str auth, struct hm_origin_opts *o, struct 
 	return parse_port(hm_str_n(auth.p + colon + 1, auth.len - (size_t)colon - 1), &o->port, e);
 }
 
-int hm_wire_parse_url(struct hm_str url, struct hm_origin_opts *o, struct hm_str *path_r, struct hm_err *e)
+static const struct {
+	const char *name;
+	uint16_t port, tls_port;
+} protocols[HM_PROTO_COUNT] = {
+	[HM_PROTO_HTTP] = {"http", 80, 443},
+#define HM_PROTOCOL(name, text, port, tls_port, sentence) [HM_PROTO_##name] = {text, port, tls_port},
+#include "tbl/protocols.h"
+#undef HM_PROTOCOL
+};
+
+const char *hm_protocol_name(enum hm_protocol p)
+{
+	hm_assert(p < HM_PROTO_COUNT);
+	return protocols[p].name;
+}
+
+/* The scheme, one of the first n protocols: fills protocol, tls and their port. Returns its length with "://", 0 when there is none. */
+static size_t parse_scheme(struct hm_str url, int n_protocols, struct hm_origin_opts *o)
+{
+	for (int p = 0; p < n_protocols; p++) {
+		size_t n = strlen(protocols[p].name);
+		bool tls;
+
+		if (url.len < n + 3 || !hm_str_ieq(hm_str_n(url.p, n), hm_str_c(protocols[p].name)))
+			continue;
+		tls = url.p[n] == 's' || url.p[n] == 'S';
+		if (!hm_str_starts(hm_str_n(url.p + n + tls, url.len - n - tls), HM_STR("://")))
+			continue;
+		o->protocol = (enum hm_protocol)p;
+		o->tls = tls;
+		o->port = tls ? protocols[p].tls_port : protocols[p].port;
+		return n + tls + 3;
+	}
+	return 0;
+}
+
+static int parse(struct hm_str url, int n_protocols, struct hm_origin_opts *o, struct hm_str *path_r,
+		 struct hm_err *e)
 {
 	struct hm_str rest = url, auth, path = HM_STR("/");
 	size_t n;
 	int rc;
 
-	if (url.len >= 8 && hm_str_ieq(hm_str_n(url.p, 8), HM_STR("https://"))) {
-		o->tls = true;
-		o->port = 443;
-		n = 8;
-	} else if (url.len >= 7 && hm_str_ieq(hm_str_n(url.p, 7), HM_STR("http://"))) {
-		o->tls = false;
-		o->port = 80;
-		n = 7;
-	} else {
+	n = parse_scheme(url, n_protocols, o);
+	if (n == 0)
 		return hm_err_set(e, HM_EINVAL, "the URL must begin with https:// or http://");
-	}
 	rest = hm_str_n(url.p + n, url.len - n);
 	for (n = 0; n < rest.len && rest.p[n] != '/' && rest.p[n] != '?' && rest.p[n] != '#'; n++)
 		;
@@ -133,4 +162,15 @@ int hm_wire_parse_url(struct hm_str url, struct hm_origin_opts *o, struct hm_str
 	if (path_r)
 		*path_r = path;
 	return 0;
+}
+
+int hm_wire_parse_url(struct hm_str url, struct hm_origin_opts *o, struct hm_str *path_r, struct hm_err *e)
+{
+	return parse(url, HM_PROTO_HTTP + 1, o, path_r, e);
+}
+
+int hm_wire_parse_endpoint(struct hm_str url, struct hm_origin_opts *o, struct hm_str *path_r,
+			   struct hm_err *e)
+{
+	return parse(url, HM_PROTO_COUNT, o, path_r, e);
 }

@@ -245,6 +245,7 @@ static bool detach(struct hm_call *c)
 		maybe = true;
 		break;
 	case CALL_EASY: maybe = http_drop(c); break;
+	case CALL_DRIVER: maybe = o->ops->drop(c); break;
 	default: hm_unreachable();
 	}
 	return maybe;
@@ -421,7 +422,9 @@ static void on_pump(struct hm_flush *f)
 	struct hm_origin *o = hm_container_of(f, struct hm_origin, pump);
 
 	HM_CHECK(o, HM_ORIGIN_MAGIC);
-	if (o->http1)
+	if (o->ops)
+		o->ops->pump(o);
+	else if (o->http1)
 		http_pump(o);
 	else
 		h2_pump(o);
@@ -433,7 +436,7 @@ size_t hm_origin_room(const struct hm_origin *o, bool urgent)
 	size_t room, waiting = urgent ? o->urgent.len : origin_waiting(o);
 
 	HM_CHECK(o, HM_ORIGIN_MAGIC);
-	room = o->http1 ? http_room(o, urgent) : h2_room(o, urgent);
+	room = o->ops ? o->ops->room(o, urgent) : o->http1 ? http_room(o, urgent) : h2_room(o, urgent);
 	room = room > waiting ? room - waiting : 0;
 	/* Asking is what arms the listener; to the asker the origin stays const. */
 	if (room == 0)
@@ -463,14 +466,44 @@ const struct hm_origin_opts *hm_origin_options(const struct hm_origin *o)
 	return &o->opts;
 }
 
-static bool same_opts(const struct hm_origin_opts *a, const struct hm_origin_opts *b)
+struct hm_str hm_origin_session(const struct hm_origin_opts *o, const char *name)
+{
+	const char *p = o->session.p, *end = p + o->session.len;
+
+	while (p < end) {
+		const char *value = p + strlen(p) + 1;
+
+		if (strcmp(p, name) == 0)
+			return hm_str_c(value);
+		p = value + strlen(value) + 1;
+	}
+	return HM_STR_NULL;
+}
+
+void hm_origin_hold(struct hm_origin *o)
+{
+	HM_CHECK(o, HM_ORIGIN_MAGIC);
+	if (o->holders++ == 0 && o->ops && o->ops->wanted)
+		o->ops->wanted(o, true);
+}
+
+void hm_origin_release(struct hm_origin *o)
+{
+	HM_CHECK(o, HM_ORIGIN_MAGIC);
+	hm_assert(o->holders > 0);
+	if (--o->holders == 0 && o->ops && o->ops->wanted)
+		o->ops->wanted(o, false);
+}
+
+bool hm_origin_opts_eq(const struct hm_origin_opts *a, const struct hm_origin_opts *b)
 {
 	return a->tls == b->tls && a->verify == b->verify && a->version == b->version && a->port == b->port &&
 	       hm_str_ieq(a->host, b->host) && hm_str_eq(a->server_name, b->server_name) &&
 	       hm_str_eq(a->connect_to, b->connect_to) && hm_str_eq(a->ca_file, b->ca_file) &&
 	       hm_str_eq(a->cert_file, b->cert_file) && hm_str_eq(a->key_file, b->key_file) &&
 	       hm_str_eq(a->proxy, b->proxy) && a->max_connections == b->max_connections &&
-	       a->max_streams == b->max_streams && a->deny_private == b->deny_private;
+	       a->max_streams == b->max_streams && a->deny_private == b->deny_private &&
+	       a->protocol == b->protocol && hm_str_eq(a->session, b->session);
 }
 
 static uint64_t bucket_of(const struct hm_origin_opts *o)
@@ -495,7 +528,7 @@ static bool own(struct hm_wire *w, struct hm_str *s)
 static bool own_all(struct hm_wire *w, struct hm_origin_opts *o)
 {
 	return own(w, &o->host) && own(w, &o->server_name) && own(w, &o->connect_to) && own(w, &o->ca_file) &&
-	       own(w, &o->cert_file) && own(w, &o->key_file) && own(w, &o->proxy);
+	       own(w, &o->cert_file) && own(w, &o->key_file) && own(w, &o->proxy) && own(w, &o->session);
 }
 
 /* "host:port" | "[v6]:port" | "unix:/path" */
@@ -534,12 +567,13 @@ static void set_names(struct hm_origin *o)
 	bool v6 = hm_str_chr(o->opts.host, ':') >= 0;
 	const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
 
-	if (o->opts.port == (o->opts.tls ? 443 : 80))
+	if (o->opts.protocol == HM_PROTO_HTTP && o->opts.port == (o->opts.tls ? 443 : 80))
 		o->authority = hm_arena_printf(a, "%s%.*s%s", open, HM_STRF(o->opts.host), close);
 	else
 		o->authority = hm_arena_printf(a, "%s%.*s%s:%u", open, HM_STRF(o->opts.host), close,
 					       o->opts.port);
-	o->name = hm_arena_printf(a, "%s://%.*s", o->opts.tls ? "https" : "http", HM_STRF(o->authority));
+	o->name = hm_arena_printf(a, "%s%s://%.*s", hm_protocol_name(o->opts.protocol),
+				  o->opts.tls ? "s" : "", HM_STRF(o->authority));
 }
 
 static bool same_tls(const struct hm_tls_opts *a, const struct hm_tls_opts *b)
@@ -601,6 +635,13 @@ static int origin_new(struct hm_wire *w, const struct hm_origin_opts *opts, stru
 	if (opts->version == HM_HTTP_2 && !opts->tls)
 		return hm_err_set(e, HM_EINVAL,
 				  "HTTP/2 by ALPN needs https:// (clear-text HTTP/2 is by prior knowledge)");
+	if (opts->protocol != HM_PROTO_HTTP) {
+		o->ops = w->opts.drivers[opts->protocol].ops;
+		if (o->ops == NULL)
+			return hm_err_set(e, HM_EINVAL, "there is no driver for %s:// here",
+					  hm_protocol_name(opts->protocol));
+		hm_assert(o->ops->protocol == opts->protocol);
+	}
 	if (opts->tls) {
 		struct hm_tls_opts t = {
 			.verify = o->opts.verify,
@@ -608,9 +649,10 @@ static int origin_new(struct hm_wire *w, const struct hm_origin_opts *opts, stru
 			.cert_file = o->opts.cert_file,
 			.key_file = o->opts.key_file,
 			.min_version = w->opts.tls_min,
-			.alpn = opts->version == HM_HTTP_AUTO ? HM_STR("h2,http/1.1")
-				: opts->version == HM_HTTP_1  ? HM_STR("http/1.1")
-							      : HM_STR("h2"),
+			.alpn = o->ops				? HM_STR_NULL
+				: opts->version == HM_HTTP_AUTO ? HM_STR("h2,http/1.1")
+				: opts->version == HM_HTTP_1	? HM_STR("http/1.1")
+								: HM_STR("h2"),
 		};
 
 		/* For HTTP/1.1 it is libcurl's affair, but a bad file should be reported here and now too. */
@@ -623,6 +665,8 @@ static int origin_new(struct hm_wire *w, const struct hm_origin_opts *opts, stru
 	hm_flush_init(&o->pump, on_pump);
 	h2_origin_init(o);
 	HM_MAGIC_SET(o, HM_ORIGIN_MAGIC);
+	if (o->ops && (rc = o->ops->open(o, e)) < 0)
+		return rc;
 	*r = o;
 	return 0;
 }
@@ -643,7 +687,7 @@ int hm_wire_origin(struct hm_wire *w, const struct hm_origin_opts *opts, struct 
 	if (want.ca_file.len == 0)
 		want.ca_file = w->opts.ca_file;
 	for (o = w->buckets[b]; o; o = o->next_same) {
-		if (same_opts(&o->opts, &want)) {
+		if (hm_origin_opts_eq(&o->opts, &want)) {
 			*r = o;
 			return 0;
 		}
@@ -736,6 +780,8 @@ void wire_maybe_closed(struct hm_wire *w)
 		struct hm_origin *o = hm_container_of(n, struct hm_origin, node);
 
 		hm_flush_cancel(w->tick, &o->pump);
+		if (o->ops)
+			o->ops->fini(o);
 		h2_origin_fini(o);
 		HM_MAGIC_CLEAR(o);
 	}
@@ -759,8 +805,14 @@ void hm_wire_close(struct hm_wire *w, void (*on_closed)(void *arg), void *arg)
 	w->closing = true;
 	w->on_closed = on_closed;
 	w->on_closed_arg = arg;
-	hm_list_foreach (&w->origins, n)
-		h2_close_all(hm_container_of(n, struct hm_origin, node));
+	hm_list_foreach (&w->origins, n) {
+		struct hm_origin *o = hm_container_of(n, struct hm_origin, node);
+
+		if (o->ops)
+			o->ops->close(o);
+		else
+			h2_close_all(o);
+	}
 	http_close(w);
 	hm_flush_later(w->tick,
 		       &w->done_flush); /* on_closed comes from the loop even when nothing was open */
@@ -770,6 +822,8 @@ void hm_wire_close(struct hm_wire *w, void (*on_closed)(void *arg), void *arg)
 
 static const char *version_name(const struct hm_origin *o)
 {
+	if (o->ops)
+		return hm_protocol_name(o->opts.protocol);
 	if (o->http1)
 		return "http/1.1";
 	return o->opts.version == HM_HTTP_2_PRIOR ? "h2c" : "h2";
@@ -785,7 +839,9 @@ static void describe_origin(const struct hm_origin *o, struct hm_buf *out)
 		out, ",\"calls\":%llu,\"answered\":%llu,\"not_sent\":%llu,\"maybe\":%llu,\"resent\":%llu",
 		(unsigned long long)o->calls, (unsigned long long)o->answered,
 		(unsigned long long)o->not_sent, (unsigned long long)o->maybe, (unsigned long long)o->resent);
-	if (o->http1)
+	if (o->ops)
+		o->ops->describe(o, out);
+	else if (o->http1)
 		hm_buf_printf(out, ",\"in_flight\":%zu", o->running.len);
 	else
 		h2_describe(o, out);

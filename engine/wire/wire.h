@@ -6,6 +6,7 @@
  *
  *   origin -> h2.c    nghttp2 on conn.c (TLS + ALPN, or h2c by prior knowledge)
  *          -> http.c  libcurl multi: HTTP/1.1, proxies, everything on the slow path
+ *          -> a driver of another protocol (driver.h): SMTP, SMPP, MQTT
  *   A version of AUTO asks for h2 by ALPN and falls back to http.c when the peer
  *   does not offer it.
  *
@@ -46,6 +47,16 @@ enum hm_http_version {
 	HM_HTTP_2_PRIOR, /* clear-text HTTP/2 by prior knowledge */
 };
 
+/* What is spoken: HTTP, or a protocol of tbl/protocols.h. */
+enum hm_protocol {
+	HM_PROTO_HTTP,
+#define HM_PROTOCOL(name, text, port, tls_port, sentence) HM_PROTO_##name,
+#include "tbl/protocols.h"
+#undef HM_PROTOCOL
+	HM_PROTO_COUNT
+};
+const char *hm_protocol_name(enum hm_protocol p); /* "http", "smtp", ... */
+
 struct hm_header {
 	struct hm_str name, value; /* name in lower case */
 	uint8_t flags;
@@ -64,9 +75,17 @@ struct hm_origin_opts {
 	struct hm_str cert_file, key_file;     /* client certificate, PEM */
 	struct hm_str proxy;		       /* http://host:port; implies libcurl */
 	uint32_t max_connections, max_streams; /* 0 = the wire's defaults */
-	bool deny_private; /* refuse private, loopback, link-local addresses after resolving (SSRF) */
+	enum hm_protocol protocol;
+	struct hm_str session; /* other protocols: "name\0value\0"... that logs in; see hm_origin_session */
+	bool deny_private;     /* refuse private, loopback, link-local addresses after resolving (SSRF) */
 };
 
+struct hm_driver_ops;
+struct hm_driver_event;
+struct hm_wire_driver {
+	const struct hm_driver_ops *ops; /* NULL: channels of that protocol are refused */
+	void *arg;			 /* the driver's, kept in wire->opts */
+};
 struct hm_wire_opts { /* from settings, section wire */
 	uint32_t max_connections, max_streams, queue_max;
 	uint32_t connect_timeout_ms, idle_ping_ms, idle_close_ms;
@@ -74,6 +93,10 @@ struct hm_wire_opts { /* from settings, section wire */
 	struct hm_str ca_file;
 	bool verify;
 	struct hm_str tls_min; /* "1.2" or "1.3" */
+	struct hm_wire_driver drivers[HM_PROTO_COUNT];
+	/* What a provider says on its own session (driver.h); NULL: refused there. */
+	void (*on_event)(void *arg, struct hm_driver_event *ev);
+	void *event_arg;
 };
 
 enum hm_fate {
@@ -123,9 +146,19 @@ void hm_wire_abort(struct hm_wire *w);
 /* Get or create; the same options give the same origin. Lives as long as the wire. */
 int hm_wire_origin(struct hm_wire *w, const struct hm_origin_opts *o, struct hm_origin **r,
 		   struct hm_err *e) HM_MUSTCHECK;
+/* Value of a session's pair; p == NULL when absent. */
+struct hm_str hm_origin_session(const struct hm_origin_opts *o, const char *name);
+/* Whether both mean the same provider, account and way to it (host names without case). */
+bool hm_origin_opts_eq(const struct hm_origin_opts *a, const struct hm_origin_opts *b);
+/* Who uses an origin says so, and when no longer (driver.h, wanted). */
+void hm_origin_hold(struct hm_origin *o);
+void hm_origin_release(struct hm_origin *o);
 /* Parses "https://host[:port][/path]"; fills host, port, tls; *path_r gets the rest ("/" if none). */
 int hm_wire_parse_url(struct hm_str url, struct hm_origin_opts *o, struct hm_str *path_r,
 		      struct hm_err *e) HM_MUSTCHECK;
+/* The same for every protocol, by its scheme ("smtp://", with TLS from the first byte "smtps://"); fills protocol too. */
+int hm_wire_parse_endpoint(struct hm_str url, struct hm_origin_opts *o, struct hm_str *path_r,
+			   struct hm_err *e) HM_MUSTCHECK;
 /* Accepts or refuses; after a refusal on_done does not come. HM_EAGAIN: the queue is full. HM_EINVAL: a method, path or
  * header that would not survive on the wire (control characters, upper-case or empty names); HM_ELIMIT: over 64 headers. */
 int hm_wire_submit(struct hm_call *c, struct hm_err *e) HM_MUSTCHECK;

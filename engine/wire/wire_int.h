@@ -3,7 +3,7 @@
  *
  * A call is always on exactly one list, and its state says which:
  *
- *   submit -> QUEUED (origin: urgent | normal) -> STREAM (h2 session) | EASY (origin: running) -> DONE (wire)
+ *   submit -> QUEUED (origin: urgent | normal) -> STREAM (h2 session) | EASY (origin: running) | DRIVER -> DONE (wire)
  *                ^------------------------------------/  refused, or lost before it left
  *
  * call_finish() is the only way into DONE; on_done is called from there by the
@@ -15,6 +15,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "loop/conn.h"
+#include "wire/driver.h"
 #include "wire/h2_mem.h"
 #include "wire/wire.h"
 
@@ -26,7 +27,7 @@
 #define WIRE_MAX_TRIES	 4 /* of a call the peer refuses */
 #define WIRE_BUCKETS	 256
 
-enum call_state { CALL_NEW, CALL_QUEUED, CALL_STREAM, CALL_EASY, CALL_DONE };
+enum call_state { CALL_NEW, CALL_QUEUED, CALL_STREAM, CALL_EASY, CALL_DRIVER, CALL_DONE };
 
 struct h2_session;
 struct http_driver;
@@ -65,6 +66,10 @@ struct hm_origin {
 	uint32_t known_limit;	       /* of streams, as the last session learned it */
 	/* http */
 	struct hm_list running; /* EASY */
+	/* other protocols */
+	const struct hm_driver_ops *ops; /* NULL: HTTP */
+	void *driver;
+	uint32_t holders;
 	/* for describe */
 	uint64_t calls, answered, not_sent, maybe, resent;
 	struct hm_err last_err;
