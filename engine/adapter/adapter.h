@@ -157,6 +157,7 @@ struct hm_partial {
 	uint32_t index; /* into rcpts */
 	enum hm_outcome outcome;
 	struct hm_str reason;
+	struct hm_str provider_id; /* of this recipient; empty: as the call's */
 };
 struct hm_verdict {
 	enum hm_outcome outcome; /* of every recipient not in partial[] */
@@ -167,6 +168,7 @@ struct hm_verdict {
 	enum hm_scope scope;	 /* whom a rate limit concerns */
 	bool refresh_credential; /* auth: get a new one, then one more try */
 	bool operator_needed;	 /* auth/config: stop the channel, a human must act */
+	bool split;   /* the call failed as a whole because of one recipient: each goes alone now */
 	bool suspect; /* invalid_recipient that a wrong setting gives to every address: look before deleting */
 	uint64_t gone_since_ms;	   /* invalid_recipient: provider's timestamp (APNs 410), 0 = none */
 	struct hm_str new_address; /* the provider's replacement for the address (ADM, Telegram), or empty */

@@ -239,70 +239,141 @@ static uint64_t wait_of(const struct hm_answer *an, struct hm_eval *ev, const st
 
 /* -- partial results ------------------------------------------------------------------ */
 
+#define NOBODY UINT32_MAX
+
 struct partials {
 	struct hm_eval *ev;
 	const struct hm_answer *an;
 	const struct hm_partial_rule *rule;
 	struct hm_verdict *v;
-	size_t cap;
+	uint32_t *at; /* by recipient: place in v->partial, or NOBODY */
+	/* what an answer names recipients by, hashed: one answer names a thousand of them */
+	struct hm_str *name;
+	uint32_t *head, *next; /* chains of recipients, in their order */
+	uint32_t mask;
+	enum hm_match_by named_by;
+	bool named, ignore_case;
+	uint32_t rest; /* shape rest: the next that may be unnamed */
 };
 
-static bool same_id(struct hm_str a, struct hm_str b, bool ignore_case)
+static void add_partial(struct partials *ps, size_t index, enum hm_outcome o, struct hm_str reason,
+			struct hm_str provider_id)
 {
-	return ignore_case ? hm_str_ieq(a, b) : hm_str_eq(a, b);
-}
+	struct hm_partial *p;
 
-static void add_partial(struct partials *ps, size_t index, enum hm_outcome o, struct hm_str reason)
-{
-	struct hm_partial *p = ps->v->partial;
-
-	for (size_t i = 0; i < ps->v->n_partial; i++)
-		if (p[i].index == index) /* the first rule that names a recipient decides */
-			return;
-	if (ps->v->n_partial == ps->cap)
+	if (ps->at[index] !=
+	    NOBODY) { /* the first rule that names a recipient decides; a later one may know its id */
+		p = &ps->v->partial[ps->at[index]];
+		if (p->provider_id.len == 0)
+			p->provider_id = short_text(provider_id, MAX_DETAIL, ps->ev->a);
 		return;
-	p[ps->v->n_partial++] = (struct hm_partial){
-		.index = (uint32_t)index, .outcome = o, .reason = short_text(reason, MAX_REASON, ps->ev->a)};
+	}
+	ps->at[index] = (uint32_t)ps->v->n_partial;
+	ps->v->partial[ps->v->n_partial++] = (struct hm_partial){
+		.index = (uint32_t)index,
+		.outcome = o,
+		.reason = short_text(reason, MAX_REASON, ps->ev->a),
+		.provider_id = short_text(provider_id, MAX_DETAIL, ps->ev->a)};
 }
 
-/* All recipients with this id (an address may stand in a batch twice). */
-static void add_by_id(struct partials *ps, struct hm_str id, enum hm_outcome o, struct hm_str reason)
+static uint64_t name_hash(struct hm_str s, bool ignore_case)
 {
+	uint64_t h = 14695981039346656037u;
+
+	if (!ignore_case)
+		return hm_hash64(s.p, s.len, 0);
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		h = (h ^ (c >= 'A' && c <= 'Z' ? c | 0x20u : c)) * 1099511628211u;
+	}
+	return h ^ h >> 32;
+}
+
+/* Made for the first rule that names recipients, and again for one that names them otherwise. */
+static bool need_names(struct partials *ps)
+{
+	const struct hm_partial_rule *r = ps->rule;
 	const struct hm_build_in *in = ps->ev->in;
+	uint32_t cap = 16, n = (uint32_t)in->n_rcpts;
 
-	if (id.len == 0)
-		return;
-	for (size_t i = 0; i < in->n_rcpts; i++)
-		if (same_id(in->rcpts[i].addr, id, ps->rule->ignore_case))
-			add_partial(ps, i, o, reason);
+	if (ps->named && ps->named_by == r->match && ps->ignore_case == r->ignore_case)
+		return true;
+	while (cap < 2 * n)
+		cap *= 2;
+	if (ps->name == NULL) {
+		ps->name = hm_arena_alloc(ps->ev->a, n * sizeof(*ps->name));
+		ps->head = hm_arena_alloc(ps->ev->a, cap * sizeof(*ps->head));
+		ps->next = hm_arena_alloc(ps->ev->a, n * sizeof(*ps->next));
+	}
+	if (ps->name == NULL || ps->head == NULL || ps->next == NULL) {
+		ps->name = NULL;
+		return hm_eval_fail(ps->ev, HM_ENOMEM, "out of memory"), false;
+	}
+	ps->mask = cap - 1;
+	memset(ps->head, 0xff, cap * sizeof(*ps->head));
+	for (uint32_t i = n; i-- > 0;) { /* backwards, so that a chain runs forwards */
+		const struct hm_build_rcpt *to = &in->rcpts[i];
+		uint32_t h;
+
+		switch (r->match) {
+		case HM_MATCH_TO: ps->name[i] = to->addr; break;
+		case HM_MATCH_USER: ps->name[i] = to->user; break;
+		case HM_MATCH_ID:
+		case HM_MATCH_UUID:
+			ps->name[i] = hm_eval_rcpt_id(ps->ev->a, &to->id, r->match == HM_MATCH_UUID);
+			break;
+		}
+		h = (uint32_t)name_hash(ps->name[i], r->ignore_case) & ps->mask;
+		ps->next[i] = ps->head[h];
+		ps->head[h] = i;
+	}
+	ps->named = true;
+	ps->named_by = r->match;
+	ps->ignore_case = r->ignore_case;
+	return true;
 }
 
-/* Judges one element by its code; ok elements are left out. */
-static enum hm_outcome element_outcome(struct partials *ps, struct hm_str code, struct hm_str message,
-				       bool *known_r)
+/* All recipients of this name (an address may stand in a batch twice). */
+static void add_by_id(struct partials *ps, struct hm_str id, enum hm_outcome o, struct hm_str reason,
+		      struct hm_str provider_id)
 {
-	const struct hm_rows *rows = ps->rule->rows.n ? &ps->rule->rows : &ps->an->rows;
+	bool any_case = ps->rule->ignore_case;
+
+	if (id.len == 0 || !need_names(ps))
+		return;
+	for (uint32_t i = ps->head[(uint32_t)name_hash(id, any_case) & ps->mask]; i != NOBODY;
+	     i = ps->next[i])
+		if (any_case ? hm_str_ieq(ps->name[i], id) : hm_str_eq(ps->name[i], id))
+			add_partial(ps, i, o, reason, provider_id);
+}
+
+/* Judges one element by its code. */
+static enum hm_outcome element_outcome(struct partials *ps, struct hm_str code, struct hm_str message)
+{
+	const struct hm_partial_rule *r = ps->rule;
+	const struct hm_rows *rows = r->rows.n ? &r->rows : &ps->an->rows;
 	struct judged j = {.status = ps->ev->call->status, .code = code, .message = message};
 	const struct hm_row *row;
 
-	*known_r = true;
-	if (ps->rule->has_outcome && ps->rule->rows.n == 0)
-		return ps->rule->outcome;
+	if (r->has_outcome && r->rows.n == 0)
+		return r->outcome;
+	/* A rule that knows ids and asks for no code tells who was taken. */
+	if (r->provider_id && r->code == NULL && r->rows.n == 0)
+		return HM_OUT_OK;
 	row = find_row(ps->ev, rows, &j);
 	if (row)
 		return row->outcome;
-	*known_r = false;
-	return ps->rule->has_outcome ? ps->rule->outcome : HM_OUT_UNKNOWN;
+	return r->has_outcome ? r->outcome : HM_OUT_UNKNOWN;
 }
 
 static void element(struct partials *ps, struct hm_val *el, struct hm_str key, uint32_t index)
 {
 	const struct hm_partial_rule *r = ps->rule;
 	struct hm_eval *ev = ps->ev;
-	struct hm_str code, message, reason;
+	struct hm_str code, message, reason, provider_id;
 	enum hm_outcome o;
 	struct hm_val v;
-	bool known;
 
 	ev->it = el;
 	ev->key = key;
@@ -314,18 +385,25 @@ static void element(struct partials *ps, struct hm_val *el, struct hm_str key, u
 	}
 	code = text_of(ev, r->code);
 	message = text_of(ev, r->message);
-	if (r->shape == HM_PARTIAL_BY_ID && r->code == NULL)
+	provider_id = text_of(ev, r->provider_id);
+	if (r->shape == HM_PARTIAL_BY_ID && r->code == NULL && r->provider_id == NULL)
 		code = hm_val_text(el, ev->a);
-	o = element_outcome(ps, code, message, &known);
-	if (o == HM_OUT_OK)
-		return;
+	o = element_outcome(ps, code, message);
+	if (o == HM_OUT_OK && provider_id.len == 0)
+		return; /* as the call says */
 	reason = code.len ? code : r->reason;
-	if (r->shape == HM_PARTIAL_OBJECTS)
-		add_by_id(ps, text_of(ev, r->id), o, reason);
-	else if (r->shape == HM_PARTIAL_BY_ID)
-		add_by_id(ps, key, o, reason);
-	else if (index < ev->in->n_rcpts)
-		add_partial(ps, index, o, reason);
+	if (r->shape == HM_PARTIAL_OBJECTS) {
+		add_by_id(ps, text_of(ev, r->id), o, reason, provider_id);
+	} else if (r->shape == HM_PARTIAL_BY_ID) {
+		add_by_id(ps, key, o, reason, provider_id);
+	} else if (r->shape == HM_PARTIAL_REST) {
+		while (ps->rest < ev->in->n_rcpts && ps->at[ps->rest] != NOBODY)
+			ps->rest++;
+		if (ps->rest < ev->in->n_rcpts)
+			add_partial(ps, ps->rest, o, reason, provider_id);
+	} else if (index < ev->in->n_rcpts) {
+		add_partial(ps, index, o, reason, provider_id);
+	}
 }
 
 static void each_id(struct partials *ps, const struct hm_val *ids, char by, enum hm_outcome o,
@@ -337,13 +415,13 @@ static void each_id(struct partials *ps, const struct hm_val *ids, char by, enum
 	if (ids->t == HM_V_STR || ids->t == HM_V_INT) {
 		rest = hm_val_text(ids, ps->ev->a);
 		while (hm_str_split(&rest, by, &part))
-			add_by_id(ps, hm_str_trim(part), o, reason);
+			add_by_id(ps, hm_str_trim(part), o, reason, HM_STR(""));
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct hm_val id = hm_val_at(ids, i, NULL, ps->ev->a);
 
-		add_by_id(ps, hm_val_text(&id, ps->ev->a), o, reason);
+		add_by_id(ps, hm_val_text(&id, ps->ev->a), o, reason, HM_STR(""));
 	}
 }
 
@@ -354,11 +432,35 @@ static void by_code(struct partials *ps, const struct hm_val *map)
 	for (size_t i = 0; i < n; i++) {
 		struct hm_str code;
 		struct hm_val ids = hm_val_at(map, i, &code, ps->ev->a);
-		bool known;
-		enum hm_outcome o = element_outcome(ps, code, HM_STR(""), &known);
+		enum hm_outcome o = element_outcome(ps, code, HM_STR(""));
 
 		if (o != HM_OUT_OK)
 			each_id(ps, &ids, ps->rule->by, o, code);
+	}
+}
+
+/* Elements of JSON are walked once; other lists (of filters) by place. */
+static void each_element(struct partials *ps, const struct hm_val *from)
+{
+	struct hm_eval *ev = ps->ev;
+	struct hm_json_iter json;
+	struct hm_str key, value;
+	struct hm_val el;
+	size_t n;
+
+	if (from->t == HM_V_JSON) {
+		if (!hm_json_iter(from->s, &json))
+			return;
+		for (uint32_t i = 0; hm_json_next(&json, &key, &value); i++) {
+			el = hm_val_of_json(value, ev->a);
+			element(ps, &el, key, i);
+		}
+		return;
+	}
+	n = hm_val_len(from);
+	for (size_t i = 0; i < n; i++) {
+		el = hm_val_at(from, i, &key, ev->a);
+		element(ps, &el, key, (uint32_t)i);
 	}
 }
 
@@ -366,11 +468,10 @@ static void apply_rule(struct partials *ps)
 {
 	const struct hm_partial_rule *r = ps->rule;
 	struct hm_eval *ev = ps->ev;
-	struct hm_val from = hm_eval(ev, r->from), el;
+	struct hm_val from = hm_eval(ev, r->from);
 	const struct hm_val *it = ev->it;
 	struct hm_str key = ev->key;
-	struct hm_json_iter json;
-	uint32_t index = ev->index, i = 0;
+	uint32_t index = ev->index;
 
 	if (from.t == HM_V_NONE)
 		return;
@@ -378,16 +479,7 @@ static void apply_rule(struct partials *ps)
 	case HM_PARTIAL_JOINED:
 	case HM_PARTIAL_LIST: each_id(ps, &from, r->by, r->outcome, r->reason); break;
 	case HM_PARTIAL_BY_CODE: by_code(ps, &from); break;
-	default: {
-		struct hm_str k, value;
-
-		if (from.t != HM_V_JSON || !hm_json_iter(from.s, &json))
-			break;
-		while (hm_json_next(&json, &k, &value)) {
-			el = hm_val_of_json(value, ev->a);
-			element(ps, &el, k, i++);
-		}
-	}
+	default: each_element(ps, &from);
 	}
 	ev->it = it;
 	ev->key = key;
@@ -397,13 +489,19 @@ static void apply_rule(struct partials *ps)
 static void partial_results(const struct hm_answer *an, struct hm_eval *ev, struct hm_verdict *v)
 {
 	struct partials ps = {.ev = ev, .an = an, .v = v};
+	size_t n;
 
 	if (an->n_partial == 0 || ev->in == NULL || ev->in->n_rcpts == 0)
 		return;
-	ps.cap = ev->in->n_rcpts;
-	v->partial = hm_arena_alloc(ev->a, ps.cap * sizeof(*v->partial));
-	if (v->partial == NULL)
+	n = ev->in->n_rcpts;
+	v->partial = hm_arena_alloc(ev->a, n * sizeof(*v->partial));
+	ps.at = hm_arena_alloc(ev->a, n * sizeof(*ps.at));
+	if (v->partial == NULL || ps.at == NULL) {
+		v->partial = NULL;
+		hm_eval_fail(ev, HM_ENOMEM, "out of memory"); /* who failed is not known: nobody is sure */
 		return;
+	}
+	memset(ps.at, 0xff, n * sizeof(*ps.at));
 	for (uint32_t i = 0; i < an->n_partial; i++) {
 		ps.rule = &an->partial[i];
 		apply_rule(&ps);
@@ -484,6 +582,7 @@ static void failed(const struct hm_answer *an, struct hm_eval *ev, struct hm_ver
 	v->refresh_credential = row ? row->refresh : v->outcome == HM_OUT_AUTH && j.status == 401;
 	v->operator_needed = row ? row->operator_needed : v->outcome == HM_OUT_AUTH && j.status != 401;
 	v->suspect = row && row->suspect;
+	v->split = row && row->split;
 	if (v->outcome == HM_OUT_INVALID_RECIPIENT && an->gone_since) {
 		struct hm_val t = hm_eval(ev, an->gone_since);
 

@@ -92,9 +92,28 @@ static struct hm_ulid part_id(const struct hm_build_in *in)
 	return id;
 }
 
-static struct hm_val ulid_text(struct hm_eval *ev, bool uuid, bool part)
+/* Writes 26 or 36 characters. */
+static struct hm_val id_text(const struct hm_ulid *id, bool uuid, char *p)
 {
 	static const char hex[] = "0123456789abcdef";
+
+	if (!uuid) {
+		hm_ulid_text(id, p);
+		return hm_val_str(hm_str_n(p, HM_ULID_TEXT));
+	}
+	for (int i = 0, o = 0; i < 16; i++) {
+		uint8_t b = id->b[i];
+
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			p[o++] = '-';
+		p[o++] = hex[b >> 4];
+		p[o++] = hex[b & 15];
+	}
+	return hm_val_str(hm_str_n(p, 36));
+}
+
+static struct hm_val ulid_text(struct hm_eval *ev, bool uuid, bool part)
+{
 	struct hm_ulid id;
 	char *p;
 
@@ -104,19 +123,43 @@ static struct hm_val ulid_text(struct hm_eval *ev, bool uuid, bool part)
 	if (p == NULL)
 		return hm_eval_fail(ev, HM_ENOMEM, "out of memory");
 	id = part ? part_id(ev->in) : ev->in->rcpts[0].id;
-	if (!uuid) {
-		hm_ulid_text(&id, p);
-		return hm_val_str(hm_str_n(p, HM_ULID_TEXT));
-	}
-	for (int i = 0, o = 0; i < 16; i++) {
-		uint8_t b = id.b[i];
+	return id_text(&id, uuid, p);
+}
 
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			p[o++] = '-';
-		p[o++] = hex[b >> 4];
-		p[o++] = hex[b & 15];
+struct hm_str hm_eval_rcpt_id(struct hm_arena *a, const struct hm_ulid *id, bool uuid)
+{
+	char *p = hm_arena_alloc(a, 40);
+
+	return p ? id_text(id, uuid, p).s : HM_STR("");
+}
+
+static struct hm_val targets(struct hm_eval *ev)
+{
+	enum { MEMBERS = 5, TEXTS = 64 };
+	const struct hm_build_in *in = ev->in;
+	struct hm_pair *p;
+	struct hm_val *v;
+	char *text;
+
+	if (in == NULL)
+		return HM_NONE;
+	v = hm_arena_alloc(ev->a, in->n_rcpts * sizeof(*v) + 1);
+	p = hm_arena_alloc(ev->a, in->n_rcpts * MEMBERS * sizeof(*p) + 1);
+	text = hm_arena_alloc(ev->a, in->n_rcpts * TEXTS + 1);
+	if (v == NULL || p == NULL || text == NULL)
+		return hm_eval_fail(ev, HM_ENOMEM, "out of memory");
+	for (size_t i = 0; i < in->n_rcpts; i++, p += MEMBERS, text += TEXTS) {
+		const struct hm_build_rcpt *r = &in->rcpts[i];
+		struct hm_ulid id = i == 0 ? part_id(in) : r->id;
+
+		p[0] = (struct hm_pair){HM_STR("to"), hm_val_given(r->addr)};
+		p[1] = (struct hm_pair){HM_STR("user"), hm_val_given(r->user)};
+		p[2] = (struct hm_pair){HM_STR("id"), id_text(&id, false, text)};
+		p[3] = (struct hm_pair){HM_STR("uuid"), id_text(&id, true, text + HM_ULID_TEXT + 2)};
+		p[4] = (struct hm_pair){HM_STR("index"), hm_val_int((int64_t)i)};
+		v[i] = (struct hm_val){.t = HM_V_MAP, .n = MEMBERS, .map = p};
 	}
-	return hm_val_str(hm_str_n(p, 36));
+	return (struct hm_val){.t = HM_V_LIST, .n = (uint32_t)in->n_rcpts, .list = v};
 }
 
 static struct hm_val recipients(struct hm_eval *ev)
@@ -217,6 +260,7 @@ static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_VAR_TO: return in && in->n_rcpts ? hm_val_given(in->rcpts[0].addr) : HM_NONE;
 	case HM_VAR_USER: return in && in->n_rcpts ? hm_val_given(in->rcpts[0].user) : HM_NONE;
 	case HM_VAR_RECIPIENTS: return recipients(ev);
+	case HM_VAR_TARGETS: return targets(ev);
 	case HM_VAR_COUNT: return hm_val_int(in ? (int64_t)in->n_rcpts : 0);
 	case HM_VAR_ID: return ulid_text(ev, false, true);
 	case HM_VAR_UUID: return ulid_text(ev, true, true);

@@ -426,7 +426,8 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 		e->op = HM_EX_VAR;
 		e->id = (uint16_t)i;
 		e->needs = vars[i].where & HM_AT_R;
-		ps->ctx->names->used |= 1ull << i;
+		if (i < 64) /* those of the content stand first, and nobody asks for others */
+			ps->ctx->names->used |= 1ull << i;
 		e->secret = i == HM_VAR_CREDENTIAL || i == HM_VAR_JWT || (i == HM_VAR_IT && ps->it_secret);
 		if (!path(ps, &e->seg, &e->n_seg))
 			return NULL;

@@ -197,6 +197,7 @@ void hm_eval_tpl_put(struct hm_eval *ev, const struct hm_tpl *t, hm_escape_fn es
 /* Keeps the first error; returns NONE. */
 struct hm_val hm_eval_fail(struct hm_eval *ev, int code, const char *fmt, ...) HM_PRINTF(3, 4);
 struct hm_val hm_eval_path(struct hm_eval *ev, struct hm_val v, const struct hm_seg *seg, uint32_t n);
+struct hm_str hm_eval_rcpt_id(struct hm_arena *a, const struct hm_ulid *id, bool uuid);
 struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e); /* filters.c */
 
 /* Shared with other sections of an adapter file (filters.c). */

@@ -112,9 +112,9 @@ static void load_wait(struct hm_loader *l, const struct hm_yaml *row, struct hm_
 
 static void load_row(struct hm_loader *l, const struct hm_yaml *y, const struct hm_parse *p, struct hm_row *r)
 {
-	static const char *const keys[] = {"status",   "code",	  "sub",     "message", "header",
-					   "when",     "outcome", "wait",    "scope",	"refresh",
-					   "operator", "suspect", "partial", "say",	NULL};
+	static const char *const keys[] = {"status",  "code", "sub",   "message", "header",   "when",
+					   "outcome", "wait", "scope", "refresh", "operator", "suspect",
+					   "partial", "say",  "split", NULL};
 	static const char *const scopes[] = {"recipient", "credential", "channel", NULL};
 	const struct hm_yaml *c;
 	int i;
@@ -151,6 +151,9 @@ static void load_row(struct hm_loader *l, const struct hm_yaml *y, const struct 
 	r->operator_needed = hm_load_bool(l, y, "operator", false);
 	r->suspect = hm_load_bool(l, y, "suspect", false);
 	r->partial = hm_load_bool(l, y, "partial", false);
+	r->split = hm_load_bool(l, y, "split", false);
+	if (r->split && r->outcome == HM_OUT_OK)
+		hm_load_fail(l, y, "outcomes: split is for calls that failed");
 	r->say = hm_load_str(l, y, "say", "");
 	if (r->outcome == HM_OUT_OK && r->status.n == 0 && r->code.n == 0 && r->header.len == 0 &&
 	    r->when == NULL)
@@ -217,9 +220,12 @@ static void load_retry(struct hm_loader *l, const struct hm_yaml *y, const struc
 static void load_partial_rule(struct hm_loader *l, const struct hm_yaml *y, const struct hm_parse *p,
 			      struct hm_partial_rule *r)
 {
-	static const char *const keys[] = {"from", "shape",	  "by",	    "id",      "code",	   "message",
-					   "when", "ignore_case", "reason", "outcome", "outcomes", NULL};
-	static const char *const shapes[] = {"joined", "list", "objects", "order", "by_code", "by_id", NULL};
+	static const char *const keys[] = {"from",     "shape",	      "by",	     "id",     "code",
+					   "message",  "when",	      "ignore_case", "reason", "outcome",
+					   "outcomes", "provider_id", "match",	     NULL};
+	static const char *const shapes[] = {"joined",	"list",	 "objects", "order",
+					     "by_code", "by_id", "rest",    NULL};
+	static const char *const matches[] = {"to", "user", "id", "uuid", NULL};
 	struct hm_parse el = *p;
 	const struct hm_yaml *c;
 	struct hm_str by;
@@ -242,6 +248,10 @@ static void load_partial_rule(struct hm_loader *l, const struct hm_yaml *y, cons
 	r->code = hm_load_expr(l, y, "code", &el);
 	r->message = hm_load_expr(l, y, "message", &el);
 	r->when = hm_load_expr(l, y, "when", &el);
+	r->provider_id = hm_load_expr(l, y, "provider_id", &el);
+	c = hm_yaml_get(y, "match");
+	i = c ? hm_load_choice(l, c, "match", matches) : 0;
+	r->match = (enum hm_match_by)(i < 0 ? 0 : i);
 	r->ignore_case = hm_load_bool(l, y, "ignore_case", false);
 	r->reason = hm_load_str(l, y, "reason", "");
 	if ((c = hm_yaml_get(y, "outcome"))) {
@@ -254,6 +264,9 @@ static void load_partial_rule(struct hm_loader *l, const struct hm_yaml *y, cons
 		hm_load_fail(l, y, "partial: the shape objects needs id (id: it.phone)");
 	if ((r->shape == HM_PARTIAL_JOINED || r->shape == HM_PARTIAL_LIST) && !r->has_outcome)
 		hm_load_fail(l, y, "partial: this shape needs outcome");
+	if (r->provider_id &&
+	    (r->shape == HM_PARTIAL_JOINED || r->shape == HM_PARTIAL_LIST || r->shape == HM_PARTIAL_BY_CODE))
+		hm_load_fail(l, y, "partial: provider_id belongs to objects, order, by_id and rest");
 }
 
 void hm_load_answer(struct hm_loader *l, const struct hm_yaml *root, struct hm_names *names,

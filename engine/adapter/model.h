@@ -147,7 +147,7 @@ struct hm_row {
 	enum hm_wait_kind wait;
 	uint64_t wait_ms;
 	enum hm_scope scope;
-	bool has_scope, refresh, operator_needed, suspect, partial;
+	bool has_scope, refresh, operator_needed, suspect, partial, split;
 	struct hm_str say;
 	int line;
 };
@@ -168,10 +168,14 @@ enum hm_partial_shape {
 	HM_PARTIAL_ORDER,   /* [{code}, ...]: by place */
 	HM_PARTIAL_BY_CODE, /* {code: ["a"]} or {code: "a,b"} */
 	HM_PARTIAL_BY_ID,   /* {id: code} */
+	HM_PARTIAL_REST,    /* [id, ...]: by place among those no earlier rule has named */
 };
+/* What of a recipient an answer names it by. */
+enum hm_match_by { HM_MATCH_TO, HM_MATCH_USER, HM_MATCH_ID, HM_MATCH_UUID };
 struct hm_partial_rule {
-	struct hm_expr *from, *id, *code, *message, *when;
+	struct hm_expr *from, *id, *code, *message, *when, *provider_id;
 	enum hm_partial_shape shape;
+	enum hm_match_by match;
 	char by;
 	bool ignore_case;
 	struct hm_str reason;

@@ -131,6 +131,7 @@ struct msg {
 	uint8_t attempts;      /* in total */
 	uint8_t chan_attempts; /* on the current channel */
 	bool auth_retried, interim, maybe_repeat;
+	bool alone; /* a call with others was refused because of one of them: it shares none on this channel */
 	bool gates_open; /* the shared gates let it pass to this channel, since it last waited */
 	bool reserved;	 /* in caps or for its dedupe key: to be committed or released (gates.c) */
 	bool rerouted;	 /* a cap or quiet hours sent it to another route: once */
@@ -529,8 +530,9 @@ void hm_send_run(struct send *s);
 void hm_chan_flush_init(struct chan *c);
 
 /* -- settle.c -- */
-void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
-		       struct hm_str reason);
+/* p: what is different for this message; NULL: it fared as the call did. */
+void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, const struct hm_partial *p);
+void hm_settle_split(struct send *s); /* all messages of a call that failed because of one of them */
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
 /* A value it needs cannot be had and has no fallback: as after an attempt that may be tried again, on this channel. */
 void hm_settle_unanswered(struct msg *m, struct hm_str reason);

@@ -319,6 +319,10 @@ static enum step_next step_settle(struct send *s)
 	}
 	if (v->refresh_credential && s->in.credential.len > 0)
 		hm_cred_reject(c->d->deps.creds, c->ch, s->in.credential);
+	if (v->split && s->submitted && s->msgs.len > 1) {
+		hm_settle_split(s);
+		return STEP_DONE;
+	}
 	while ((n = hm_list_pop(&s->msgs)) != NULL) {
 		struct msg *m = hm_container_of(n, struct msg, node);
 		const struct hm_partial *p = by_index ? by_index[i] : NULL;
@@ -327,7 +331,7 @@ static enum step_next step_settle(struct send *s)
 		m->where = MSG_NOWHERE;
 		if (s->submitted)
 			tell_guard(c, m, v, p ? p->outcome : v->outcome, p ? p->reason : v->reason);
-		hm_settle_attempt(s, m, v, p ? p->outcome : v->outcome, p ? p->reason : v->reason);
+		hm_settle_attempt(s, m, v, p);
 	}
 	return STEP_DONE;
 }
@@ -405,8 +409,8 @@ void hm_send_join(struct msg *m)
 	bool literal = hm_template_is_literal(j->source, c->info->medium);
 	struct hm_content content;
 	struct hm_err e = {0};
-	struct send *s, *open = m->parts > 1 ? NULL : c->open;
-	bool batch = c->info->batch_max > 1 && m->parts <= 1;
+	struct send *s, *open = m->parts > 1 || m->alone ? NULL : c->open;
+	bool batch = c->info->batch_max > 1 && m->parts <= 1 && !m->alone;
 	uint64_t hash = 0;
 
 	if (!m->gates_open && !hm_msg_gates(m))

@@ -2,6 +2,7 @@
  * settle.c - what becomes of a message after an attempt
  *
  *   ok, of several parts not the last ▶ waiting with the next part
+ *   refused because of another one of the call ▶ waiting, alone
  *   ok ─────────────────────────────▶ sent
  *   auth, credential just refreshed ─▶ once more, at once
  *   retryable, attempts and time left ▶ held (full jitter, provider's hint) ▶ waiting
@@ -401,9 +402,41 @@ static void part_sent(struct send *s, struct msg *m, const struct hm_ledger_atte
 	(void)hm_fault(HM_FAULT_part_sent);
 }
 
-void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, enum hm_outcome outcome,
-		       struct hm_str reason)
+/* Nobody of them was sent anything, and whose fault it is shows only when each goes alone: no attempt of any of them. As soon
+ * as that is durable, a crash leaves nothing unknown. */
+void hm_settle_split(struct send *s)
 {
+	struct chan *c = s->chan;
+	struct hm_dispatch *d = c->d;
+	struct hm_str reason = hm_arena_printf(&s->arena,
+					       "%.*s: refused together with %zu others, sent alone now",
+					       HM_STRF(s->verdict.reason), s->msgs.len - 1);
+	struct hm_ledger_attempt v[MAX_PAST];
+	struct hm_node *n;
+
+	HM_INFO(DISPATCH, "a call was refused because of one recipient, each goes alone",
+		HM_SV("channel", c->info->name), HM_U("messages", s->msgs.len),
+		HM_SV("reason", s->verdict.reason));
+	hm_stats_inc(d->t->stats, HM_CT_SPLITS);
+	while ((n = hm_list_pop(&s->msgs)) != NULL) {
+		struct msg *m = hm_container_of(n, struct msg, node);
+		uint64_t ticket = put_record(m, HM_ST_HELD, reason, v, attempts_of(m, v, MAX_PAST));
+
+		if (ticket > m->job->ticket)
+			m->job->ticket = ticket;
+		off_the_wire(m, ticket);
+		m->interim = true;
+		m->alone = true;
+		m->where = MSG_WAITING;
+		hm_list_push_front(&c->waiting[m->lane], &m->node); /* woken when this send is freed */
+	}
+	(void)hm_fault(HM_FAULT_call_split);
+}
+
+void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, const struct hm_partial *p)
+{
+	enum hm_outcome outcome = p ? p->outcome : v->outcome;
+	struct hm_str reason = p ? p->reason : v->reason;
 	struct chan *c = s->chan;
 	struct hm_dispatch *d = c->d;
 	struct job *j = m->job;
@@ -420,7 +453,7 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 				   ? (uint32_t)((s->call.done_ns - s->call.started_ns) / 1000)
 				   : 0,
 		.reason = outcome == HM_OUT_OK ? HM_STR_NULL : reason,
-		.provider_id = v->provider_id,
+		.provider_id = p && p->provider_id.len ? p->provider_id : v->provider_id,
 	};
 	if (outcome != HM_OUT_OK && v->detail.len > 0 && outcome == v->outcome)
 		a[n].reason = hm_arena_printf(&s->arena, "%.*s: %.*s", HM_STRF(reason), HM_STRF(v->detail));
@@ -460,6 +493,7 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 		return;
 	if (hm_route_next(m, outcome)) {
 		(void)hm_fault(HM_FAULT_route_next);
+		m->alone = false;
 		m->where = MSG_WAITING;
 		hm_list_push(&m->chan->waiting[m->lane], &m->node);
 		hm_stats_inc(d->t->stats, HM_CT_RETRIES);

@@ -16,6 +16,7 @@ HM_COUNTER(EXPIRED, "hermod_messages_expired_total", "counter", "Messages that e
 HM_COUNTER(CANCELLED, "hermod_messages_cancelled_total", "counter", "Messages that ended in cancelled")
 HM_COUNTER(RETRIES, "hermod_attempts_retried_total", "counter", "Attempts that were followed by another")
 HM_COUNTER(ATTEMPTS, "hermod_attempts_total", "counter", "Attempts made")
+HM_COUNTER(SPLITS, "hermod_calls_split_total", "counter", "Calls refused because of one recipient, whose messages went alone then")
 HM_COUNTER(IN_FLIGHT, "hermod_messages_in_flight", "gauge", "Messages held by this process right now")
 HM_COUNTER(H2_REQUESTS, "hermod_h2_requests_total", "counter", "HTTP/2 requests sent to providers")
 HM_COUNTER(H2_CONNECTS, "hermod_h2_connections_opened_total", "counter", "HTTP/2 connections opened")
