@@ -427,6 +427,31 @@ static struct hm_val chosen(struct hm_eval *ev, const struct hm_expr *e, const s
 	return (struct hm_val){.t = HM_V_MAP, .n = n, .map = p};
 }
 
+/* The members of `in` with one more; a member of that name gets the value where it stands. */
+static struct hm_val with(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+{
+	struct hm_val value = hm_eval(ev, e->a[2]);
+	struct hm_str name = arg_text(ev, e, 1);
+	size_t n = hm_val_len(in);
+	struct hm_pair *p = hm_arena_alloc(ev->a, (n + 1) * sizeof(*p));
+	bool there = name.len == 0 || value.t == HM_V_NONE;
+
+	if (in->t == HM_V_STR || in->t == HM_V_LIST)
+		return hm_eval_fail(ev, HM_EINVAL, "with expects a map");
+	if (p == NULL)
+		return no_memory(ev);
+	for (size_t i = 0; i < n; i++) {
+		p[i].v = hm_val_at(in, i, &p[i].name, ev->a);
+		if (!there && hm_str_eq(p[i].name, name)) {
+			p[i].v = value;
+			there = true;
+		}
+	}
+	if (!there)
+		p[n++] = (struct hm_pair){name, value};
+	return (struct hm_val){.t = HM_V_MAP, .n = (uint32_t)n, .map = p};
+}
+
 static struct hm_val nonempty(struct hm_eval *ev, const struct hm_val *in)
 {
 	size_t n = hm_val_len(in);
@@ -538,6 +563,11 @@ static struct hm_val of_none(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_EVERY: return hm_val_bool(false);
 	case HM_FN_LEN:
 	case HM_FN_CHARS: return hm_val_int(0);
+	case HM_FN_WITH: {
+		struct hm_val none = {.t = HM_V_MAP};
+
+		return with(ev, e, &none);
+	}
 	case HM_FN_REQUIRE: {
 		struct hm_str what = arg_text(ev, e, 1);
 
@@ -600,6 +630,7 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_SORT: return sorted(ev, &in);
 	case HM_FN_WITHOUT: return chosen(ev, e, &in, false);
 	case HM_FN_ONLY: return chosen(ev, e, &in, true);
+	case HM_FN_WITH: return with(ev, e, &in);
 	case HM_FN_NONEMPTY: return nonempty(ev, &in);
 	case HM_FN_PAIRS: return pairs(ev, e, &in);
 	case HM_FN_MAP:

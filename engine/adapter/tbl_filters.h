@@ -58,6 +58,9 @@ HM_FILTER(SIGN, "sign", 2, 2, "signature as bytes: sign('RS256'|'RS1'|'PS256'|'E
 HM_FILTER(SORT, "sort", 0, 0, "pairs by name (bytes), lists by text")
 HM_FILTER(WITHOUT, "without", 1, 8, "pairs except these names")
 HM_FILTER(ONLY, "only", 1, 16, "pairs with these names")
+HM_FILTER(WITH, "with", 2, 2,
+	  "a map with a member more or another value: with(name, value); without name or value as it was "
+	  "(none: an empty map)")
 HM_FILTER(NONEMPTY, "nonempty", 0, 0, "pairs and elements that are not empty")
 HM_FILTER(PAIRS, "pairs", 2, 3, "pairs as text: pairs('=', '&'), pairs('=', '&', 'url'|'form')")
 HM_FILTER(REQUIRE, "require", 1, 1,

@@ -23,9 +23,15 @@ def base(name):
     return "" if name in OWN else "/t/" + channel(name)
 
 
+def filled(value, name, sink, keys):
+    if not isinstance(value, str):
+        return value
+    return "${file:%s}" % keys.fcm_account if value == "@ACCOUNT@" else value.replace("@SINK@", sink.tls_url + base(name))
+
+
 def channels(sink, keys):
     return channels_to(sink, keys) | {
-        channel(name): {"adapter": name, **c.settings, "rate": "1000/s", "endpoint": {"url": sink.tls_url + base(name), "ca_file": sink.ca}}
+        channel(name): {"adapter": name, **{k: filled(v, name, sink, keys) for k, v in c.settings.items()}, "rate": "1000/s", "endpoint": {"url": sink.tls_url + base(name), "ca_file": sink.ca}}
         for name, c in CASES.items() if name not in OWN}
 
 
@@ -33,6 +39,7 @@ def channels(sink, keys):
 def stage(tmp_path_factory, keys):
     # Refused addresses stay in use here: one for all the cases of an adapter.
     with Stage(tmp_path_factory.mktemp("adapters"), keys, channels=channels, settings={"gates": {"add_invalid": False}}) as s:
+        s.has_token = set()
         yield s
 
 
@@ -41,20 +48,32 @@ def test_every_file_has_its_case():
     assert files == set(CASES)
 
 
+def token_path(name):
+    return base(name) + CASES[name].token[0] if CASES[name].token else "/cgi-bin/gettoken"
+
+
 def send(stage, name, to):
     e = stage.engine
     before = stage.sink.requests()
     id = e.send(channel=channel(name), to=to, content={"title": "Price drop", "body": "Only 3 left"})
     m = e.wait_state(id, "sent", "failed")
     new = stage.sink.requests()[len(before):]
-    return m, [r for r in new if not r.path.startswith(("/token", "/cgi-bin/gettoken"))]
+    return m, [r for r in new if not r.path.startswith(("/token", token_path(name)))]
+
+
+def expect(stage, name, reply, path=""):
+    """What the provider says to the next message; before it the token, which the engine then keeps."""
+    if CASES[name].token and name not in stage.has_token:
+        stage.has_token.add(name)
+        stage.sink.script({"path": token_path(name)}, [CASES[name].token[1]])
+    if reply:
+        stage.sink.script({"path": base(name) + path}, [reply])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_taken(stage, name):
     c = CASES[name]
-    if c.yes:
-        stage.sink.script({"path": base(name)}, [c.yes])
+    expect(stage, name, c.yes)
     m, requests = send(stage, name, c.to)
     assert [a["outcome"] for a in m["attempts"]] == ["ok"], m
     assert m["state"] == "sent" and stage.sink.scripts() == []
@@ -72,8 +91,7 @@ def test_taken(stage, name):
 @pytest.mark.parametrize("name", CASES)
 def test_refused(stage, name):
     c = CASES[name]
-    if c.no:
-        stage.sink.script({"path": base(name) + (c.path if name in OWN else "")}, [c.no])
+    expect(stage, name, c.no, c.path if name in OWN else "")
     m, requests = send(stage, name, c.special or c.to)
     assert [a["outcome"] for a in m["attempts"]] == [c.outcome], m
     assert m["state"] == "failed" and len(requests) == 1
@@ -98,8 +116,7 @@ def test_one_content_on_eight_media(stage):
                "buttons": [{"text": "Buy", "url": "https://x.example.com/buy"}]}
     for name, expected in DIALECTS.items():
         c = CASES[name]
-        if c.yes:
-            stage.sink.script({"path": base(name)}, [c.yes])
+        expect(stage, name, c.yes)
         before = len(stage.sink.requests())
         id = stage.engine.send(channel=channel(name), to=c.to, content=content)
         stage.engine.wait_state(id, "sent")

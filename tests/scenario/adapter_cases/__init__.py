@@ -10,11 +10,16 @@ OUTCOMES = ("bad_request", "invalid_recipient", "auth", "rate_limited", "retry",
 
 
 class Case:
-    """settings of the channel; an address; the provider's yes and no (replies of a script), and what the no means."""
+    """settings of the channel; an address; the provider's yes and no (replies of a script), and what the no means.
 
-    def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None):
+    token: (path, reply) of the request for a token that comes first. In settings, @SINK@ stands for this channel's place at the
+    simulator, @ACCOUNT@ for the text of a Google service account.
+    """
+
+    def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None, token=None):
         self.to, self.yes, self.no, self.outcome, self.settings = to, yes, no, outcome, settings
         self.path, self.method, self.special, self.options, self.has = path, method, special, options, has
+        self.token = token
         assert outcome in OUTCOMES
 
 

@@ -18,4 +18,28 @@ CASES = {
     "chat/pushplus": Case(
         "me", says(200, {"code": 200, "msg": "m", "data": "d"}), says(200, {"code": 999, "msg": "m"}), "bad_request",
         {"token": "0123456789abcdef0123456789abcdef"}, "/send"),
+    "chat/dingtalk-work": Case(
+        "manager1", says(200, {"errcode": 0, "errmsg": "ok", "task_id": 256271667526}), says(200, {"errcode": 143106, "errmsg": "m"}),
+        "bad_request", {"app_key": "dingkey", "app_secret": "s3cret-1", "agent_id": 1}, "/topapi/message/corpconversation/asyncsend_v2",
+        token=("/gettoken", says(200, {"errcode": 0, "access_token": "T1", "expires_in": 7200}))),
+    "chat/dingtalk-bot": Case(
+        "manager1", says(200, {"processQueryKey": "K", "invalidStaffIdList": []}), says(400, {"code": "invalidParameter.msgParam.invalid"}),
+        "bad_request", {"app_key": "dingkey", "app_secret": "s3cret-1"}, "/v1.0/robot/oToMessages/batchSend",
+        token=("/v1.0/oauth2/accessToken", says(200, {"accessToken": "T1", "expireIn": 7200}))),
+    "chat/feishu-app": Case(
+        "ou_1", says(200, {"code": 0, "msg": "success", "data": {"message_id": "om_1"}}), says(400, {"code": 230013, "msg": "m"}),
+        "invalid_recipient", {"app_id": "cli_1", "app_secret": "s3cret-1"}, "/open-apis/im/v1/messages?receive_id_type=open_id",
+        token=("/open-apis/auth/v3/tenant_access_token", says(200, {"code": 0, "tenant_access_token": "t-1", "expire": 7200}))),
+    "chat/wechat-template": Case(
+        "oAbc", says(200, {"errcode": 0, "errmsg": "ok", "msgid": 200228332}), says(200, {"errcode": 43004, "errmsg": "m"}),
+        "invalid_recipient", {"app_id": "wx1", "app_secret": "s3cret-1", "template": "T", "body_param": "thing1"},
+        "/cgi-bin/message/template/send", token=("/cgi-bin/stable_token", says(200, {"access_token": "T1", "expires_in": 7200}))),
+    "chat/wechat-subscribe": Case(
+        "oAbc", says(200, {"errcode": 0, "errmsg": "ok"}), says(200, {"errcode": 43101, "errmsg": "m"}),
+        "invalid_recipient", {"app_id": "wx2", "app_secret": "s3cret-1", "template": "T", "body_param": "thing1"},
+        "/cgi-bin/message/subscribe/bizsend", token=("/cgi-bin/stable_token", says(200, {"access_token": "T1", "expires_in": 7200}))),
+    "chat/wechat-miniprogram": Case(
+        "oAbc", says(200, {"errcode": 0, "errmsg": "ok"}), says(200, {"errcode": 47003, "errmsg": "argument invalid! data.thing1"}),
+        "bad_request", {"app_id": "wx3", "app_secret": "s3cret-1", "template": "T", "body_param": "thing1"},
+        "/cgi-bin/message/subscribe/send", token=("/cgi-bin/stable_token", says(200, {"access_token": "T1", "expires_in": 7200}))),
 }
