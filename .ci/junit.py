@@ -1,15 +1,16 @@
-"""junit.py FILE STATUS: prints "passed failed skipped" of the JUnit file that ctest or pytest left.
+"""junit.py STATUS FILE...: prints "passed failed skipped" of the JUnit files that ctest or pytest left.
 
 STATUS is the runner's exit code: one that failed without a failed test, or left no file, counts as one failure.
 """
 import sys
 import xml.etree.ElementTree as ET
 
-file, status = sys.argv[1], int(sys.argv[2])
-try:
-    suites = list(ET.parse(file).getroot().iter("testsuite"))
-except (OSError, ET.ParseError):
-    suites = []
+status, suites = int(sys.argv[1]), []
+for file in sys.argv[2:]:
+    try:
+        suites += ET.parse(file).getroot().iter("testsuite")
+    except (OSError, ET.ParseError):
+        status = status or 1
 
 
 def total(*names):

@@ -35,6 +35,7 @@ FINAL = ("sent", "failed", "suppressed", "capped", "expired", "cancelled")
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures times or shares, or fills the machine: nothing else runs beside it")
     config.addinivalue_line("markers", "threads: crosses threads, also run under TSan")
 
 

@@ -1,6 +1,9 @@
 """Lanes: critical waits behind nothing, the others share by weight and none starves."""
+import pytest
 from conftest import wait_for, xadd
 from test_c20_life import load
+
+pytestmark = pytest.mark.alone
 
 TOKEN = "4" * 64
 

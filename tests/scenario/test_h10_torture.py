@@ -11,6 +11,8 @@ sys.path.insert(0, str(ROOT / "tests" / "torture"))
 import books  # noqa: E402
 import scenes  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 SEED = 1
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from conftest import SLOW, stream_key, wait_for, xadd
 
+pytestmark = pytest.mark.alone
+
 TOKEN = "5" * 64
 PARTITIONS = 16
 BIG = 300_000 // (6 if SLOW > 1 else 1)  # messages of the large job: some seconds of work

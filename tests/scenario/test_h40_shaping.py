@@ -7,6 +7,8 @@ from test_c20_life import load
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 TOKEN = "%064x"
 OFF = {"breaker": "off"}
 

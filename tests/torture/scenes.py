@@ -37,7 +37,7 @@ def check_points(names, error):
 
 
 def points(quick, seed, say, only=None):
-    names = only.split(",") if only else sweep.points()
+    names = only.split(",") if only else [n for n in sweep.points() if not quick or n not in sweep.ELSEWHERE]
     half = [names[i::WORKERS] for i in range(WORKERS)]
     got = in_parallel([(sweep.sweep_points, h, seed, 1 if quick else 3, f"points{i}", print_to(say), quick) for i, h in enumerate(half) if h])
     rows = sorted((r for rows, _ in got for r in rows), key=lambda r: r.name)

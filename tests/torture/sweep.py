@@ -106,6 +106,9 @@ def sweep_points(names, seed, rounds, name="points", say=None, quick=False):
             total, hits = Row(point), 0
             for i in range(rounds):
                 row, reached = s.point(point, s.rng.randrange(1, 4) if quick else nth_of(s.rng, point, i), 2.5 if quick else PATIENCE_S)
+                if not reached and point in ELSEWHERE:
+                    total.add(row)
+                    break
                 if not reached and not quick:  # so often it is not passed
                     total.add(row)
                     row, reached = s.point(point, 1)
