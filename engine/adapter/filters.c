@@ -253,6 +253,21 @@ static struct hm_val time_text(struct hm_eval *ev, const struct hm_expr *e, cons
 	return hm_val_str(hm_arena_str(ev->a, hm_str_n(out, n)));
 }
 
+/* Providers that want a number where everybody else takes a name: notification ids, groups. */
+static struct hm_val number(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
+{
+	struct hm_val max = hm_eval(ev, e->a[1]);
+	int64_t n, i;
+
+	if (!hm_val_int_of(&max, &n) || n < 1)
+		return hm_eval_fail(ev, HM_EINVAL, "number(N) expects a number, 1 at least");
+	if (s.len == 0)
+		return HM_NONE;
+	if (hm_str_i64(s, &i) && i >= 1 && i <= n)
+		return hm_val_int(i);
+	return hm_val_int(1 + (int64_t)(hm_hash64(s.p, s.len, 0) % (uint64_t)n));
+}
+
 /* -- digests -------------------------------------------------------------------- */
 
 static struct hm_val bytes(struct hm_eval *ev, const uint8_t *p, size_t n)
@@ -683,6 +698,7 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_SPLIT: return split(ev, s, arg_text(ev, e, 1));
 	case HM_FN_CHARS: return hm_val_int((int64_t)hm_utf8_codepoints(s));
 	case HM_FN_STR: return hm_val_str(s);
+	case HM_FN_NUMBER: return number(ev, e, s);
 	case HM_FN_UUIDF: return as_uuid(ev, s);
 	case HM_FN_MD5: return digest(ev, HM_MD_MD5, s);
 	case HM_FN_SHA1: return digest(ev, HM_MD_SHA1, s);

@@ -39,6 +39,8 @@ HM_FILTER(LEN, "len", 0, 0, "elements of a container, bytes of a text (none: 0)"
 HM_FILTER(CHARS, "chars", 0, 0, "code points of a text (none: 0)")
 HM_FILTER(STR, "str", 0, 0, "as text")
 HM_FILTER(INT, "int", 0, 0, "as a whole number; an error when it is not one")
+HM_FILTER(NUMBER, "number", 1, 1,
+	  "a whole number from 1 to N that stands for the text: number(N); one in that range stays")
 HM_FILTER(BOOL, "bool", 0, 0, "true or false (none: false)")
 HM_FILTER(STRING_VALUES, "string_values", 0, 0, "a map with every value as text (nested values as JSON text)")
 HM_FILTER(VALUES, "values", 0, 0, "list of a map's values")

@@ -1,5 +1,11 @@
 """Notifications: one message that each provider takes, one that it refuses."""
+import pathlib
+
 from adapter_cases import Case, says, DEVICE
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+TOKEN = says(200, {"access_token": "t0ken-1", "expires_in": 3600, "token_type": "Bearer"})
+HUAWEI_ACCOUNT = "tests/unit/adapter/vectors/huawei_service_account.json"
 
 CASES = {
     "push/apns": Case(DEVICE, None, None, "invalid_recipient", special="dead4100" + "0" * 56),
@@ -13,4 +19,36 @@ CASES = {
     "push/gotify": Case(
         "ci", says(200, {"id": 25, "appid": 5}), says(400, {"error": "Bad Request", "errorCode": 400, "errorDescription": "m"}), "bad_request",
         {"server": "https://gotify.example.com", "token": "t0ken-1"}, "/message"),
+    "push/huawei": Case(
+        "IQAAAACy0tEtoken1", says(200, {"code": "80000000", "msg": "Success", "requestId": "r1"}),
+        says(400, {"code": "80300007", "msg": "All the tokens are invalid", "requestId": "r2"}), "invalid_recipient",
+        {"app_id": "100000001", "app_secret": "s3cret-1", "token_url": "@SINK@/oauth2/v3/token"}, "/v1/100000001/messages:send",
+        token=("/oauth2", TOKEN), has='"token":["IQAAAACy0tEtoken1"]'),
+    "push/harmonyos": Case(
+        "IQAAAACy0tEtoken1", says(200, {"code": "80000000", "msg": "Success", "requestId": "r1"}),
+        says(400, {"code": "80100016", "msg": "sensitive", "requestId": "r2"}), "bad_request",
+        {"service_account_file": str(ROOT / HUAWEI_ACCOUNT)}, "/v3/101653523863781234/messages:send", has='"target":{"token":'),
+    "push/honor": Case(
+        "honortoken-1", says(200, {"code": 200, "message": "success", "data": {"sendResult": True, "requestId": "r1", "failTokens": [], "expireTokens": []}}),
+        says(200, {"code": 80300007, "message": "m"}), "invalid_recipient",
+        {"app_id": "104400001", "client_id": "client-1", "client_secret": "s3cret-1", "token_url": "@SINK@/auth/token"},
+        "/api/v1/104400001/sendMessage", token=("/auth", TOKEN)),
+    "push/xiaomi": Case(
+        "R1", says(200, {"result": "ok", "code": 0, "data": {"id": "sdm1"}}), says(200, {"result": "error", "code": 10029, "reason": "m"}),
+        "invalid_recipient", {"app_secret": "s3cret-1", "package": "com.example.app"}, "/v3/message/regid", has="description="),
+    "push/oppo": Case(
+        "CN_078ad8b8a137cadb14ae5b70cf846312", says(200, {"code": 0, "message": "success", "data": [{"messageId": "5c1"}]}),
+        says(200, {"code": 0, "data": [{"registrationId": "CN_078ad8b8a137cadb14ae5b70cf846312", "errorCode": 10000, "errorMessage": "m"}]}),
+        "invalid_recipient", {"app_key": "key-1", "master_secret": "s3cret-1"}, "/server/v1/message",
+        token=("/server/v1/auth", says(200, {"code": 0, "data": {"auth_token": "t0ken-1", "create_time": 4000000000000}})),
+        has="auth_token=t0ken-1&"),
+    "push/vivo": Case(
+        "v2-xxxxxxxx", says(200, {"result": 0, "desc": "ok", "taskId": "t1"}),
+        says(200, {"result": 0, "desc": "ok", "taskId": "t2", "invalidUser": {"status": 1, "userid": "v2-xxxxxxxx"}}), "invalid_recipient",
+        {"app_id": 10004, "app_key": "key-1", "app_secret": "s3cret-1"}, "/message/send",
+        token=("/message/auth", says(200, {"result": 0, "desc": "ok", "authToken": "t0ken-1"}))),
+    "push/meizu": Case(
+        "pid_a", says(200, {"code": "200", "message": "", "value": {}, "redirect": "", "msgId": "c2ee1"}),
+        says(200, {"code": "110004", "message": "m", "value": "", "msgId": ""}), "bad_request",
+        {"app_id": "100999", "app_secret": "s3cret-1"}, "/garcia/api/server/push/varnished/pushByPushId", has="sign="),
 }

@@ -1,0 +1,148 @@
+/*
+ * test_vectors_push.c - signatures, tokens and headers of the push providers, byte for byte
+ *
+ * Inputs and results are published ones, or were computed with other programs from the providers' recipes.
+ */
+#include "kit.h"
+
+static struct kit k;
+
+static int setup(void **state)
+{
+	kit_init(&k);
+	return 0;
+}
+static int teardown(void **state)
+{
+	kit_fini(&k);
+	return 0;
+}
+
+/* The token request of the channel at WALL_MS. */
+static struct hm_call token_request(void)
+{
+	struct hm_call call = {0};
+	struct hm_origin_opts origin;
+	struct hm_err e;
+
+	hm_err_clear(&e);
+	if (hm_cred_request(k.c, WALL_MS, HM_STR(""), &k.a, &call, &origin, &e) != 0)
+		fail_msg("token request: %s", e.text);
+	return call;
+}
+
+/* app_key + timestamp + master secret. */
+static void oppo(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/oppo\n    app_key: oppoAppKey01\n    master_secret: "
+			     "oppoMasterSecret01\n");
+	assert_string_equal(kit_c(&k, token_request().body),
+			    "app_key=oppoAppKey01&timestamp=1700000000000&sign="
+			    "ec7995450317d5c90659bd9e2fd0a4d97360647942923b8a994b2bfdee624780");
+}
+
+/* A token lives for a day from its creation, and is renewed when it is 20 hours old. */
+static void oppo_token(void **state)
+{
+	struct hm_call call = token_request();
+	struct hm_cred_result r;
+
+	call.fate = HM_FATE_ANSWERED;
+	call.status = 200;
+	call.answer = HM_STR(
+		"{\"code\":0,\"message\":\"success\",\"data\":{\"auth_token\":\"t0ken\",\"create_"
+		"time\":1700000000000}}");
+	hm_cred_judge(k.c, &call, WALL_MS, &k.a, &r);
+	assert_int_equal(r.outcome, HM_OUT_OK);
+	assert_string_equal(kit_c(&k, r.token), "t0ken");
+	assert_int_equal(r.expires_at_ms - WALL_MS, 24ull * 3600 * 1000);
+	assert_int_equal(r.refresh_at_ms - WALL_MS, 20ull * 3600 * 1000);
+	call.answer = HM_STR("{\"code\":16,\"message\":\"Invalid sign\"}");
+	hm_cred_judge(k.c, &call, WALL_MS, &k.a, &r);
+	assert_int_equal(r.outcome, HM_OUT_AUTH);
+	assert_true(r.operator_needed);
+}
+
+/* appId + appKey + timestamp + secret. */
+static void vivo(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/vivo\n    app_id: 10004\n    app_key: "
+			     "fd6a3b2c-9d1e-4c7f-8a11-0f2e3d4c5b6a\n    app_secret: "
+			     "b1f0c2d3-e4a5-4b6c-9d7e-8f9a0b1c2d3e\n");
+	assert_string_equal(kit_c(&k, token_request().body),
+			    "{\"appId\":10004,\"appKey\":\"fd6a3b2c-9d1e-4c7f-8a11-0f2e3d4c5b6a\","
+			    "\"timestamp\":1700000000000,\"sign\":\"cd27699f52749ca22d2f74f2964ea5a0\"}");
+	kit_need_build(&k, "{\"to\":\"v2-1\",\"title\":\"t\",\"body\":\"b\",\"credential\":\"T\"}");
+	assert_string_equal(kit_header(&k, "authtoken"), "T");
+}
+
+/* name=value of all fields, sorted, and the secret. */
+static void meizu(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/meizu\n    app_id: \"100999\"\n    app_secret: "
+			     "meizuAppSecret01\n    message_type: public\n");
+	kit_need_build(&k, "{\"to\":[\"pid_a\",\"pid_b\"],\"title\":\"Hi\",\"body\":\"Build 41 finished\"}");
+	assert_string_equal(
+		kit_c(&k, k.call.body),
+		"appId=100999&pushIds=pid_a%2Cpid_b&messageJson=%7B%22noticeBarInfo%22%3A%7B%22title%22%3A%"
+		"22Hi%22%2C%22content%22%3A%22Build+41+finished%22%7D%7D&sign="
+		"a4b438aaec9a6f66f6ba55ce30e815c7");
+}
+
+/* The JWT is the token: PS256 over what the service account says. */
+static void harmonyos(void **state)
+{
+	struct hm_str token, header, claims, rest;
+	struct hm_buf b;
+	struct hm_err e;
+
+	kit_need_channel(&k, "    adapter: push/harmonyos\n    service_account_file: " VECTORS
+			     "huawei_service_account.json\n");
+	hm_err_clear(&e);
+	assert_int_equal(hm_cred_mint(k.c, WALL_MS, &k.a, &token, &e), 0);
+	rest = token;
+	assert_true(hm_str_split(&rest, '.', &header) && hm_str_split(&rest, '.', &claims));
+	hm_buf_init_arena(&b, &k.a, 4096);
+	assert_true(hm_buf_unbase64(&b, header));
+	hm_buf_putc(&b, ' ');
+	assert_true(hm_buf_unbase64(&b, claims));
+	assert_string_equal(
+		hm_buf_cstr(&b),
+		"{\"kid\":\"0123456789abcdef\",\"typ\":\"JWT\",\"alg\":\"PS256\"} "
+		"{\"iss\":\"100000001\",\"aud\":\"https://oauth-login.cloud.huawei.com/oauth2/v3/token\","
+		"\"iat\":1700000000,\"exp\":1700003600}");
+	kit_need_build(&k, "{\"to\":\"IQAAAACy0tE1\",\"title\":\"t\",\"body\":\"b\",\"credential\":\"T\"}");
+	assert_string_equal(kit_header(&k, "push-type"), "0");
+	assert_string_equal(kit_header(&k, "authorization"), "Bearer T");
+	assert_string_equal(kit_c(&k, k.call.path), "/v3/101653523863781234/messages:send");
+}
+
+/* A name stands for a number, the same one each time; a number stays what it is. */
+static void numbers(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/vivo\n    app_id: 1\n    app_key: a\n    app_secret: b\n");
+	kit_need_build(&k,
+		       "{\"to\":\"r\",\"title\":\"t\",\"body\":\"b\",\"options\":{\"collapse\":\"8841\"}}");
+	assert_true(hm_str_find(k.call.body, HM_STR("\"notifyId\":8841,")) > 0);
+	kit_need_build(&k,
+		       "{\"to\":\"r\",\"title\":\"t\",\"body\":\"b\",\"options\":{\"collapse\":\"order\"}}");
+	assert_true(hm_str_find(k.call.body, HM_STR("\"notifyId\":")) > 0);
+	assert_true(hm_str_find(k.call.body, HM_STR("\"notifyId\":0,")) < 0);
+	kit_need_build(
+		&k,
+		"{\"to\":\"r\",\"title\":\"t\",\"body\":\"b\",\"options\":{\"collapse\":\"99999999999\"}}");
+	assert_true(hm_str_find(k.call.body, HM_STR("\"notifyId\":99999999999")) < 0);
+	kit_need_build(&k, "{\"to\":\"r\",\"title\":\"t\",\"body\":\"b\"}");
+	assert_true(hm_str_find(k.call.body, HM_STR("notifyId")) < 0);
+	assert_true(hm_str_find(k.call.body, HM_STR("timeToLive")) < 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(oppo),	 cmocka_unit_test(oppo_token), cmocka_unit_test(vivo),
+		cmocka_unit_test(meizu), cmocka_unit_test(harmonyos),  cmocka_unit_test(numbers),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
