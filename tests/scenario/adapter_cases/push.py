@@ -51,4 +51,16 @@ CASES = {
         "pid_a", says(200, {"code": "200", "message": "", "value": {}, "redirect": "", "msgId": "c2ee1"}),
         says(200, {"code": "110004", "message": "m", "value": "", "msgId": ""}), "bad_request",
         {"app_id": "100999", "app_secret": "s3cret-1"}, "/garcia/api/server/push/varnished/pushByPushId", has="sign="),
+    "push/jpush": Case(
+        "1507bfd3f7c1234567", says(200, {"sendno": "0", "msg_id": "1828256757"}), says(400, {"error": {"code": 1011, "message": "m"}}),
+        "invalid_recipient", {"app_key": "dev_app_key", "master_secret": "s3cret-1"}, "/v3/push"),
+    "push/getui": Case(
+        "b1f0c2d3e4a54b6c", says(200, {"code": 0, "msg": "success", "data": {"RASS_1": {"b1f0c2d3e4a54b6c": "successed_online"}}}),
+        says(400, {"code": 20001, "msg": "target user is invalid"}), "invalid_recipient",
+        {"app_id": "app1", "app_key": "key-1", "master_secret": "s3cret-1"}, "/v2/app1/push/single/cid",
+        token=("/v2/app1/auth", says(200, {"code": 0, "msg": "success", "data": {"expire_time": "4000000000000", "token": "t0ken-1"}}))),
+    "push/umeng": Case(
+        "AuDeviceToken01", says(200, {"ret": "SUCCESS", "data": {"msg_id": "uu1"}}),
+        says(400, {"ret": "FAIL", "data": {"error_code": "1018", "error_msg": "m"}}), "bad_request",
+        {"app_key": "key-1", "app_master_secret": "s3cret-1"}, "/api/send?sign="),
 }

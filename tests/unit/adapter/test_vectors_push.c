@@ -117,6 +117,60 @@ static void harmonyos(void **state)
 	assert_string_equal(kit_c(&k, k.call.path), "/v3/101653523863781234/messages:send");
 }
 
+/* App key and secret as Basic authentication. */
+static void jpush(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/jpush\n    app_key: dev_app_key\n    master_secret: "
+			     "dev_master_secret\n    send_cid: yes\n");
+	kit_need_build(&k, "{\"to\":[\"1507bfd3f7c1234567\",\"2\"],\"body\":\"Build 41 finished\"}");
+	assert_string_equal(kit_header(&k, "authorization"),
+			    "Basic ZGV2X2FwcF9rZXk6ZGV2X21hc3Rlcl9zZWNyZXQ=");
+	struct hm_str first = k.call.body;
+
+	assert_true(hm_str_starts(first, HM_STR("{\"cid\":\"dev_app_key-")));
+	/* The same message in another company is another call. */
+	kit_need_build(&k, "{\"to\":[\"1507bfd3f7c1234567\",\"3\"],\"body\":\"Build 41 finished\"}");
+	assert_false(hm_str_eq(hm_str_n(first.p, 60), hm_str_n(k.call.body.p, 60)));
+}
+
+/* appkey + timestamp + master secret; the answer tells when the token ends. */
+static void getui(void **state)
+{
+	struct hm_cred_result r;
+	struct hm_call call;
+
+	kit_need_channel(&k, "    adapter: push/getui\n    app_id: app\n    app_key: gtAppKey01\n    "
+			     "master_secret: gtMasterSecret01\n");
+	call = token_request();
+	assert_string_equal(kit_c(&k, call.path), "/v2/app/auth");
+	assert_string_equal(kit_c(&k, call.body),
+			    "{\"sign\":\"2723734e3a6731b24eb327585f0a3d1c6f0e08ee3f792619df4f93d6ad770caa\","
+			    "\"timestamp\":\"1700000000000\",\"appkey\":\"gtAppKey01\"}");
+	call.fate = HM_FATE_ANSWERED;
+	call.status = 200;
+	call.answer = HM_STR("{\"code\":0,\"msg\":\"success\",\"data\":{\"expire_time\":\"1700086400000\","
+			     "\"token\":\"t0ken\"}}");
+	hm_cred_judge(k.c, &call, WALL_MS, &k.a, &r);
+	assert_int_equal(r.outcome, HM_OUT_OK);
+	assert_int_equal(r.expires_at_ms - WALL_MS, 24ull * 3600 * 1000);
+	assert_int_equal(r.refresh_at_ms - WALL_MS, 23ull * 3600 * 1000);
+}
+
+/* POST + url without query + body + secret: the bytes that are sent. */
+static void umeng(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/umeng\n    app_key: umAppKey01\n    app_master_secret: "
+			     "umMasterSecret01\n");
+	kit_need_build(&k, "{\"to\":\"AuDeviceToken01\",\"title\":\"Order\",\"body\":\"Arrives Friday\"}");
+	assert_string_equal(kit_c(&k, k.call.body),
+			    "{\"appkey\":\"umAppKey01\",\"timestamp\":\"1700000000\",\"type\":\"unicast\","
+			    "\"device_tokens\":"
+			    "\"AuDeviceToken01\",\"payload\":{\"display_type\":\"notification\",\"body\":{"
+			    "\"ticker\":\"Order\","
+			    "\"title\":\"Order\",\"text\":\"Arrives Friday\",\"after_open\":\"go_app\"}}}");
+	assert_string_equal(kit_c(&k, k.call.path), "/api/send?sign=fe7d1ca9c39dc67e468b8b1d4f2000da");
+}
+
 /* A name stands for a number, the same one each time; a number stays what it is. */
 static void numbers(void **state)
 {
@@ -141,7 +195,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(oppo),	 cmocka_unit_test(oppo_token), cmocka_unit_test(vivo),
-		cmocka_unit_test(meizu), cmocka_unit_test(harmonyos),  cmocka_unit_test(numbers),
+		cmocka_unit_test(meizu), cmocka_unit_test(harmonyos),  cmocka_unit_test(jpush),
+		cmocka_unit_test(getui), cmocka_unit_test(umeng),      cmocka_unit_test(numbers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
