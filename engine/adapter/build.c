@@ -163,7 +163,9 @@ int hm_request_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_requ
 	if (!fold_tpl(ev, a, &r->url) || !fold_tpl(ev, a, &r->path) || !fold_tpl(ev, a, &r->body_text) ||
 	    !fold_node(ev, a, &r->query) || !fold_node(ev, a, &r->headers) || !fold_node(ev, a, &r->body) ||
 	    !fold_node(ev, a, &r->sign_query) || !fold_node(ev, a, &r->sign_form) ||
-	    !fold_node(ev, a, &r->sign_headers))
+	    !fold_node(ev, a, &r->sign_headers) || !fold_tpl(ev, a, &r->sign_id) ||
+	    !fold_tpl(ev, a, &r->sign_secret) || !fold_tpl(ev, a, &r->sign_region) ||
+	    !fold_tpl(ev, a, &r->sign_service) || !fold_tpl(ev, a, &r->sign_token))
 		return ev->rc ? ev->rc : HM_ENOMEM;
 	return r->headers ? fold_headers(ev, a, r) : 0;
 }
@@ -383,8 +385,51 @@ static void header_pairs(struct hm_eval *ev, const struct header_list *l)
 	ev->headers = (struct hm_val){.t = HM_V_MAP, .n = (uint32_t)l->n + 1, .map = p};
 }
 
+static struct hm_str part_text(struct hm_eval *ev, const struct hm_tpl *t)
+{
+	struct hm_val v = t ? hm_eval_tpl(ev, t) : HM_NONE;
+
+	return hm_val_text(&v, ev->a);
+}
+
+/* sign.scheme: over everything that is there by now. */
+static int add_scheme(struct hm_eval *ev, const struct hm_request *r, struct header_list *l,
+		      struct hm_str target)
+{
+	struct hm_canon_header *h = hm_arena_alloc(ev->a, (l->n + 1) * sizeof(*h));
+	struct hm_expr nonce = {.op = HM_EX_VAR, .id = HM_VAR_NONCE};
+	struct hm_canon_in in = {.scheme = r->scheme,
+				 .id = part_text(ev, r->sign_id),
+				 .secret = part_text(ev, r->sign_secret),
+				 .region = part_text(ev, r->sign_region),
+				 .service = part_text(ev, r->sign_service),
+				 .token = part_text(ev, r->sign_token),
+				 .method = r->method,
+				 .host = ev->host,
+				 .target = target,
+				 .body = ev->req_body,
+				 .wall_ms = ev->wall_ms,
+				 .headers = h,
+				 .n_headers = l->n};
+	struct hm_val v = hm_eval(ev, &nonce);
+	struct hm_canon_out out;
+	int rc;
+
+	in.nonce = hm_val_text(&v, ev->a);
+	if (h == NULL)
+		return no_memory(ev->err);
+	for (size_t i = 0; i < l->n; i++)
+		h[i] = (struct hm_canon_header){l->v[i].name, l->v[i].value};
+	if (ev->rc)
+		return ev->rc;
+	rc = hm_canon_sign(&in, ev->a, &out, ev->err);
+	for (size_t i = 0; rc == 0 && i < out.n; i++)
+		rc = add_header(ev, l, out.add[i].name, out.add[i].value, HM_HDR_NO_INDEX);
+	return rc;
+}
+
 static int put_headers(struct hm_eval *ev, const struct hm_request *r, struct hm_str mark,
-		       struct hm_call *call)
+		       struct hm_str target, struct hm_call *call)
 {
 	struct header_list l = {0};
 	struct hm_val v;
@@ -429,6 +474,8 @@ static int put_headers(struct hm_eval *ev, const struct hm_request *r, struct hm
 		header_pairs(ev, &l);
 		rc = add_pairs(ev, &l, r->sign_headers, HM_HDR_NO_INDEX);
 	}
+	if (rc == 0 && r->scheme != HM_CANON_NONE)
+		rc = add_scheme(ev, r, &l, target);
 	call->headers = l.v;
 	call->n_headers = l.n;
 	return rc ? rc : ev->rc;
@@ -478,7 +525,7 @@ int hm_request_build(struct hm_eval *ev, const struct hm_request *r, struct hm_s
 			put_pairs(ev, &pairs, hm_buf_percent, &path, first);
 		}
 	}
-	rc = put_headers(ev, r, mark, call);
+	rc = put_headers(ev, r, mark, hm_buf_str(&path), call);
 	if (rc == 0 && (path.err || body.err))
 		rc = hm_err_set(ev->err, path.err ? path.err : body.err, "the request is too long");
 	call->method = r->method;

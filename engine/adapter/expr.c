@@ -532,6 +532,12 @@ static bool shows_secret(const struct hm_expr *e)
 	case HM_FN_HMAC_SHA256:
 	case HM_FN_HMAC_SHA512:
 	case HM_FN_SIGN:
+	case HM_FN_AES_CBC:
+	case HM_FN_AES_ECB:
+	case HM_FN_AES_GCM:
+	case HM_FN_RSA_ENCRYPT:
+	case HM_FN_MATCHES:
+	case HM_FN_IS_GSM:
 	case HM_FN_STARTS:
 	case HM_FN_ENDS:
 	case HM_FN_CONTAINS:
@@ -543,6 +549,26 @@ static bool shows_secret(const struct hm_expr *e)
 	case HM_FN_MAP: return e->a[1]->secret; /* what each element becomes */
 	default: return e->secret;
 	}
+}
+
+/* Patterns are what the file says, so that they are checked and compiled with it. */
+static bool compile(struct parser *ps, struct hm_expr *e)
+{
+	struct hm_regex *r;
+	struct hm_err why = {0};
+	int64_t group;
+
+	if (e->id != HM_FN_MATCHES && e->id != HM_FN_CAPTURE)
+		return true;
+	if (e->a[1]->op != HM_EX_CONST || e->a[1]->k.t != HM_V_STR)
+		return fail(ps, "%s expects a pattern in quotes", fns[e->id].text) != NULL;
+	if (hm_regex_compile(e->a[1]->k.s, ps->ctx->a, &r, &why) != 0)
+		return fail(ps, "%s", why.text) != NULL;
+	if (e->n > 2 && (e->a[2]->op != HM_EX_CONST || !hm_val_int_of(&e->a[2]->k, &group) || group < 0 ||
+			 group > (int64_t)hm_regex_groups(r)))
+		return fail(ps, "capture: the pattern has %u groups", hm_regex_groups(r)) != NULL;
+	e->regex = r;
+	return true;
 }
 
 static struct hm_expr *call(struct parser *ps, struct hm_expr *in)
@@ -585,7 +611,7 @@ static struct hm_expr *call(struct parser *ps, struct hm_expr *in)
 		return NULL;
 	e->id = (uint16_t)f;
 	memcpy(e->a, args, n * sizeof(args[0]));
-	if (adopt(e) == NULL)
+	if (adopt(e) == NULL || !compile(ps, e))
 		return NULL;
 	e->secret = shows_secret(e);
 	return e;

@@ -25,6 +25,7 @@
 #define HM_ADAPTER_EXPR_H
 
 #include "adapter/adapter.h"
+#include "adapter/regex.h"
 #include "adapter/sign.h"
 #include "adapter/value.h"
 #include "adapt/measure.h"
@@ -104,7 +105,8 @@ struct hm_expr {
 	struct hm_expr **a;
 	const struct hm_seg *seg;
 	struct hm_val k;
-	uint64_t cache_id; /* HMAC with a constant key */
+	uint64_t cache_id;	      /* HMAC with a constant key */
+	const struct hm_regex *regex; /* matches, capture */
 	int line, col;
 };
 /* Text with inserts: "literal ${expr} literal". One part that is an expression keeps its type. */
@@ -199,6 +201,10 @@ struct hm_val hm_eval_fail(struct hm_eval *ev, int code, const char *fmt, ...) H
 struct hm_val hm_eval_path(struct hm_eval *ev, struct hm_val v, const struct hm_seg *seg, uint32_t n);
 struct hm_str hm_eval_rcpt_id(struct hm_arena *a, const struct hm_ulid *id, bool uuid);
 struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e); /* filters.c */
+/* filters_more.c: those that filters.c does not know; `in` is not NONE. */
+struct hm_val hm_eval_filter_more(struct hm_eval *ev, const struct hm_expr *e, struct hm_val in);
+/* A time by strftime pattern, %L its milliseconds. */
+struct hm_val hm_time_text(struct hm_eval *ev, struct hm_str pattern, struct hm_str offset, int64_t ms);
 
 /* Shared with other sections of an adapter file (filters.c). */
 bool hm_contains(struct hm_str s, struct hm_str what);		    /* ignoring ASCII case */

@@ -230,22 +230,31 @@ bool hm_parse_offset(struct hm_str s, int *seconds_r)
 	return true;
 }
 
-static struct hm_val time_text(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+struct hm_val hm_time_text(struct hm_eval *ev, struct hm_str pattern, struct hm_str zone, int64_t ms)
 {
-	struct hm_str pattern = arg_text(ev, e, 1);
-	char fmt[80], out[160];
+	char fmt[96], out[160];
+	int64_t s = ms >= 0 ? ms / 1000 : -((-ms + 999) / 1000);
 	struct tm tm;
-	int64_t s;
 	time_t when;
 	int offset = 0;
-	size_t n;
+	size_t n = 0;
 
-	if (e->n > 2 && !hm_parse_offset(arg_text(ev, e, 2), &offset))
+	if (!hm_parse_offset(zone, &offset))
 		return hm_eval_fail(ev, HM_EINVAL, "time: an offset is written '+08:00'");
-	if (!hm_val_int_of(in, &s) || s < -62135596800 || s > 253402300799 || pattern.len >= sizeof(fmt))
-		return hm_eval_fail(ev, HM_EINVAL, "time expects a Unix second and a pattern");
-	memcpy(fmt, pattern.p, pattern.len);
-	fmt[pattern.len] = '\0';
+	if (s < -62135596800 || s > 253402300799 || pattern.len > 80)
+		return hm_eval_fail(ev, HM_EINVAL,
+				    "time expects a moment between the years 1 and 9999 and a pattern");
+	for (size_t i = 0; i < pattern.len && n + 4 < sizeof(fmt); i++) {
+		if (pattern.p[i] != '%' || i + 1 >= pattern.len) {
+			fmt[n++] = pattern.p[i];
+		} else if (pattern.p[++i] == 'L') {
+			n += (size_t)snprintf(fmt + n, sizeof(fmt) - n, "%03d", (int)(ms - s * 1000));
+		} else {
+			fmt[n++] = '%';
+			fmt[n++] = pattern.p[i];
+		}
+	}
+	fmt[n] = '\0';
 	when = (time_t)(s + offset);
 	if (gmtime_r(&when, &tm) == NULL)
 		return HM_NONE;
@@ -266,6 +275,17 @@ static struct hm_val number(struct hm_eval *ev, const struct hm_expr *e, struct 
 	if (hm_str_i64(s, &i) && i >= 1 && i <= n)
 		return hm_val_int(i);
 	return hm_val_int(1 + (int64_t)(hm_hash64(s.p, s.len, 0) % (uint64_t)n));
+}
+
+static struct hm_val time_text(struct hm_eval *ev, const struct hm_expr *e, const struct hm_val *in)
+{
+	bool ms = e->id == HM_FN_TIME_MS;
+	struct hm_str pattern = arg_text(ev, e, 1), zone = e->n > 2 ? arg_text(ev, e, 2) : HM_STR("");
+	int64_t t;
+
+	if (!hm_val_int_of(in, &t) || (!ms && (t > INT64_MAX / 1000 || t < INT64_MIN / 1000)))
+		return hm_eval_fail(ev, HM_EINVAL, "time expects a Unix second and a pattern");
+	return hm_time_text(ev, pattern, zone, ms ? t : t * 1000);
 }
 
 /* -- digests -------------------------------------------------------------------- */
@@ -574,8 +594,11 @@ static struct hm_val of_none(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_ENDS:
 	case HM_FN_CONTAINS:
 	case HM_FN_BOOL:
+	case HM_FN_MATCHES:
 	case HM_FN_ANY:
 	case HM_FN_EVERY: return hm_val_bool(false);
+	case HM_FN_IS_GSM: return hm_val_bool(true);
+	case HM_FN_CONCAT: return hm_eval_filter_more(ev, e, HM_NONE);
 	case HM_FN_LEN:
 	case HM_FN_CHARS: return hm_val_int(0);
 	case HM_FN_WITH: {
@@ -641,7 +664,8 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_STRING_VALUES: return string_values(ev, &in);
 	case HM_FN_VALUES: return names_or_values(ev, &in, false);
 	case HM_FN_KEYS: return names_or_values(ev, &in, true);
-	case HM_FN_TIME: return time_text(ev, e, &in);
+	case HM_FN_TIME:
+	case HM_FN_TIME_MS: return time_text(ev, e, &in);
 	case HM_FN_SORT: return sorted(ev, &in);
 	case HM_FN_WITHOUT: return chosen(ev, e, &in, false);
 	case HM_FN_ONLY: return chosen(ev, e, &in, true);
@@ -709,6 +733,6 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_HMAC_SHA256: return hmac(ev, e, HM_MD_SHA256, s);
 	case HM_FN_HMAC_SHA512: return hmac(ev, e, HM_MD_SHA512, s);
 	case HM_FN_SIGN: return sign(ev, e, s);
-	default: hm_unreachable();
+	default: return hm_eval_filter_more(ev, e, in);
 	}
 }

@@ -360,10 +360,42 @@ static void load_body(struct hm_loader *l, const struct hm_yaml *map, const stru
 	}
 }
 
+/* One of the schemes of canonical.h. */
+static void load_scheme(struct hm_loader *l, const struct hm_yaml *y, const struct hm_parse *p,
+			struct hm_request *r)
+{
+	const struct hm_yaml *s = hm_yaml_get(y, "scheme");
+	int i;
+
+	r->sign_id = hm_load_tpl(l, y, "id", p);
+	r->sign_secret = hm_load_tpl(l, y, "secret", p);
+	r->sign_region = hm_load_tpl(l, y, "region", p);
+	r->sign_service = hm_load_tpl(l, y, "service", p);
+	r->sign_token = hm_load_tpl(l, y, "token", p);
+	if (s == NULL) {
+		if (r->sign_id || r->sign_secret || r->sign_region || r->sign_service || r->sign_token)
+			hm_load_fail(
+				l, y,
+				"request.sign: id, secret, region, service and token belong to a scheme");
+		return;
+	}
+	i = hm_load_choice(l, s, "request.sign.scheme", hm_canon_names());
+	if (i < 0)
+		return;
+	r->scheme = (enum hm_canon_scheme)(i + 1);
+	if (r->sign_id == NULL || r->sign_secret == NULL)
+		hm_load_fail(l, y, "request.sign: a scheme needs id and secret");
+	if (hm_canon_scoped(r->scheme) && r->sign_service == NULL)
+		hm_load_fail(l, y, "request.sign: this scheme needs service");
+	if (hm_canon_region(r->scheme) && r->sign_region == NULL)
+		hm_load_fail(l, y, "request.sign: this scheme needs region");
+}
+
 static void load_sign(struct hm_loader *l, const struct hm_yaml *map, const struct hm_parse *after,
 		      struct hm_request *r)
 {
-	static const char *const keys[] = {"query", "form", "headers", NULL};
+	static const char *const keys[] = {"query",  "form",   "headers", "scheme", "id",
+					   "secret", "region", "service", "token",  NULL};
 	const struct hm_yaml *y = hm_yaml_get(map, "sign");
 
 	if (y == NULL || !hm_load_known(l, y, "request.sign", keys))
@@ -372,6 +404,7 @@ static void load_sign(struct hm_loader *l, const struct hm_yaml *map, const stru
 	r->sign_form = params(l, hm_yaml_get(y, "form"), after);
 	r->sign_headers = params(l, hm_yaml_get(y, "headers"), after);
 	check_headers(l, y, r->sign_headers);
+	load_scheme(l, y, after, r);
 	if (r->sign_form && r->body_kind != HM_BODY_FORM)
 		hm_load_fail(l, y, "request.sign.form needs a form body");
 }

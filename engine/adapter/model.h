@@ -16,6 +16,7 @@
 #include <pthread.h>
 
 #include "adapter/adapter.h"
+#include "adapter/canonical.h"
 #include "adapter/expr.h"
 #include "base/obj.h"
 #include "base/yaml.h"
@@ -67,6 +68,8 @@ struct hm_request {
 	struct hm_tpl *body_text;			       /* XML, TEXT */
 	hm_escape_fn encode;				       /* of form and query values */
 	struct hm_tree *sign_query, *sign_form, *sign_headers; /* added last */
+	enum hm_canon_scheme scheme;			       /* sign.scheme, and what it asks for */
+	struct hm_tpl *sign_id, *sign_secret, *sign_region, *sign_service, *sign_token;
 	/* made by folding */
 	struct hm_header *fixed; /* one per child of headers; value.p == NULL: computed */
 	bool typed;		 /* there is a content-type among them */

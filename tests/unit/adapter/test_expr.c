@@ -5,6 +5,12 @@
  */
 #include "kit.h"
 
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include "adapter/cipher.h"
+
 static struct hm_arena a;
 static struct hm_names names;
 static msgpack_zone zone;
@@ -381,11 +387,137 @@ static void jwt_hs256(void **state)
 	hm_buf_fini(&b);
 }
 
+/* Results of the ciphers: Python's cryptography; of the others: by hand. */
+static void more_filters(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+		{"'\\$1' | hex_upper", "\"2431\""},
+		{"'/~' | hex_upper", "\"2F7E\""},
+		{"'a &lt;b&gt; <i>c</i>&amp;' | unxml", "\"a <b> c&\""},
+		{"'%41%2b+%zz%4' | unurl", "\"A++%zz%4\""},
+		{"'invalid token: abc' | matches('^Invalid')", "false"},
+		{"'invalid token: abc' | matches('(?i)^Invalid')", "true"},
+		{"none | matches('x')", "false"},
+		{"'code=31002, retry' | capture('code=([0-9]+)') | int", "31002"},
+		{"'code=31002' | capture('[0-9]{2}')", "\"31\""},
+		{"'a-b' | capture('(.)-(.)', 2)", "\"b\""},
+		{"'a-b' | capture('(.)-(.)', 0)", "\"a-b\""},
+		{"'a' | capture('a(b)?') ?? 'none'", "\"none\""},
+		{"'x' | capture('y') ?? 'none'", "\"none\""},
+		{"'号码13800000000错误' | capture('号码(\\d+)')",
+		 "!\\d is not an escape; known are \\n \\t \\r \\\\ \\\" \\' \\$"},
+		{"'号码13800000000错误' | capture('号码(\\\\d+)')", "\"13800000000\""},
+		{"'x' | matches('(')",
+		 "!the pattern is wrong behind its character 1: missing closing parenthesis"},
+		{"'x' | matches(title)", "!matches expects a pattern in quotes"},
+		{"'x' | capture('(a)', 2)", "!capture: the pattern has 1 groups"},
+		{"'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab' | matches('^(a+)+$')",
+		 "!a pattern of the adapter takes too long"},
+		{"'Grüße {€} @' | is_gsm", "true"},
+		{"'你好' | is_gsm", "false"},
+		{"none | is_gsm", "true"},
+		{"'A你\U0001f600' | ucs2 | hex_upper", "\"00414F60D83DDE00\""},
+		{"7 | pad(4, '0')", "\"0007\""},
+		{"'12345' | pad(4)", "\"12345\""},
+		{"settings.list | concat(recipients) | join('')", "\"xyabc\""},
+		{"none | concat(recipients, 'd') | join('')", "\"abcd\""},
+		{"none | concat(none) ?? 0", "0"},
+		{"settings.doc | concat(settings.doc.a) | keys | join(',')", "\"a,b\""},
+		{"settings.doc | concat(recipients)", "!concat: lists and maps cannot be joined"},
+		{"recipients | slice(1) | join('')", "\"bc\""},
+		{"recipients | slice(-2, 1) | join('')", "\"b\""},
+		{"recipients | slice(9) | len", "0"},
+		{"'abcdef' | slice(0, 3)", "\"abc\""},
+		{"'abcdef' | slice(-2)", "\"ef\""},
+		{"90000 | at_most(86400)", "86400"},
+		{"(-5) | at_least(0) | at_most(10)", "0"},
+		{"now_ms | time_ms('%Y-%m-%dT%H:%M:%S.%LZ')", "\"2023-11-14T22:13:20.000Z\""},
+		{"1700000000123 | time_ms('%H:%M:%S.%L', '+08:00')", "\"06:13:20.123\""},
+		{"(-1) | time_ms('%Y %L')", "\"1969 999\""},
+		{"'2023-11-14T22:13:20Z' | unix", "1700000000"},
+		{"'2023-11-15T06:13:20.5+08:00' | unix", "1700000000"},
+		{"'2000-02-29 00:00:00Z' | unix", "951782400"},
+		{"'1969-12-31T23:59:59Z' | unix", "-1"},
+		{"'2023-11-15 06:13:20' | unix('%Y-%m-%d %H:%M:%S', '+08:00')", "1700000000"},
+		{"'20231114221320' | unix('%Y%m%d%H%M%S')", "1700000000"},
+		{"'yesterday' | unix ?? 0", "0"},
+		{"'2023-13-14T22:13:20Z' | unix ?? 0", "0"},
+		{"'00112233445566778899aabbccddeeff' | uuid4", "\"00112233-4455-4677-8899-aabbccddeeff\""},
+		{"'https://push.example.com:8443/a/b?c' | url_origin", "\"https://push.example.com:8443\""},
+		{"'mailto:x' | url_origin ?? 'none'", "\"none\""},
+		{"'123456789' | crc32", "3421780262"},
+		{"'hello world' | aes_cbc('000102030405060708090a0b0c0d0e0f' | unhex, "
+		 "'101112131415161718191a1b1c1d1e1f' | unhex) | hex",
+		 "\"cda122e671f0f91095f426334e422b2b\""},
+		{"'hello world' | aes_ecb('000102030405060708090a0b0c0d0e0f' | unhex) | hex",
+		 "\"9276fdf384f38518fa6c8310f191678d\""},
+		{"'hello world' | aes_gcm('000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f' "
+		 "| unhex, "
+		 "'101112131415161718191a1b' | unhex, 'aad') | hex",
+		 "\"f19bc427dd55ec97af385fe2147a4fd87c790c14ecb70d0d639940\""},
+		{"'x' | aes_cbc('short', 'iv')", "!an AES key has 16, 24 or 32 bytes, not 5"},
+		{"'x' | aes_cbc('0123456789abcdef', 'iv')",
+		 "!the initialisation vector of AES-CBC has 16 bytes, not 2"},
+		{"'x' | rsa_encrypt('nonsense')",
+		 "!not an RSA public key; expected PEM or base64 of its DER"},
+	};
+
+	for (size_t i = 0; i < hm_countof(rows); i++) {
+		const char *out = run(rows[i].in);
+
+		if (strcmp(out, rows[i].out) != 0)
+			fail_msg("%s gave %s, not %s", rows[i].in, out, rows[i].out);
+	}
+}
+
+/* What was encrypted with the public half comes back with the private one. */
+static void rsa_encryption(void **state)
+{
+	EVP_PKEY *k = EVP_RSA_gen(2048);
+	EVP_PKEY_CTX *ctx;
+	unsigned char *der = NULL, out[256];
+	struct hm_buf text, sealed;
+	size_t n = sizeof(out);
+	int len = i2d_PUBKEY(k, &der);
+
+	hm_buf_init(&text, 4096);
+	hm_buf_init(&sealed, 4096);
+	hm_buf_base64(&text, der, (size_t)len);
+	for (int oaep = 0; oaep < 2; oaep++) {
+		hm_buf_reset(&sealed);
+		n = sizeof(out);
+		assert_int_equal(hm_rsa_encrypt(hm_buf_str(&text), oaep, HM_STR("a code"), &sealed, &err), 0);
+		assert_int_equal(sealed.len, 256);
+		ctx = EVP_PKEY_CTX_new(k, NULL);
+		assert_int_equal(EVP_PKEY_decrypt_init(ctx), 1);
+		assert_int_equal(
+			EVP_PKEY_CTX_set_rsa_padding(ctx, oaep ? RSA_PKCS1_OAEP_PADDING : RSA_PKCS1_PADDING),
+			1);
+		if (oaep)
+			assert_int_equal(EVP_PKEY_CTX_set_rsa_oaep_md(ctx, EVP_sha256()), 1);
+		assert_int_equal(EVP_PKEY_decrypt(ctx, out, &n, (unsigned char *)sealed.p, sealed.len), 1);
+		assert_int_equal(n, 6);
+		assert_memory_equal(out, "a code", 6);
+		EVP_PKEY_CTX_free(ctx);
+	}
+	hm_buf_fini(&text);
+	hm_buf_fini(&sealed);
+	OPENSSL_free(der);
+	EVP_PKEY_free(k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(language),   cmocka_unit_test(signatures), cmocka_unit_test(rsa),
-		cmocka_unit_test(hmac_cache), cmocka_unit_test(jwt_hs256),
+		cmocka_unit_test(language),
+		cmocka_unit_test(signatures),
+		cmocka_unit_test(rsa),
+		cmocka_unit_test(hmac_cache),
+		cmocka_unit_test(jwt_hs256),
+		cmocka_unit_test(more_filters),
+		cmocka_unit_test(rsa_encryption),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
