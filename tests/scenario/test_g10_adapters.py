@@ -26,7 +26,8 @@ def base(name):
 def filled(value, name, sink, keys):
     if not isinstance(value, str):
         return value
-    return "${file:%s}" % keys.fcm_account if value == "@ACCOUNT@" else value.replace("@SINK@", sink.tls_url + base(name))
+    files = {"@ACCOUNT@": keys.fcm_account, "@ALIPAY_KEY@": ROOT / "tests/unit/adapter/vectors/alipay_key.pem"}
+    return "${file:%s}" % files[value] if value in files else value.replace("@SINK@", sink.tls_url + base(name))
 
 
 def channels(sink, keys):

@@ -13,7 +13,7 @@ class Case:
     """settings of the channel; an address; the provider's yes and no (replies of a script), and what the no means.
 
     token: (path, reply) of the request for a token that comes first. In settings, @SINK@ stands for this channel's place at the
-    simulator, @ACCOUNT@ for the text of a Google service account.
+    simulator, @ACCOUNT@ for the text of a Google service account, @ALIPAY_KEY@ for a private RSA key.
     """
 
     def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None, token=None):

@@ -42,4 +42,19 @@ CASES = {
         "oAbc", says(200, {"errcode": 0, "errmsg": "ok"}), says(200, {"errcode": 47003, "errmsg": "argument invalid! data.thing1"}),
         "bad_request", {"app_id": "wx3", "app_secret": "s3cret-1", "template": "T", "body_param": "thing1"},
         "/cgi-bin/message/subscribe/send", token=("/cgi-bin/stable_token", says(200, {"access_token": "T1", "expires_in": 7200}))),
+    "chat/alipay-miniprogram": Case(
+        "2088102122458832", says(200, {"alipay_open_app_mini_templatemessage_send_response": {"code": "10000", "msg": "Success"}, "sign": "s"}),
+        says(200, {"alipay_open_app_mini_templatemessage_send_response": {"code": "40004", "sub_code": "USER_NOT_SUBSCRIBE"}, "sign": "s"}),
+        "invalid_recipient", {"app_id": "2014072300007148", "private_key": "@ALIPAY_KEY@", "template": "tpl1", "body_param": "keyword1"},
+        "/gateway.do", has="&sign="),
+    "chat/douyin": Case(
+        "o1", says(200, {"err_no": 0, "err_tips": "success"}), says(200, {"err_no": 28014043, "err_tips": "m"}), "invalid_recipient",
+        {"app_id": "tt1", "app_secret": "s3cret-1", "template": "MSG1", "body_param": "text", "token_url": "@SINK@/tokens"},
+        "/api/apps/subscribe_notification/developer/v1/notify",
+        token=("/tokens", says(200, {"err_no": 0, "data": {"access_token": "08.T", "expires_in": 7200}})), has='"access_token":"08.T"'),
+    "chat/qq-bot": Case(
+        "0123456789ABCDEF0123456789ABCDEF", says(200, {"id": "ROBOT1.0_x", "timestamp": "t"}), says(400, {"code": 304031, "message": "m"}),
+        "invalid_recipient", {"app_id": "1", "app_secret": "s3cret-1", "push": True, "token_url": "@SINK@/tokens"},
+        "/v2/users/0123456789ABCDEF0123456789ABCDEF/messages",
+        token=("/tokens", says(200, {"access_token": "T1", "expires_in": "7200"}))),
 }
