@@ -37,4 +37,16 @@ CASES = {
     "chat/pagerduty": Case(
         "ops", says(202, {"status": "success", "message": "Event processed", "dedup_key": "k"}), says(400, {"status": "invalid event", "errors": ["e"]}),
         "bad_request", {"routing_key": "0123456789abcdef0123456789abcdef"}, "/v2/enqueue"),
+    "chat/rcs": Case(
+        PHONE, says(200, {"name": "phones/+8613800000000/agentMessages/M", "sendTime": "2025-01-02T03:04:05Z"}),
+        says(404, {"error": {"code": 404, "message": "m", "status": "NOT_FOUND"}}), "invalid_recipient",
+        {"service_account": "@ACCOUNT@", "agent_id": "brand_agent", "token_url": "@SINK@/tokens"},
+        "/v1/phones/%2B8613800000000/agentMessages?messageId=",
+        token=("/tokens", says(200, {"access_token": "ya29.T", "expires_in": 3599, "token_type": "Bearer"}))),
+    "chat/viber": Case(
+        "01234567890A=", says(200, {"status": 0, "status_message": "ok", "message_token": 5741311803571721087}),
+        says(200, {"status": 6, "status_message": "notSubscribed"}), "invalid_recipient", {"token": "t0ken-1", "sender": "Shop"}, "/pa/send_message"),
+    "chat/messenger": Case(
+        "1008372609250235", says(200, {"recipient_id": "1008372609250235", "message_id": "m_1"}),
+        says(400, {"error": {"message": "m", "code": 551}}), "invalid_recipient", {"token": "t0ken-1"}, "/v21.0/me/messages"),
 }

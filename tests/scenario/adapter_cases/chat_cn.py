@@ -57,4 +57,9 @@ CASES = {
         "invalid_recipient", {"app_id": "1", "app_secret": "s3cret-1", "push": True, "token_url": "@SINK@/tokens"},
         "/v2/users/0123456789ABCDEF0123456789ABCDEF/messages",
         token=("/tokens", says(200, {"access_token": "T1", "expires_in": "7200"}))),
+    "chat/kakao": Case(
+        "+821012345678", says(200, {"header": {"resultCode": 0, "isSuccessful": True}, "message": {"requestId": "R1", "sendResults": []}}),
+        says(200, {"header": {"resultCode": -1028, "resultMessage": "m", "isSuccessful": False}}), "bad_request",
+        {"app_key": "k", "secret_key": "s3cret-1", "sender_key": "0" * 40, "template": "T1", "body_param": "text"},
+        "/alimtalk/v2.2/appkeys/k/messages", has='"recipientNo":"01012345678"'),
 }
