@@ -276,6 +276,20 @@ static void add_partial(struct partials *ps, size_t index, enum hm_outcome o, st
 		.provider_id = short_text(provider_id, MAX_DETAIL, ps->ev->a)};
 }
 
+/* A phone number without sign, zeros of dialling abroad, and the code of mainland China: +86 138..., 0086138... and 138... are
+ * the same. */
+static struct hm_str bare_phone(struct hm_str s)
+{
+	s = hm_str_trim(s);
+	if (s.len && s.p[0] == '+')
+		s = hm_str_n(s.p + 1, s.len - 1);
+	else if (hm_str_starts(s, HM_STR("00")))
+		s = hm_str_n(s.p + 2, s.len - 2);
+	if (s.len == 13 && hm_str_starts(s, HM_STR("861")))
+		s = hm_str_n(s.p + 2, s.len - 2);
+	return s;
+}
+
 static uint64_t name_hash(struct hm_str s, bool ignore_case)
 {
 	uint64_t h = 14695981039346656037u;
@@ -319,6 +333,7 @@ static bool need_names(struct partials *ps)
 		switch (r->match) {
 		case HM_MATCH_TO: ps->name[i] = to->addr; break;
 		case HM_MATCH_USER: ps->name[i] = to->user; break;
+		case HM_MATCH_PHONE: ps->name[i] = bare_phone(to->addr); break;
 		case HM_MATCH_ID:
 		case HM_MATCH_UUID:
 			ps->name[i] = hm_eval_rcpt_id(ps->ev->a, &to->id, r->match == HM_MATCH_UUID);
@@ -340,6 +355,8 @@ static void add_by_id(struct partials *ps, struct hm_str id, enum hm_outcome o, 
 {
 	bool any_case = ps->rule->ignore_case;
 
+	if (ps->rule->match == HM_MATCH_PHONE)
+		id = bare_phone(id);
 	if (id.len == 0 || !need_names(ps))
 		return;
 	for (uint32_t i = ps->head[(uint32_t)name_hash(id, any_case) & ps->mask]; i != NOBODY;

@@ -225,7 +225,7 @@ static void load_partial_rule(struct hm_loader *l, const struct hm_yaml *y, cons
 					   "outcomes", "provider_id", "match",	     NULL};
 	static const char *const shapes[] = {"joined",	"list",	 "objects", "order",
 					     "by_code", "by_id", "rest",    NULL};
-	static const char *const matches[] = {"to", "user", "id", "uuid", NULL};
+	static const char *const matches[] = {"to", "user", "id", "uuid", "phone", NULL};
 	struct hm_parse el = *p;
 	const struct hm_yaml *c;
 	struct hm_str by;

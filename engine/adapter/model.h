@@ -174,7 +174,7 @@ enum hm_partial_shape {
 	HM_PARTIAL_REST,    /* [id, ...]: by place among those no earlier rule has named */
 };
 /* What of a recipient an answer names it by. */
-enum hm_match_by { HM_MATCH_TO, HM_MATCH_USER, HM_MATCH_ID, HM_MATCH_UUID };
+enum hm_match_by { HM_MATCH_TO, HM_MATCH_USER, HM_MATCH_ID, HM_MATCH_UUID, HM_MATCH_PHONE };
 struct hm_partial_rule {
 	struct hm_expr *from, *id, *code, *message, *when, *provider_id;
 	enum hm_partial_shape shape;
