@@ -88,7 +88,7 @@ static void headers_of(struct hm_str s, const char **list)
 }
 
 struct marks {
-	bool refresh, operator_needed, suspect, has_scope;
+	bool refresh, operator_needed, suspect, split, has_scope;
 	enum hm_scope scope;
 	uint64_t wait, gone, count;
 	struct hm_str id, reason, partial;
@@ -112,6 +112,8 @@ static struct marks marks_of(struct hm_str s)
 			m.operator_needed = true;
 		else if (hm_str_is(one, "suspect"))
 			m.suspect = true;
+		else if (hm_str_is(one, "split"))
+			m.split = true;
 		else if (hm_str_starts(one, HM_STR("scope="))) {
 			m.has_scope = true;
 			m.scope = hm_str_is(value, "recipient")	   ? HM_SCOPE_RECIPIENT
@@ -135,23 +137,30 @@ static struct marks marks_of(struct hm_str s)
 	return m;
 }
 
+/* INDEX:OUTCOME@ID, where @ID, the provider's id of this recipient, may be left out. */
 static void check_partial(const struct hm_verdict *v, struct hm_str want, const char *at)
 {
 	struct hm_str one;
 	size_t n = 0;
 
 	while (hm_str_split(&want, ',', &one)) {
-		ptrdiff_t colon = hm_str_chr(one, ':');
+		ptrdiff_t colon = hm_str_chr(one, ':'), id_at = hm_str_chr(one, '@');
+		struct hm_str id = HM_STR("");
 		uint64_t index;
 		bool found = false;
 
 		if (one.len == 0)
 			continue;
+		if (id_at >= 0) {
+			id = hm_str_n(one.p + id_at + 1, one.len - (size_t)id_at - 1);
+			one.len = (size_t)id_at;
+		}
 		assert_true(colon > 0 && hm_str_u64(hm_str_n(one.p, (size_t)colon), &index));
 		for (size_t i = 0; i < v->n_partial; i++)
 			if (v->partial[i].index == index)
 				found = hm_str_is(hm_str_n(one.p + colon + 1, one.len - (size_t)colon - 1),
-						  hm_outcome_name(v->partial[i].outcome));
+						  hm_outcome_name(v->partial[i].outcome)) &&
+					(id.len == 0 || hm_str_eq(v->partial[i].provider_id, id));
 		if (!found)
 			fail_msg("%s: recipient %d", at, (int)index);
 		n++;
@@ -196,6 +205,8 @@ static void one_case(const struct hm_adapter *ad, struct hm_str line, bool *reac
 		fail_msg("%s: operator %d", at, v.operator_needed);
 	if (m.suspect != v.suspect && (m.suspect || s != 200))
 		fail_msg("%s: suspect %d", at, v.suspect);
+	if (m.split && !v.split)
+		fail_msg("%s: the call is not taken apart", at);
 	if (m.has_scope && v.scope != m.scope)
 		fail_msg("%s: scope %d", at, (int)v.scope);
 	if (v.retry_after_ms != m.wait)

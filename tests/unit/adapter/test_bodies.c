@@ -241,13 +241,18 @@ static void mails(void **state)
 	/* Each of several has a mail of his own, and nobody sees the others. */
 	channel("email/sendgrid", rows[0].settings);
 	kit_need_build(&k, "{\"to\":[\"b@example.net\",\"c@example.net\"],\"title\":\"t\",\"body\":\"b\"}");
-	assert_true(has("{\"personalizations\":[{\"to\":[{\"email\":\"b@example.net\"}]},{\"to\":[{\"email\":"
-			"\"c@example.net\"}]}],"));
+	assert_true(has(
+		"{\"personalizations\":[{\"to\":[{\"email\":\"b@example.net\"}],\"custom_args\":{\"hermod_"
+		"id\":"
+		"\"01HF7YAT00E008000000000001\"}},{\"to\":[{\"email\":\"c@example.net\"}],\"custom_args\":{"
+		"\"hermod_id\":\"01HF7YAT00E008000000000002\"}}],"));
 	channel("email/mailgun", rows[3].settings);
 	kit_need_build(&k, "{\"to\":[\"b@example.net\",\"c@example.net\"],\"title\":\"t\",\"body\":\"b\"}");
 	assert_true(has("&to=b%40example.net&to=c%40example.net&"));
-	assert_true(has("&recipient-variables=%7B%22b%40example.net%22%3A%7B%22n%22%3A0%7D%2C%22c%"
-			"40example.net%22"));
+	assert_true(has("&recipient-variables=%7B%22b%40example.net%22%3A%7B%22id%22%3A%"
+			"2201HF7YAT00E008000000000001%22%7D%"
+			"2C%22c%40example.net%22%3A%7B%22id%22%3A%2201HF7YAT00E008000000000002%22%7D%7D&"));
+	assert_true(has("&v%3Ahermod_id=%25recipient.id%25"));
 	/* A name in front of an address is quoted. */
 	channel("email/resend", "    api_key: K\n    from: a@example.com\n    from_name: 'Ac\"me, \\ Inc'\n");
 	kit_need_build(&k, "{\"to\":\"b@example.net\",\"title\":\"t\\r\\nBcc: x\",\"body\":\"b\"}");

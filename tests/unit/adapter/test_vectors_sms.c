@@ -183,9 +183,12 @@ static void plivo(void **state)
 		&k, 202,
 		"{\"message_uuid\":[\"u\"],\"invalid_number\":[\"14155550102\",\"+14155550103\",\"999\"]}");
 	assert_outcome(v, "ok");
-	assert_int_equal(v.n_partial, 2);
+	assert_int_equal(v.n_partial, 3);
 	assert_int_equal(v.partial[0].index, 1);
 	assert_int_equal(v.partial[1].index, 2);
+	assert_int_equal(v.partial[2].index, 0);
+	assert_outcome(v.partial[2], "ok");
+	assert_string_equal(kit_c(&k, v.partial[2].provider_id), "u");
 }
 
 /* Two platforms, one adapter. */
