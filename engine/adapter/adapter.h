@@ -43,6 +43,7 @@ struct hm_channel_set {
 	size_t n;
 	/* private */
 	uint32_t refs;
+	struct hm_str public_url; /* callbacks.public_url without a slash at its end; may be empty */
 	struct hm_adapter_set *adapters;
 	struct hm_arena arena;
 };

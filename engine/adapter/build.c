@@ -27,6 +27,7 @@ void hm_eval_channel(struct hm_eval *ev, const struct hm_channel *c, struct hm_a
 	ev->err = e;
 	ev->scheme = c->scheme;
 	ev->host = c->host;
+	ev->callback_url = c->callback_url;
 }
 
 static int give_lets(struct hm_eval *ev, struct hm_expr *const *let, uint32_t n)

@@ -275,7 +275,8 @@ static void check_required_when(struct builder *b, struct hm_eval *ev)
 
 static const char *const common[] = {
 	"adapter",     "endpoint", "timeout", "max_attempts", "resend_unknown", "rate",		 "burst",
-	"concurrency", "batch",	   "title",   "breaker",      "cost",		"per_recipient", NULL};
+	"concurrency", "batch",	   "title",   "breaker",      "cost",		"per_recipient", "callback_token",
+	NULL};
 
 static void check_known(struct builder *b)
 {
@@ -481,6 +482,33 @@ static void load_rates(struct builder *b)
 		info->rate.v[i].burst = burst;
 }
 
+/* Where the provider reports to; with a callback_token that is part of the address. */
+static void load_callbacks(struct builder *b)
+{
+	const struct hm_yaml *y = hm_yaml_get(b->map, "callback_token");
+	struct hm_channel *c = b->c;
+	struct hm_err e;
+	struct hm_buf u;
+
+	hm_err_clear(&e);
+	if (y != NULL && hm_yaml_str(y, &c->callback_token, &e) != 0)
+		problem(b, &e);
+	else if (y != NULL && (c->callback_token.len < 16 || c->callback_token.len > 200))
+		fail_at(b, y, "callback_token: expected 16 to 200 characters that nobody guesses");
+	if (c->set->public_url.len == 0 || !c->ad->receipts.push.present)
+		return;
+	hm_buf_init_arena(&u, b->a, 4096);
+	hm_buf_puts(&u, c->set->public_url);
+	hm_buf_lit(&u, "/v1/callbacks/");
+	hm_buf_percent(&u, c->info.name);
+	if (c->callback_token.len > 0) {
+		hm_buf_lit(&u, "?token=");
+		hm_buf_percent(&u, c->callback_token);
+	}
+	if (u.err == 0)
+		c->callback_url = hm_buf_str(&u);
+}
+
 static void load_common(struct builder *b)
 {
 	struct hm_channel_info *info = &b->c->info;
@@ -506,6 +534,7 @@ static void load_common(struct builder *b)
 	load_int(b, "concurrency", 1, 1000000, &info->max_concurrency);
 	load_rates(b);
 	load_breaker(b);
+	load_callbacks(b);
 }
 
 static bool origin_str(struct builder *b, const struct hm_yaml *map, const char *key, struct hm_str *v)
@@ -1025,6 +1054,14 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 	c->info.dialect = c->full.dialect_tpl ? HM_STR("") : hm_str_c(hm_dialect_name(c->full.dialect));
 }
 
+static void fold_pull(struct builder *b, struct hm_eval *ev)
+{
+	if (!b->c->ad->receipts.pull.present)
+		return;
+	if (hm_request_fold(ev, b->a, &b->c->ad->receipts.pull.request, &b->c->pull_request) != 0)
+		fold_failed(b, ev, "receipts.pull.request");
+}
+
 /* A document (service account) is secret as a file; its members mostly are not. */
 static bool secret_member(struct hm_str name)
 {
@@ -1102,7 +1139,7 @@ struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str nam
 	for (uint32_t i = 0; c->settings && i < ad->n_settings; i++)
 		load_value(&b, i);
 	load_common(&b);
-	hm_eval_channel(&ev, c, b.a, 0, &e);
+	hm_eval_channel(&ev, c, b.a, 0, &e); /* knows the callback's address by now */
 	ev.keep_key = keep_folded_key;
 	ev.keep_arg = &b;
 	if (b.errors == 0)
@@ -1116,10 +1153,13 @@ struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str nam
 		fold_message(&b, &ev);
 	if (b.errors == 0) {
 		ev.n_lets = 0;
+		fold_pull(&b, &ev);
 		fold_credential(&b, &ev);
 	}
 	collect_secrets(&b);
 	c->info.account = account_of(c);
+	if (c->secrets && c->callback_token.len > 0 && c->n_secrets < 64) /* no credential: behind account_of */
+		c->secrets[c->n_secrets++] = c->callback_token;
 	if (b.errors) {
 		hm_channel_fini(c);
 		return NULL;
@@ -1199,6 +1239,9 @@ int hm_channel_set_load(const struct hm_config *cfg, struct hm_adapter_set *set,
 	*r = NULL;
 	if (s == NULL)
 		return HM_ENOMEM;
+	s->public_url = hm_arena_str(&s->arena, cfg->settings.callbacks.public_url);
+	while (hm_str_ends(s->public_url, HM_STR("/")))
+		s->public_url.len--;
 	for (size_t i = 0; i < cfg->n_channels; i++) {
 		const struct hm_channel_conf *cc = &cfg->channels[i];
 		const struct hm_adapter *ad = adapter_of(cc, set, report, arg);

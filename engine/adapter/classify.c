@@ -61,7 +61,7 @@ static bool pat_matches(const struct hm_pat *p, struct hm_str s)
 	return false;
 }
 
-static bool pats_match(const struct hm_pats *p, struct hm_str s)
+bool hm_pats_match(const struct hm_pats *p, struct hm_str s)
 {
 	if (p->n == 0)
 		return true;
@@ -86,8 +86,8 @@ static bool row_matches(struct hm_eval *ev, const struct hm_row *r, const struct
 		if (!any)
 			return false;
 	}
-	if (!pats_match(&r->code, j->code) || !pats_match(&r->sub, j->sub) ||
-	    !pats_match(&r->message, j->message))
+	if (!hm_pats_match(&r->code, j->code) || !hm_pats_match(&r->sub, j->sub) ||
+	    !hm_pats_match(&r->message, j->message))
 		return false;
 	if (r->header.len) {
 		struct hm_str v = HM_STR_NULL;

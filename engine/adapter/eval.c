@@ -229,12 +229,35 @@ static struct hm_val answer(struct hm_eval *ev, const struct hm_expr *e)
 /* Names of answer headers are in lower case. */
 static __attribute__((noinline)) struct hm_val answer_header(struct hm_eval *ev, const struct hm_expr *e)
 {
-	if (ev->call == NULL)
+	for (size_t i = 0; ev->cb != NULL && i < ev->cb->n_headers; i++)
+		if (hm_str_ieq(ev->cb->headers[i].name, e->seg[0].name))
+			return hm_val_str(ev->cb->headers[i].value);
+	if (ev->call == NULL || ev->cb != NULL)
 		return HM_NONE;
 	for (size_t i = 0; i < ev->call->n_answer_headers; i++)
 		if (hm_str_ieq(ev->call->answer_headers[i].name, e->seg[0].name))
 			return hm_val_str(ev->call->answer_headers[i].value);
 	return HM_NONE;
+}
+
+static struct hm_val callback_name(struct hm_eval *ev, enum hm_var v)
+{
+	const struct hm_cb_names *cb = ev->cb;
+
+	switch (v) {
+	case HM_VAR_CB_METHOD: return hm_val_given(cb->method);
+	case HM_VAR_CB_PATH: return hm_val_given(cb->path);
+	case HM_VAR_CB_URL: return hm_val_given(cb->url);
+	case HM_VAR_CB_QUERY: return cb->query;
+	case HM_VAR_CB_BODY: return hm_val_str(cb->body);
+	case HM_VAR_CB_FORM: return cb->form;
+	case HM_VAR_CB_EVENT: return cb->event;
+	case HM_VAR_CB_CLEAR: return cb->clear;
+	case HM_VAR_CB_CERT: return hm_val_given(cb->certificate);
+	case HM_VAR_CHANNEL: return hm_val_given(cb->channel);
+	case HM_VAR_PULL_ID: return hm_val_at(&cb->ids, 0, NULL, ev->a);
+	default: return cb->ids;
+	}
 }
 
 static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
@@ -298,6 +321,19 @@ static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_VAR_IT: return ev->it ? *ev->it : HM_NONE;
 	case HM_VAR_INDEX: return hm_val_int(ev->index);
 	case HM_VAR_KEY: return hm_val_given(ev->key);
+	case HM_VAR_CALLBACK_URL: return hm_val_given(ev->callback_url);
+	case HM_VAR_CB_METHOD:
+	case HM_VAR_CB_PATH:
+	case HM_VAR_CB_URL:
+	case HM_VAR_CB_QUERY:
+	case HM_VAR_CB_BODY:
+	case HM_VAR_CB_FORM:
+	case HM_VAR_CB_EVENT:
+	case HM_VAR_CB_CLEAR:
+	case HM_VAR_CB_CERT:
+	case HM_VAR_CHANNEL:
+	case HM_VAR_PULL_ID:
+	case HM_VAR_PULL_IDS: return ev->cb ? callback_name(ev, (enum hm_var)e->id) : HM_NONE;
 	case HM_VAR_SETTINGS:
 	case HM_VAR_TOTAL: break;
 	}
@@ -394,6 +430,24 @@ static struct hm_val compare(struct hm_eval *ev, const struct hm_expr *e)
 	}
 }
 
+/* A forger must not gain from a key that was never set: in a section receipts only a question whether it is there goes on
+ * without it. */
+static struct hm_val setting(struct hm_eval *ev, const struct hm_expr *e)
+{
+	struct hm_val v = ev->settings ? ev->settings[e->id] : HM_NONE;
+
+	if (ev->cb != NULL && e->secret && !hm_val_true(&v))
+		return hm_eval_fail(ev, HM_EPERM, "a secret setting this asks for is not set");
+	return v;
+}
+
+static struct hm_val asked(struct hm_eval *ev, const struct hm_expr *e)
+{
+	if (ev->cb != NULL && e->op == HM_EX_SETTING && e->n_seg == 0)
+		return ev->settings ? ev->settings[e->id] : HM_NONE;
+	return hm_eval(ev, e);
+}
+
 /* Values are returned, never copied on the way: a copy right behind its stores waits for them. How deep this may
  * go was checked when the file was read (expr.c). */
 static struct hm_val eval_node(struct hm_eval *ev, const struct hm_expr *e)
@@ -410,14 +464,14 @@ static struct hm_val eval_node(struct hm_eval *ev, const struct hm_expr *e)
 		break;
 	case HM_EX_OPTION: v = e->id < ev->n_opt ? ev->opt[e->id] : HM_NONE; break;
 	case HM_EX_LET: v = let(ev, e); break;
-	case HM_EX_SETTING: v = ev->settings ? ev->settings[e->id] : HM_NONE; break;
+	case HM_EX_SETTING: v = setting(ev, e); break;
 	case HM_EX_CALL: return hm_eval_filter(ev, e);
 	case HM_EX_LIST: return list(ev, e);
-	case HM_EX_COALESCE: v = hm_eval(ev, e->a[0]); return v.t == HM_V_NONE ? hm_eval(ev, e->a[1]) : v;
-	case HM_EX_COND: v = hm_eval(ev, e->a[0]); return hm_eval(ev, e->a[hm_val_true(&v) ? 1 : 2]);
-	case HM_EX_AND: v = hm_eval(ev, e->a[0]); return hm_val_true(&v) ? hm_eval(ev, e->a[1]) : v;
-	case HM_EX_OR: v = hm_eval(ev, e->a[0]); return hm_val_true(&v) ? v : hm_eval(ev, e->a[1]);
-	case HM_EX_NOT: v = hm_eval(ev, e->a[0]); return hm_val_bool(!hm_val_true(&v));
+	case HM_EX_COALESCE: v = asked(ev, e->a[0]); return v.t == HM_V_NONE ? hm_eval(ev, e->a[1]) : v;
+	case HM_EX_COND: v = asked(ev, e->a[0]); return hm_eval(ev, e->a[hm_val_true(&v) ? 1 : 2]);
+	case HM_EX_AND: v = asked(ev, e->a[0]); return hm_val_true(&v) ? hm_eval(ev, e->a[1]) : v;
+	case HM_EX_OR: v = asked(ev, e->a[0]); return hm_val_true(&v) ? v : hm_eval(ev, e->a[1]);
+	case HM_EX_NOT: v = asked(ev, e->a[0]); return hm_val_bool(!hm_val_true(&v));
 	case HM_EX_NEG:
 		v = hm_eval(ev, e->a[0]);
 		if (v.t == HM_V_NONE)
@@ -662,6 +716,8 @@ struct hm_expr *hm_expr_fold(struct hm_eval *ev, struct hm_arena *a, const struc
 		    (ev->let[from->id]->op == HM_EX_VAR || ev->let[from->id]->op == HM_EX_OPTION))
 			return ev->let[from->id];
 	}
+	if (from->op == HM_EX_VAR && from->id == HM_VAR_CALLBACK_URL)
+		return compute(ev, a, from);
 	if (from->op == HM_EX_VAR && ev->it_const &&
 	    (from->id == HM_VAR_IT || from->id == HM_VAR_INDEX || from->id == HM_VAR_KEY))
 		return compute(ev, a, from);

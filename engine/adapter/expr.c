@@ -24,6 +24,8 @@ static const struct {
 #define A			       HM_AT_A
 #define L			       HM_AT_L
 #define K			       HM_AT_K
+#define P			       HM_AT_P
+#define Q			       HM_AT_Q
 #define HM_VAR(name, text, where, doc) {text, doc, where},
 #include "adapter/tbl_vars.h"
 #undef HM_VAR
@@ -33,6 +35,8 @@ static const struct {
 #undef A
 #undef L
 #undef K
+#undef P
+#undef Q
 };
 
 static const struct {
@@ -393,6 +397,7 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 	uint32_t allowed = ps->ctx->allowed | (ps->loops ? HM_AT_L : 0);
 	const struct hm_names *names = ps->ctx->names;
 	const char *after = ps->p;
+	bool elsewhere = false;
 
 	for (uint32_t i = 0; i < names->n_lets; i++) {
 		if (!hm_str_eq(names->lets[i], name))
@@ -420,6 +425,10 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 		if (!hm_str_is(name, vars[i].text))
 			continue;
 		if ((vars[i].where & allowed) == 0) {
+			for (size_t k = i + 1; k < HM_VAR_TOTAL && !elsewhere; k++) /* the same name may mean something here */
+				elsewhere = hm_str_is(name, vars[k].text) && (vars[k].where & allowed) != 0;
+			if (elsewhere)
+				continue;
 			ps->p = after;
 			return fail(ps, "\"%.*s\" (%s) is not known here", HM_STRF(name), vars[i].doc);
 		}
@@ -456,6 +465,30 @@ static struct hm_expr *number(struct parser *ps)
 	return e;
 }
 
+/* [a, b, c]: missing ones are left out. */
+static struct hm_expr *list(struct parser *ps)
+{
+	struct hm_expr *v[MAX_ARGS], *e;
+	uint32_t n = 0;
+
+	ps->p++;
+	while (peek(ps) != ']') {
+		if (n > 0 && !eat(ps, ","))
+			return fail(ps, "expected , or ]");
+		if (n == MAX_ARGS)
+			return fail(ps, "a list has at most %d elements", MAX_ARGS);
+		if ((v[n++] = parse_cond(ps)) == NULL)
+			return NULL;
+	}
+	ps->p++;
+	if (n == 0)
+		return fail(ps, "an empty list is of no use");
+	if ((e = node_new(ps, HM_EX_LIST, n)) == NULL)
+		return NULL;
+	memcpy(e->a, v, n * sizeof(v[0]));
+	return adopt(e);
+}
+
 static struct hm_expr *primary(struct parser *ps)
 {
 	struct hm_expr *e, *inner;
@@ -485,6 +518,8 @@ static struct hm_expr *primary(struct parser *ps)
 	}
 	if (digit(c))
 		return number(ps);
+	if (c == '[')
+		return list(ps);
 	if (!alpha(c))
 		return c ? fail(ps, "unexpected '%c'", c) : fail(ps, "a value is missing at the end");
 	if ((e = node_new(ps, HM_EX_CONST, 0)) == NULL)
@@ -538,6 +573,9 @@ static bool shows_secret(const struct hm_expr *e)
 	case HM_FN_RSA_ENCRYPT:
 	case HM_FN_MATCHES:
 	case HM_FN_IS_GSM:
+	case HM_FN_VERIFY:
+	case HM_FN_EQUALS:
+	case HM_FN_AES_CBC_ENCRYPT:
 	case HM_FN_STARTS:
 	case HM_FN_ENDS:
 	case HM_FN_CONTAINS:

@@ -38,6 +38,8 @@ enum hm_place {		      /* bits: who may be used where (tbl_vars.h) */
 		HM_AT_A = 8,  /* answer */
 		HM_AT_L = 16, /* element of a loop */
 		HM_AT_K = 32, /* constants: endpoint, defaults */
+		HM_AT_P = 64, /* section receipts: a call of the provider, its events */
+		HM_AT_Q = 128, /* request of receipts.pull */
 };
 enum hm_var {
 #define HM_VAR(name, text, where, doc) HM_VAR_##name,
@@ -129,7 +131,7 @@ struct hm_names {
 	const struct hm_str *lets;
 	const struct hm_expr *const *let_expr;
 	uint32_t n_lets; /* those defined so far: a let sees only earlier ones */
-	uint64_t used;	 /* bit per hm_var some expression asks for */
+	uint64_t used;	 /* bit per hm_var of the first 64 some expression asks for: those of a message */
 	struct hm_str options[64];
 	uint32_t n_options;
 };
@@ -149,6 +151,12 @@ int hm_expr_parse_text(const struct hm_parse *p, struct hm_str text, struct hm_e
 		       struct hm_err *e) HM_MUSTCHECK;
 
 struct hm_texts;
+struct hm_cb_names { /* what the names of section receipts stand for */
+	struct hm_str method, path, url, body, channel, certificate;
+	const struct hm_header *headers;
+	size_t n_headers;
+	struct hm_val query, form, event, clear, ids;
+};
 struct hm_eval {
 	struct hm_arena *a;
 	const struct hm_val *settings; /* folding only */
@@ -178,6 +186,8 @@ struct hm_eval {
 	/* answer */
 	const struct hm_call *call;
 	bool answer_ok, answer_xml;
+	const struct hm_cb_names *cb; /* section receipts. A secret setting that is missing then fails what asks for it */
+	struct hm_str callback_url;
 	bool cut_read; /* the body was asked for, and only its beginning is there */
 	struct hm_str answer;
 	/* keys made while folding belong to the channel */
@@ -205,6 +215,7 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e); /* fi
 struct hm_val hm_eval_filter_more(struct hm_eval *ev, const struct hm_expr *e, struct hm_val in);
 /* A time by strftime pattern, %L its milliseconds. */
 struct hm_val hm_time_text(struct hm_eval *ev, struct hm_str pattern, struct hm_str offset, int64_t ms);
+struct hm_val hm_eval_verify(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s); /* filters_verify.c */
 
 /* Shared with other sections of an adapter file (filters.c). */
 bool hm_contains(struct hm_str s, struct hm_str what);		    /* ignoring ASCII case */

@@ -53,10 +53,36 @@ static void put_base64url(struct hm_buf *b, struct hm_str s)
 	hm_buf_base64url(b, s.p, s.len);
 }
 
+/* The last character of base64 holds more bits than there are bytes. Not everybody leaves them zero: WeCom's EncodingAESKey
+ * is 43 random characters. */
+static struct hm_str without_spare_bits(struct hm_eval *ev, struct hm_str s)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t n = s.len;
+	unsigned spare, v;
+	const char *at;
+	char *p;
+
+	while (n > 0 && s.p[n - 1] == '=')
+		n--;
+	spare = n % 4 == 2 ? 15 : n % 4 == 3 ? 3 : 0;
+	if (spare == 0)
+		return s;
+	at = s.p[n - 1] == '-' ? digits + 62 : s.p[n - 1] == '_' ? digits + 63 : memchr(digits, s.p[n - 1], 64);
+	v = at ? (unsigned)(at - digits) : 0;
+	if ((v & spare) == 0 || (p = hm_arena_alloc(ev->a, s.len)) == NULL)
+		return s;
+	memcpy(p, s.p, s.len);
+	p[n - 1] = digits[v & ~spare];
+	return hm_str_n(p, s.len);
+}
+
 static struct hm_val decoded(struct hm_eval *ev, struct hm_str s, bool hex)
 {
 	struct hm_buf b;
 
+	if (!hex)
+		s = without_spare_bits(ev, s);
 	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
 	if (hex ? !hm_buf_unhex(&b, s) : !hm_buf_unbase64(&b, s))
 		return hm_eval_fail(ev, HM_EINVAL, "expected %s", hex ? "hex digits" : "base64");
@@ -306,9 +332,12 @@ static struct hm_val digest(struct hm_eval *ev, enum hm_md md, struct hm_str s)
 
 static struct hm_val hmac(struct hm_eval *ev, const struct hm_expr *e, enum hm_md md, struct hm_str s)
 {
+	struct hm_str key = arg_text(ev, e, 1);
 	uint8_t out[HM_MD_MAX];
 
-	return bytes(ev, out, hm_hmac(md, arg_text(ev, e, 1), e->cache_id, s, out));
+	if (ev->cb != NULL && key.len == 0) /* anybody can sign with that */
+		return hm_eval_fail(ev, HM_EPERM, "the key of the signature is empty");
+	return bytes(ev, out, hm_hmac(md, key, e->cache_id, s, out));
 }
 
 static struct hm_val sign(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
@@ -408,14 +437,20 @@ static struct hm_val names_or_values(struct hm_eval *ev, const struct hm_val *in
 	return (struct hm_val){.t = HM_V_LIST, .n = (uint32_t)n, .list = v};
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return hm_str_cmp(((const struct hm_pair *)a)->name, ((const struct hm_pair *)b)->name);
-}
-
 static int by_value(const void *a, const void *b)
 {
-	return hm_val_cmp(a, b);
+	const struct hm_val *x = a, *y = b;
+
+	/* By their bytes, also those that look like numbers: what is signed is sorted so. */
+	return x->t == HM_V_STR && y->t == HM_V_STR ? hm_str_cmp(x->s, y->s) : hm_val_cmp(x, y);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct hm_pair *x = a, *y = b;
+	int d = hm_str_cmp(x->name, y->name);
+
+	return d != 0 ? d : by_value(&x->v, &y->v);
 }
 
 static struct hm_val sorted(struct hm_eval *ev, const struct hm_val *in)
@@ -439,6 +474,88 @@ static struct hm_val sorted(struct hm_eval *ev, const struct hm_val *in)
 	else
 		r.list = copy;
 	return r;
+}
+
+/* Of equal ones the first; quadratic, so that there is a limit. */
+#define DISTINCT_MAX 1000
+static struct hm_val distinct(struct hm_eval *ev, const struct hm_val *in)
+{
+	size_t n = hm_val_len(in);
+	struct hm_pair *p = hm_arena_alloc(ev->a, n * sizeof(*p) + 1);
+	struct hm_val *v = hm_arena_alloc(ev->a, n * sizeof(*v) + 1);
+	uint32_t m = 0, k;
+
+	if (p == NULL || v == NULL)
+		return no_memory(ev);
+	if (n > DISTINCT_MAX)
+		return hm_eval_fail(ev, HM_ELIMIT, "distinct: more than %d elements", DISTINCT_MAX);
+	for (size_t i = 0; i < n; i++) {
+		p[m].v = v[m] = hm_val_at(in, i, &p[m].name, ev->a);
+		for (k = 0; k < m && !(hm_str_eq(p[k].name, p[m].name) && hm_val_eq(&v[k], &v[m])); k++)
+			;
+		m += k == m;
+	}
+	if (in->t == HM_V_MAP)
+		return (struct hm_val){.t = HM_V_MAP, .n = m, .map = p};
+	return (struct hm_val){.t = HM_V_LIST, .n = m, .list = v};
+}
+
+struct flat {
+	struct hm_val *v;
+	uint32_t n, cap;
+};
+
+static bool is_list(const struct hm_val *v)
+{
+	return v->t == HM_V_LIST || (v->t == HM_V_JSON && v->s.len > 0 && v->s.p[0] == '[') ||
+	       (v->t == HM_V_OBJ && v->o->type == MSGPACK_OBJECT_ARRAY);
+}
+
+static bool flatten(struct hm_eval *ev, const struct hm_val *in, struct flat *f, int depth)
+{
+	struct hm_json_iter it;
+	struct hm_str key, piece;
+	struct hm_val el;
+
+	if (!is_list(in) || depth > 8) {
+		if (f->n == f->cap) {
+			uint32_t cap = f->cap ? f->cap * 2 : 64;
+			struct hm_val *more = hm_arena_alloc(ev->a, cap * sizeof(*more));
+
+			if (more == NULL || ev->steps + cap > HM_EVAL_MAX_STEPS)
+				return false;
+			if (f->n)
+				memcpy(more, f->v, f->n * sizeof(*more));
+			f->v = more;
+			f->cap = cap;
+		}
+		f->v[f->n++] = *in;
+		return true;
+	}
+	if (in->t == HM_V_JSON && hm_json_iter(in->s, &it)) {
+		while (hm_json_next(&it, &key, &piece)) {
+			el = hm_val_of_json(piece, ev->a);
+			if (el.t != HM_V_NONE && !flatten(ev, &el, f, depth + 1))
+				return false;
+		}
+		return true;
+	}
+	for (size_t i = 0, n = hm_val_len(in); i < n; i++) {
+		el = hm_val_at(in, i, NULL, ev->a);
+		if (el.t != HM_V_NONE && !flatten(ev, &el, f, depth + 1))
+			return false;
+	}
+	return true;
+}
+
+static struct hm_val flat(struct hm_eval *ev, const struct hm_val *in)
+{
+	struct flat f = {0};
+
+	if (!flatten(ev, in, &f, 0))
+		return no_memory(ev);
+	ev->steps += f.n;
+	return (struct hm_val){.t = HM_V_LIST, .n = f.n, .list = f.v};
 }
 
 /* Pairs whose name is (or is not) among the arguments. */
@@ -595,6 +712,8 @@ static struct hm_val of_none(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_CONTAINS:
 	case HM_FN_BOOL:
 	case HM_FN_MATCHES:
+	case HM_FN_VERIFY:
+	case HM_FN_EQUALS:
 	case HM_FN_ANY:
 	case HM_FN_EVERY: return hm_val_bool(false);
 	case HM_FN_IS_GSM: return hm_val_bool(true);
@@ -667,6 +786,8 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_TIME:
 	case HM_FN_TIME_MS: return time_text(ev, e, &in);
 	case HM_FN_SORT: return sorted(ev, &in);
+	case HM_FN_DISTINCT: return distinct(ev, &in);
+	case HM_FN_FLAT: return flat(ev, &in);
 	case HM_FN_WITHOUT: return chosen(ev, e, &in, false);
 	case HM_FN_ONLY: return chosen(ev, e, &in, true);
 	case HM_FN_WITH: return with(ev, e, &in);
@@ -733,6 +854,15 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_HMAC_SHA256: return hmac(ev, e, HM_MD_SHA256, s);
 	case HM_FN_HMAC_SHA512: return hmac(ev, e, HM_MD_SHA512, s);
 	case HM_FN_SIGN: return sign(ev, e, s);
+	case HM_FN_VERIFY:
+	case HM_FN_EQUALS:
+	case HM_FN_AES_CBC_DECRYPT:
+	case HM_FN_AES_CBC_ENCRYPT:
+	case HM_FN_AES_GCM_DECRYPT:
+	case HM_FN_ENVELOPE_OPEN:
+	case HM_FN_ENVELOPE_SEAL:
+	case HM_FN_WITH_PORT:
+	case HM_FN_WITH_QUERY: return hm_eval_verify(ev, e, s);
 	default: return hm_eval_filter_more(ev, e, in);
 	}
 }

@@ -630,17 +630,6 @@ static void load_credential(struct hm_loader *l, const struct hm_yaml *root)
 		hm_load_fail(l, y, "credential: refresh is later than the end of the lifetime");
 }
 
-static void load_receipts(struct hm_loader *l, const struct hm_yaml *root)
-{
-	static const char *const keys[] = {
-		"method", "format", "field", "verify",	 "challenge",	"each",	  "id",	  "recipient",
-		"status", "code",   "time",  "outcomes", "acknowledge", "dedupe", "pull", NULL};
-	const struct hm_yaml *y = hm_yaml_get(root, "receipts");
-
-	if (y != NULL && hm_load_known(l, y, "receipts", keys))
-		l->ad->receipts = y;
-}
-
 static void load_all(struct hm_loader *l, const struct hm_yaml *root)
 {
 	static const char *const keys[] = {"adapter",	  "settings", "endpoint", "address",  "credential",
@@ -668,7 +657,7 @@ static void load_all(struct hm_loader *l, const struct hm_yaml *root)
 	hm_load_text(l, root);
 	load_rates(l, root);
 	hm_load_answer(l, root, &l->ad->names, "adapter file", &l->ad->answer);
-	load_receipts(l, root);
+	hm_load_receipts(l, root);
 }
 
 static struct hm_adapter *load_tree(struct hm_adapter *ad, const struct hm_yaml *root, const char *file,

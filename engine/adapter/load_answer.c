@@ -52,8 +52,7 @@ static void load_pat(struct hm_loader *l, const struct hm_yaml *y, bool contains
 	}
 }
 
-static struct hm_pats load_pats(struct hm_loader *l, const struct hm_yaml *row, const char *key,
-				bool contains)
+struct hm_pats hm_load_pats(struct hm_loader *l, const struct hm_yaml *row, const char *key, bool contains)
 {
 	const struct hm_yaml *y = hm_yaml_get(row, key), *c;
 	struct hm_pats p = {0};
@@ -122,11 +121,11 @@ static void load_row(struct hm_loader *l, const struct hm_yaml *y, const struct 
 	if (!hm_load_known(l, y, "outcomes", keys))
 		return;
 	r->line = y->line;
-	r->status = load_pats(l, y, "status", false);
+	r->status = hm_load_pats(l, y, "status", false);
 	fix_status(l, y, &r->status);
-	r->code = load_pats(l, y, "code", false);
-	r->sub = load_pats(l, y, "sub", false);
-	r->message = load_pats(l, y, "message", true);
+	r->code = hm_load_pats(l, y, "code", false);
+	r->sub = hm_load_pats(l, y, "sub", false);
+	r->message = hm_load_pats(l, y, "message", true);
 	r->when = hm_load_expr(l, y, "when", p);
 	if ((c = hm_yaml_get(y, "header"))) {
 		if (c->type != HM_YAML_MAP || c->len != 1 || c->first->type != HM_YAML_SCALAR) {

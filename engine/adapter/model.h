@@ -224,6 +224,65 @@ struct hm_credential {
 	uint64_t lifetime_ms, refresh_ms, margin_ms, min_age_ms;
 };
 
+/* -- section receipts (load_receipts.c) ------------------------------------------ */
+
+enum hm_cb_format { HM_CB_JSON, HM_CB_FORM, HM_CB_XML, HM_CB_TEXT, HM_CB_MULTIPART, HM_CB_DSN };
+enum hm_cb_time { HM_CBT_EPOCH, HM_CBT_EPOCH_MS, HM_CBT_HTTP, HM_CBT_RFC3339, HM_CBT_TEXT };
+struct hm_cb_row {
+	struct hm_pats code, sub, message;
+	struct hm_expr *when;
+	uint8_t event; /* enum hm_cb_kind (receipts.h) */
+	bool final;
+	int line;
+};
+struct hm_cb_view { /* what a call, an answer or a session says */
+	struct hm_expr *each, *when, *id, *provider_id, *recipient, *code, *sub, *detail, *text, *dedupe, *time;
+	enum hm_cb_time time_as;
+	struct hm_str time_pattern;
+	int time_zone; /* seconds east, for patterns without one */
+	struct hm_cb_row *rows;
+	uint32_t n_rows;
+};
+struct hm_cb_challenge {
+	struct hm_expr *when;
+	int status;
+	struct hm_tpl *type, *body;
+};
+#define HM_CB_HOSTS 8
+struct hm_cb_fetch { /* something of the provider's to be got by the hub */
+	struct hm_expr *when, *url;
+	struct hm_str hosts[HM_CB_HOSTS]; /* a * stands for one label */
+	uint32_t n_hosts;
+};
+struct hm_cb_push {
+	bool present, get, post, put, head;
+	enum hm_cb_format format, envelope;
+	struct hm_str field;
+	struct hm_expr *decrypt, *verify;
+	struct hm_cb_challenge *challenge;
+	uint32_t n_challenge;
+	int ack_status;
+	struct hm_tpl *ack_type, *ack_body;
+	uint64_t deadline_ms;
+	struct hm_cb_fetch certificate, confirm;
+	struct hm_cb_view view;
+};
+struct hm_cb_pull {
+	bool present;
+	uint64_t after_ms, until_ms;
+	uint32_t max;
+	struct hm_request request;
+	struct hm_answer answer;
+	struct hm_cb_view view;
+};
+struct hm_cb_decl {
+	bool present, session;
+	uint64_t keep_ms;
+	struct hm_cb_push push;
+	struct hm_cb_pull pull;
+	struct hm_cb_view view; /* of sessions */
+};
+
 #define HM_ADAPTER_MAX_LETS 48
 struct hm_adapter {
 	uint32_t magic;
@@ -264,7 +323,7 @@ struct hm_adapter {
 	uint32_t n_rates;
 	struct hm_credential cred;
 	struct hm_answer answer;
-	const struct hm_yaml *receipts; /* read by the callback server */
+	struct hm_cb_decl receipts;
 };
 
 struct hm_adapter_set {
@@ -323,6 +382,8 @@ struct hm_channel {
 	struct hm_tree *jwt_header, *jwt_claims;
 	struct hm_request token_request;
 	bool cred_jwt, cred_exchange;
+	struct hm_str callback_url, callback_token; /* may be empty */
+	struct hm_request pull_request;		    /* folded */
 	struct hm_key *keys[HM_CHANNEL_MAX_KEYS];
 	uint32_t n_keys;
 	/* texts of secret settings, for masking */
@@ -377,6 +438,11 @@ bool hm_load_known(struct hm_loader *l, const struct hm_yaml *map, const char *w
 int hm_load_choice(struct hm_loader *l, const struct hm_yaml *node, const char *what,
 		   const char *const *list);
 void *hm_load_alloc(struct hm_loader *l, size_t n);
+
+/* load_receipts.c: the section receipts; load_answer.c: patterns of rows, also for it */
+void hm_load_receipts(struct hm_loader *l, const struct hm_yaml *root);
+struct hm_pats hm_load_pats(struct hm_loader *l, const struct hm_yaml *row, const char *key, bool contains);
+bool hm_pats_match(const struct hm_pats *p, struct hm_str s); /* classify.c; no patterns match everything */
 
 /* -- tree.c ----------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /*
- * sign.c - the only file of the adapters that knows OpenSSL
+ * sign.c - digests, HMAC, signatures; beside verify.c the only file of the adapters that knows OpenSSL
  *
  * Algorithms are fetched once per process: in OpenSSL 3 an implicit fetch costs more
  * than the digest of a short text. Contexts are kept per thread and freed when the
@@ -19,14 +19,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "base/obj.h"
+#include "adapter/sign_int.h"
 
 #define HMAC_CACHE 8 /* keyed contexts per thread; a rotation keeps two or three per channel */
-
-struct hm_key {
-	uint32_t magic;
-	EVP_PKEY *pkey;
-};
 
 static const char *const md_names[HM_MD_COUNT] = {"MD5", "SHA1", "SHA256", "SHA512"};
 static EVP_MD *mds[HM_MD_COUNT];

@@ -47,6 +47,25 @@ bool hm_key_public(const struct hm_key *k, struct hm_buf *out);
 /* Appends the raw signature. */
 int hm_sign(const struct hm_key *k, enum hm_sig_alg alg, struct hm_str data, struct hm_buf *out,
 	    struct hm_err *e) HM_MUSTCHECK;
+/*
+ * The other direction (verify.c): what providers send. A public key is a text: PEM of a key or a certificate, base64 of
+ * SubjectPublicKeyInfo or certificate DER, or an Ed25519 key as 32 bytes, 64 hex digits or base64. ES256 signatures
+ * may be raw r || s or DER. All parsed anew at each call: callbacks are few beside messages.
+ */
+bool hm_verify(struct hm_str key, enum hm_sig_alg alg, struct hm_str data, struct hm_str signature) HM_MUSTCHECK;
+bool hm_verify_with(const struct hm_key *k, enum hm_sig_alg alg, struct hm_str data,
+		    struct hm_str signature) HM_MUSTCHECK;
+/* Constant-time in the contents (not the lengths). False when either is empty. */
+bool hm_same_secret(struct hm_str a, struct hm_str b) HM_MUSTCHECK;
+/* AES-128, -192 or -256 by the length of the key, CBC; iv of 16 bytes. PKCS#7 padding to `block` bytes, 1 to 255 (16 is
+ * the standard, WeCom pads to 32). False: wrong lengths or padding. */
+bool hm_aes_cbc_decrypt(struct hm_str key, struct hm_str iv, unsigned block, struct hm_str data,
+			struct hm_buf *out) HM_MUSTCHECK;
+bool hm_aes_cbc_encrypt(struct hm_str key, struct hm_str iv, unsigned block, struct hm_str data,
+			struct hm_buf *out) HM_MUSTCHECK;
+/* data ends with the tag of 16 bytes; nonce of 1 to 64 bytes. */
+bool hm_aes_gcm_decrypt(struct hm_str key, struct hm_str nonce, struct hm_str additional, struct hm_str data,
+			struct hm_buf *out) HM_MUSTCHECK;
 /* Appends the compact JWT of two JSON texts; hmac_key for HS256, key for the others. */
 int hm_jwt(const struct hm_key *k, struct hm_str hmac_key, enum hm_sig_alg alg, struct hm_str header,
 	   struct hm_str claims, struct hm_buf *out, struct hm_err *e) HM_MUSTCHECK;

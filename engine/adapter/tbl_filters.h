@@ -80,7 +80,28 @@ HM_FILTER(AES_CBC, "aes_cbc", 2, 2, "AES-CBC with PKCS#7 padding, as bytes: aes_
 HM_FILTER(AES_ECB, "aes_ecb", 1, 1, "AES-ECB with PKCS#7 padding, as bytes (only where a provider knows nothing better)")
 HM_FILTER(AES_GCM, "aes_gcm", 2, 3, "AES-GCM, the tag behind the text, as bytes: aes_gcm(key, iv), aes_gcm(key, iv, aad)")
 HM_FILTER(RSA_ENCRYPT, "rsa_encrypt", 1, 2, "RSA with a public key (PEM or base64 DER), as bytes: rsa_encrypt(key), rsa_encrypt(key, 'oaep')")
-HM_FILTER(SORT, "sort", 0, 0, "pairs by name (bytes), lists by text")
+HM_FILTER(VERIFY, "verify", 3, 3,
+	  "true when a signature (bytes) of the text fits: verify('RS256'|'RS1'|'PS256'|'ES256'|'EdDSA', key, signature); "
+	  "key: public key or certificate, PEM, base64 DER, or raw Ed25519 (none: false)")
+HM_FILTER(EQUALS, "equals", 1, 1,
+	  "true when both texts are there, not empty and the same, in a time that does not tell where they differ (none: "
+	  "false)")
+HM_FILTER(AES_CBC_DECRYPT, "aes_cbc_decrypt", 2, 3,
+	  "clear bytes: aes_cbc_decrypt(key, iv), with PKCS#7 padding to 16 bytes, or (key, iv, 32); none when it does not fit")
+HM_FILTER(AES_CBC_ENCRYPT, "aes_cbc_encrypt", 2, 3, "the other way round, as bytes")
+HM_FILTER(AES_GCM_DECRYPT, "aes_gcm_decrypt", 2, 3,
+	  "clear bytes of text and 16 bytes of tag: aes_gcm_decrypt(key, nonce), aes_gcm_decrypt(key, nonce, additional); none "
+	  "when the tag does not fit")
+HM_FILTER(ENVELOPE_OPEN, "envelope_open", 1, 1,
+	  "the text in a clear WeCom or DingTalk envelope (16 random bytes, length, text, receiver); none unless it names this "
+	  "receiver")
+HM_FILTER(ENVELOPE_SEAL, "envelope_seal", 1, 1, "such an envelope around a text, to be encrypted")
+HM_FILTER(WITH_PORT, "with_port", 0, 0, "a URL with its port written out, also the scheme's own")
+HM_FILTER(WITH_QUERY, "with_query", 2, 2,
+	  "a URL with one more query parameter: callback_url | with_query(\"id\", id); none as value leaves it as it is")
+HM_FILTER(SORT, "sort", 0, 0, "pairs by name and then value, lists by text (bytes)")
+HM_FILTER(DISTINCT, "distinct", 0, 0, "pairs and elements, each once, where it first stands")
+HM_FILTER(FLAT, "flat", 0, 0, "lists in a list, to any depth, as one list")
 HM_FILTER(WITHOUT, "without", 1, 8, "pairs except these names")
 HM_FILTER(ONLY, "only", 1, 16, "pairs with these names")
 HM_FILTER(WITH, "with", 2, 2,

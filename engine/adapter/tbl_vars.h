@@ -1,7 +1,8 @@
 /*
  * HM_VAR(NAME, text, where, doc): names an expression may use.
  * `where` is the set of places that know it: M message (request, credential placement), C credential request,
- * R after the body is serialised (headers, query, signatures), A answer, L inside map/filter/$each.
+ * R after the body is serialised (headers, query, signatures), A answer, L inside map/filter/$each,
+ * P section receipts, Q request of receipts.pull. A name may stand here twice, for different places.
  */
 HM_VAR(TITLE, "title", M, "title of the content, plain text, after its limit")
 HM_VAR(URL, "url", M, "link of the content")
@@ -29,12 +30,12 @@ HM_VAR(CREATED, "created", M | A, "Unix second in the message id: the same at ev
 HM_VAR(LANE, "lane", M, "critical, high, normal or bulk")
 HM_VAR(EXPIRES, "expires", M, "Unix second after which the message is worthless; none if never")
 HM_VAR(TTL, "ttl", M, "seconds until expires; none if never")
-HM_VAR(CREDENTIAL, "credential", M, "the token made by the section credential")
+HM_VAR(CREDENTIAL, "credential", M | Q, "the token made by the section credential")
 HM_VAR(JWT, "jwt", C, "the assertion made by credential.jwt, in credential.exchange")
-HM_VAR(NOW, "now", M | C | A, "Unix second of this attempt")
-HM_VAR(NOW_MS, "now_ms", M | C | A, "Unix millisecond of this attempt")
-HM_VAR(NONCE, "nonce", M | C, "32 random hex digits, the same all through a request")
-HM_VAR(SETTINGS, "settings", M | C | A | K, "the channel's settings")
+HM_VAR(NOW, "now", M | C | A | P | Q, "Unix second of this attempt")
+HM_VAR(NOW_MS, "now_ms", M | C | A | P | Q, "Unix millisecond of this attempt")
+HM_VAR(NONCE, "nonce", M | C | P | Q, "32 random hex digits, the same all through a request")
+HM_VAR(SETTINGS, "settings", M | C | A | K | P | Q, "the channel's settings")
 HM_VAR(METHOD, "request.method", M | C, "POST, GET, ...")
 HM_VAR(HOST, "request.host", M | C, "host (and port if not the default) of the endpoint")
 HM_VAR(REQ_PATH, "request.path", M | C, "path as sent, without query")
@@ -44,9 +45,23 @@ HM_VAR(REQ_FORM, "request.form", R, "form parameters as pairs, before encoding a
 HM_VAR(REQ_HEADERS, "request.headers", R, "headers as pairs, before sign.headers")
 HM_VAR(REQ_BODY, "request.body", R, "the exact bytes of the body, before sign.form")
 HM_VAR(STATUS, "status", A, "HTTP status")
-HM_VAR(HEADER, "header", A, "header.NAME: a header of the answer")
+HM_VAR(HEADER, "header", A | P, "header.NAME: a header of the answer (receipts: of the call)")
 HM_VAR(ANSWER, "answer", A, "the parsed answer; answer.a.b[0].c looks into it")
 HM_VAR(ANSWER_TEXT, "answer_text", A, "the answer's bytes")
 HM_VAR(IT, "it", L, "the element at hand")
 HM_VAR(INDEX, "index", L, "its number, from 0")
 HM_VAR(KEY, "key", L, "its name, when the container is a map")
+HM_VAR(CALLBACK_URL, "callback_url", M,
+       "the channel's own address for receipts at this hub; none without callbacks.public_url")
+HM_VAR(CB_METHOD, "method", P, "how the provider called: POST, GET, ...")
+HM_VAR(CB_PATH, "path", P, "path as called, without query")
+HM_VAR(CB_URL, "url", P, "the URL as the provider knows it: callbacks.public_url, path and query")
+HM_VAR(CB_QUERY, "query", P, "query parameters, decoded; query.NAME is the first of that name")
+HM_VAR(CB_BODY, "body", P, "the exact bytes of the body")
+HM_VAR(CB_FORM, "form", P, "form parameters of the body as pairs, decoded, in their order")
+HM_VAR(CB_EVENT, "event", P, "the body as receipts.push.format reads it, after decrypt; the answer of a pull")
+HM_VAR(CB_CLEAR, "clear", P, "the bytes that receipts.push.decrypt gave")
+HM_VAR(CB_CERT, "certificate", P, "the certificate (PEM) fetched from receipts.push.certificate")
+HM_VAR(CHANNEL, "channel", P | Q, "name of the channel")
+HM_VAR(PULL_ID, "id", Q, "the provider's id of the first message asked about")
+HM_VAR(PULL_IDS, "ids", Q, "the provider's ids of the messages asked about")

@@ -126,6 +126,33 @@ bool hm_xml_element(struct hm_str content, struct hm_str name, struct hm_str *co
 	return false;
 }
 
+bool hm_xml_next(struct hm_str *content, struct hm_str *name_r, struct hm_str *inner_r)
+{
+	const char *p = content->p, *end = content->p + content->len, *start = NULL;
+	size_t depth = 0;
+	struct tag t;
+
+	while (next_tag(p, end, &t) > 0) {
+		p = t.end;
+		if (depth == 0 && t.kind == TAG_EMPTY) {
+			*name_r = t.name.p[t.name.len - 1] == '/' ? hm_str_n(t.name.p, t.name.len - 1) : t.name;
+			*inner_r = HM_STR("");
+			*content = hm_str_n(p, (size_t)(end - p));
+			return true;
+		}
+		if (t.kind == TAG_OPEN && depth++ == 0) {
+			*name_r = t.name;
+			start = t.end;
+		} else if (t.kind == TAG_CLOSE && depth > 0 && --depth == 0) {
+			*inner_r = hm_str_n(start, (size_t)(t.start - start));
+			*content = hm_str_n(p, (size_t)(end - p));
+			return true;
+		}
+	}
+	*content = HM_STR("");
+	return false;
+}
+
 static size_t entity(const char *p, const char *end, char *out, size_t *used)
 {
 	static const struct {

@@ -14,6 +14,8 @@
 bool hm_xml_check(struct hm_str xml) HM_MUSTCHECK; /* tags balance, one root, UTF-8 */
 /* Content of the first child element called `name` of `content` (markup included). */
 bool hm_xml_element(struct hm_str content, struct hm_str name, struct hm_str *content_r);
+/* The next child element behind what was read; content advances. Of a text that hm_xml_check has seen. */
+bool hm_xml_next(struct hm_str *content, struct hm_str *name_r, struct hm_str *inner_r);
 struct hm_str hm_xml_text(struct hm_str content, struct hm_arena *a); /* without tags, entities decoded */
 
 #endif

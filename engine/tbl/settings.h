@@ -287,3 +287,9 @@ HM_SETTING(gates, invalid_min, INT, "50", 1, 1000000, RELOAD, NULL,
 	   "Fewer answers than this in the window say nothing about the channel. It is also about what a sudden fault may put on the list "
 	   "per shard before it is noticed.")
 HM_SECTION_END(gates)
+
+HM_SECTION(callbacks, "What providers report: receipts, bounces, replies.")
+HM_SETTING(callbacks, public_url, STR, "", 0, 512, RELOAD, NULL,
+	   "How providers reach this API, such as https://hermod.example.com: scheme, host, perhaps a path. Signatures over the URL are checked "
+	   "with it, and channels whose provider is told where to report use it. Empty: providers are not told, such signatures do not fit.")
+HM_SECTION_END(callbacks)
