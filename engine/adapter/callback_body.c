@@ -11,7 +11,9 @@ void hm_cb_map_add(struct hm_cb_map *m, struct hm_str name, struct hm_val v)
 {
 	if (m->n == m->cap) {
 		uint32_t cap = m->cap ? m->cap * 2 : 16;
-		struct hm_pair *more = m->full || cap > HM_CB_FIELDS_MAX ? NULL : hm_arena_alloc(m->a, cap * sizeof(*more));
+		struct hm_pair *more = m->full || cap > HM_CB_FIELDS_MAX
+					       ? NULL
+					       : hm_arena_alloc(m->a, cap * sizeof(*more));
 
 		if (more == NULL) {
 			m->full = true;
@@ -52,7 +54,8 @@ static struct hm_str decoded(struct hm_str s, struct hm_arena *a)
 	if (p == NULL)
 		return HM_STR("");
 	for (size_t i = 0; i < s.len; i++) {
-		int hi = s.p[i] == '%' && i + 2 < s.len ? digit(s.p[i + 1]) : -1, lo = hi >= 0 ? digit(s.p[i + 2]) : -1;
+		int hi = s.p[i] == '%' && i + 2 < s.len ? digit(s.p[i + 1]) : -1,
+		    lo = hi >= 0 ? digit(s.p[i + 2]) : -1;
 
 		if (lo >= 0) {
 			p[n++] = (char)(hi * 16 + lo);
@@ -72,7 +75,8 @@ struct hm_val hm_cb_form(struct hm_str text, struct hm_arena *a)
 	while (hm_str_split(&text, '&', &one)) {
 		ptrdiff_t eq = hm_str_chr(one, '=');
 		struct hm_str name = eq < 0 ? one : hm_str_n(one.p, (size_t)eq),
-			      value = eq < 0 ? HM_STR("") : hm_str_n(one.p + eq + 1, one.len - (size_t)eq - 1);
+			      value = eq < 0 ? HM_STR("")
+					     : hm_str_n(one.p + eq + 1, one.len - (size_t)eq - 1);
 
 		if (one.len > 0)
 			hm_cb_map_add(&m, decoded(name, a), hm_val_str(decoded(value, a)));
@@ -177,7 +181,8 @@ static ptrdiff_t boundary_at(struct hm_str s, struct hm_str boundary, size_t *af
 
 		if (line.len >= boundary.len + 2 && line.p[0] == '-' && line.p[1] == '-' &&
 		    memcmp(line.p + 2, boundary.p, boundary.len) == 0) {
-			struct hm_str tail = hm_str_trim(hm_str_n(line.p + 2 + boundary.len, line.len - 2 - boundary.len));
+			struct hm_str tail = hm_str_trim(
+				hm_str_n(line.p + 2 + boundary.len, line.len - 2 - boundary.len));
 
 			if (tail.len == 0 || hm_str_is(tail, "--")) {
 				*after_r = nl ? end + 1 : s.len;

@@ -273,10 +273,10 @@ static void check_required_when(struct builder *b, struct hm_eval *ev)
 	}
 }
 
-static const char *const common[] = {
-	"adapter",     "endpoint", "timeout", "max_attempts", "resend_unknown", "rate",		 "burst",
-	"concurrency", "batch",	   "title",   "breaker",      "cost",		"per_recipient", "callback_token",
-	NULL};
+static const char *const common[] = {"adapter",	       "endpoint",	 "timeout", "max_attempts",
+				     "resend_unknown", "rate",		 "burst",   "concurrency",
+				     "batch",	       "title",		 "breaker", "cost",
+				     "per_recipient",  "callback_token", NULL};
 
 static void check_known(struct builder *b)
 {
@@ -1158,7 +1158,8 @@ struct hm_channel *hm_channel_load(struct hm_channel_set *set, struct hm_str nam
 	}
 	collect_secrets(&b);
 	c->info.account = account_of(c);
-	if (c->secrets && c->callback_token.len > 0 && c->n_secrets < 64) /* no credential: behind account_of */
+	if (c->secrets && c->callback_token.len > 0 &&
+	    c->n_secrets < 64) /* no credential: behind account_of */
 		c->secrets[c->n_secrets++] = c->callback_token;
 	if (b.errors) {
 		hm_channel_fini(c);

@@ -117,8 +117,8 @@ static void entity(struct dsn *d, struct hm_str text, int depth)
 		d->kind = hm_val_str(HM_STR("feedback"));
 		d->report = fields(body, true, d->a);
 	} else if (depth > 0 && d->original.t == HM_V_NONE &&
-		   (media(type, "message/rfc822") || media(type, "text/rfc822-headers") || media(type, "message/rfc822-headers") ||
-		    media(type, "message/global"))) {
+		   (media(type, "message/rfc822") || media(type, "text/rfc822-headers") ||
+		    media(type, "message/rfc822-headers") || media(type, "message/global"))) {
 		hm_cb_split_head(body, &head, &part);
 		d->original = fields(head, false, d->a);
 	}

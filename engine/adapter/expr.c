@@ -425,7 +425,8 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 		if (!hm_str_is(name, vars[i].text))
 			continue;
 		if ((vars[i].where & allowed) == 0) {
-			for (size_t k = i + 1; k < HM_VAR_TOTAL && !elsewhere; k++) /* the same name may mean something here */
+			for (size_t k = i + 1; k < HM_VAR_TOTAL && !elsewhere;
+			     k++) /* the same name may mean something here */
 				elsewhere = hm_str_is(name, vars[k].text) && (vars[k].where & allowed) != 0;
 			if (elsewhere)
 				continue;

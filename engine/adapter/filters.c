@@ -68,7 +68,9 @@ static struct hm_str without_spare_bits(struct hm_eval *ev, struct hm_str s)
 	spare = n % 4 == 2 ? 15 : n % 4 == 3 ? 3 : 0;
 	if (spare == 0)
 		return s;
-	at = s.p[n - 1] == '-' ? digits + 62 : s.p[n - 1] == '_' ? digits + 63 : memchr(digits, s.p[n - 1], 64);
+	at = s.p[n - 1] == '-'	 ? digits + 62
+	     : s.p[n - 1] == '_' ? digits + 63
+				 : memchr(digits, s.p[n - 1], 64);
 	v = at ? (unsigned)(at - digits) : 0;
 	if ((v & spare) == 0 || (p = hm_arena_alloc(ev->a, s.len)) == NULL)
 		return s;

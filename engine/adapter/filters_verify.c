@@ -28,7 +28,8 @@ static struct hm_val verified(struct hm_eval *ev, const struct hm_expr *e, struc
 	struct hm_val key = hm_eval(ev, e->a[2]);
 
 	if (alg == HM_SIG_NONE || alg == HM_SIG_HS256)
-		return hm_eval_fail(ev, HM_EINVAL, "verify knows RS256, RS1, PS256, ES256 and EdDSA, not \"%.*s\"",
+		return hm_eval_fail(ev, HM_EINVAL,
+				    "verify knows RS256, RS1, PS256, ES256 and EdDSA, not \"%.*s\"",
 				    HM_STRF(name));
 	if (ev->rc != 0)
 		return HM_NONE;
@@ -56,7 +57,8 @@ static struct hm_val cbc(struct hm_eval *ev, const struct hm_expr *e, struct hm_
 
 static struct hm_val gcm(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
 {
-	struct hm_str key = arg(ev, e, 1), nonce = arg(ev, e, 2), more = e->n > 3 ? arg(ev, e, 3) : HM_STR("");
+	struct hm_str key = arg(ev, e, 1), nonce = arg(ev, e, 2),
+		      more = e->n > 3 ? arg(ev, e, 3) : HM_STR("");
 	struct hm_buf out;
 
 	if (ev->rc != 0)
@@ -94,7 +96,8 @@ static struct hm_val seal_envelope(struct hm_eval *ev, const struct hm_expr *e, 
 	hm_buf_put(&b, head, sizeof(head));
 	hm_buf_puts(&b, s);
 	hm_buf_puts(&b, receiver);
-	return b.err ? hm_eval_fail(ev, b.err, "a text grew over %u bytes", HM_VAL_MAX_TEXT) : hm_val_str(hm_buf_str(&b));
+	return b.err ? hm_eval_fail(ev, b.err, "a text grew over %u bytes", HM_VAL_MAX_TEXT)
+		     : hm_val_str(hm_buf_str(&b));
 }
 
 static struct hm_val with_query(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
@@ -111,7 +114,8 @@ static struct hm_val with_query(struct hm_eval *ev, const struct hm_expr *e, str
 	hm_buf_percent(&b, name);
 	hm_buf_putc(&b, '=');
 	hm_buf_percent(&b, hm_val_text(&v, ev->a));
-	return b.err ? hm_eval_fail(ev, b.err, "a text grew over %u bytes", HM_VAL_MAX_TEXT) : hm_val_str(hm_buf_str(&b));
+	return b.err ? hm_eval_fail(ev, b.err, "a text grew over %u bytes", HM_VAL_MAX_TEXT)
+		     : hm_val_str(hm_buf_str(&b));
 }
 
 /* "https://host/path" -> "https://host:443/path" */
@@ -133,7 +137,8 @@ static struct hm_val with_port(struct hm_eval *ev, struct hm_str s)
 	hm_buf_put(&b, s.p, end);
 	hm_buf_puts(&b, tls ? HM_STR(":443") : HM_STR(":80"));
 	hm_buf_put(&b, s.p + end, s.len - end);
-	return b.err ? hm_eval_fail(ev, b.err, "a text grew over %u bytes", HM_VAL_MAX_TEXT) : hm_val_str(hm_buf_str(&b));
+	return b.err ? hm_eval_fail(ev, b.err, "a text grew over %u bytes", HM_VAL_MAX_TEXT)
+		     : hm_val_str(hm_buf_str(&b));
 }
 
 struct hm_val hm_eval_verify(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)

@@ -6,7 +6,7 @@
 #include "adapter/model.h"
 #include "adapter/receipts.h"
 
-#define VIEW_KEYS                                                                                              \
+#define VIEW_KEYS                                                                                            \
 	"each", "when", "id", "provider_id", "recipient", "code", "sub", "detail", "text", "time", "dedupe", \
 		"events"
 
@@ -44,13 +44,16 @@ static void load_time(const struct source *s, struct hm_cb_view *v)
 		return;
 	v->time = hm_load_expr(s->l, y, "from", &s->el);
 	if (v->time == NULL)
-		hm_load_fail(s->l, y, "receipts.time: from is missing (time: {from: it.timestamp, as: epoch})");
+		hm_load_fail(s->l, y,
+			     "receipts.time: from is missing (time: {from: it.timestamp, as: epoch})");
 	as = hm_yaml_get(y, "as");
 	if (as != NULL && as->type == HM_YAML_SCALAR && hm_str_starts(as->text, HM_STR("text:"))) {
 		v->time_as = HM_CBT_TEXT;
 		v->time_pattern = hm_str_n(as->text.p + 5, as->text.len - 5);
 		if (v->time_pattern.len == 0 || v->time_pattern.len > 60)
-			hm_load_fail(s->l, as, "receipts.time: expected a pattern such as text:%%Y-%%m-%%d %%H:%%M:%%S");
+			hm_load_fail(
+				s->l, as,
+				"receipts.time: expected a pattern such as text:%%Y-%%m-%%d %%H:%%M:%%S");
 	} else {
 		i = as ? hm_load_choice(s->l, as, "as", names) : 0;
 		v->time_as = (enum hm_cb_time)(i < 0 ? 0 : i);
@@ -97,7 +100,8 @@ static void load_view(const struct source *s, struct hm_cb_view *v)
 	load_time(s, v);
 	if (rows == NULL || rows->type != HM_YAML_SEQ || rows->len == 0) {
 		hm_load_fail(s->l, rows ? rows : s->outer,
-			     "receipts.events: expected a list of rows such as - {code: delivered, event: delivered}");
+			     "receipts.events: expected a list of rows such as - {code: delivered, event: "
+			     "delivered}");
 		return;
 	}
 	v->rows = hm_load_alloc(s->l, rows->len * sizeof(*v->rows));
@@ -105,19 +109,25 @@ static void load_view(const struct source *s, struct hm_cb_view *v)
 		struct hm_cb_row *r = &v->rows[v->n_rows++];
 
 		load_row(s, c, r);
-		if ((r->code.n && v->code == NULL) || (r->sub.n && v->sub == NULL) || (r->message.n && v->detail == NULL))
-			hm_load_fail(s->l, c, "receipts.events: this row compares with %s, and the section does not say what that is",
-				     r->code.n && v->code == NULL ? "code" : r->sub.n && v->sub == NULL ? "sub" : "detail");
+		if ((r->code.n && v->code == NULL) || (r->sub.n && v->sub == NULL) ||
+		    (r->message.n && v->detail == NULL))
+			hm_load_fail(s->l, c,
+				     "receipts.events: this row compares with %s, and the section does not "
+				     "say what that is",
+				     r->code.n && v->code == NULL ? "code"
+				     : r->sub.n && v->sub == NULL ? "sub"
+								  : "detail");
 		if (r->event == HM_CB_EV_REPLIED && v->text == NULL)
 			hm_load_fail(s->l, c, "receipts.text is missing: what the person wrote");
 	}
 	if (v->id == NULL && v->provider_id == NULL && v->recipient == NULL)
-		hm_load_fail(s->l, s->outer, "receipts: id, provider_id or recipient is needed: whom an event is about");
+		hm_load_fail(s->l, s->outer,
+			     "receipts: id, provider_id or recipient is needed: whom an event is about");
 }
 
 /* Hosts the hub may be sent to by a call: without them it could be sent anywhere. */
-static void load_fetch(struct hm_loader *l, const struct hm_yaml *push, const char *key, const struct hm_parse *p, bool asks,
-		       struct hm_cb_fetch *f)
+static void load_fetch(struct hm_loader *l, const struct hm_yaml *push, const char *key,
+		       const struct hm_parse *p, bool asks, struct hm_cb_fetch *f)
 {
 	static const char *const keys[] = {"when", "url", "hosts", NULL};
 	const struct hm_yaml *y = hm_yaml_get(push, key), *hosts;
@@ -127,16 +137,19 @@ static void load_fetch(struct hm_loader *l, const struct hm_yaml *push, const ch
 	f->when = hm_load_expr(l, y, "when", p);
 	f->url = hm_load_expr(l, y, "url", p);
 	hosts = hm_yaml_get(y, "hosts");
-	if (f->url == NULL || hosts == NULL || hosts->type != HM_YAML_SEQ || hosts->len == 0 || hosts->len > HM_CB_HOSTS ||
-	    (asks && f->when == NULL)) {
-		hm_load_fail(l, y, "receipts.push.%s: expected %surl and hosts, such as [\"sns.*.amazonaws.com\"]", key,
-			     asks ? "when, " : "");
+	if (f->url == NULL || hosts == NULL || hosts->type != HM_YAML_SEQ || hosts->len == 0 ||
+	    hosts->len > HM_CB_HOSTS || (asks && f->when == NULL)) {
+		hm_load_fail(l, y,
+			     "receipts.push.%s: expected %surl and hosts, such as [\"sns.*.amazonaws.com\"]",
+			     key, asks ? "when, " : "");
 		return;
 	}
 	for (const struct hm_yaml *c = hosts->first; c; c = c->next) {
 		if (c->type != HM_YAML_SCALAR || hm_str_chr(c->text, '.') < 0 || hm_str_is(c->text, "*") ||
 		    hm_str_starts(c->text, HM_STR("*.*")))
-			hm_load_fail(l, c, "receipts.push.%s: expected a host, in which * stands for one label", key);
+			hm_load_fail(l, c,
+				     "receipts.push.%s: expected a host, in which * stands for one label",
+				     key);
 		else
 			f->hosts[f->n_hosts++] = c->text;
 	}
@@ -156,7 +169,9 @@ static void load_challenges(struct hm_loader *l, const struct hm_yaml *push, con
 	if (list == NULL)
 		return;
 	if (list->type != HM_YAML_SEQ) {
-		hm_load_fail(l, list, "receipts.push.challenge: expected a list such as - {when: query.echostr, body: ...}");
+		hm_load_fail(l, list,
+			     "receipts.push.challenge: expected a list such as - {when: query.echostr, body: "
+			     "...}");
 		return;
 	}
 	to->challenge = hm_load_alloc(l, list->len * sizeof(*to->challenge));
@@ -172,7 +187,8 @@ static void load_challenges(struct hm_loader *l, const struct hm_yaml *push, con
 		if (x->when != NULL)
 			to->n_challenge++;
 		else
-			hm_load_fail(l, c, "receipts.push.challenge: when is missing: what tells a handshake");
+			hm_load_fail(l, c,
+				     "receipts.push.challenge: when is missing: what tells a handshake");
 	}
 }
 
@@ -197,9 +213,9 @@ static void load_methods(struct hm_loader *l, const struct hm_yaml *push, struct
 
 static void load_push(struct hm_loader *l, const struct hm_yaml *outer, const struct source *s)
 {
-	static const char *const keys[] = {"methods",	 "format",	"envelope",    "field",	  "decrypt",
-					   "verify",	 "challenge",	"acknowledge", "deadline", "certificate",
-					   "confirm",	 VIEW_KEYS,	NULL};
+	static const char *const keys[] = {"methods", "format",	   "envelope",	  "field",    "decrypt",
+					   "verify",  "challenge", "acknowledge", "deadline", "certificate",
+					   "confirm", VIEW_KEYS,   NULL};
 	static const char *const formats[] = {"json", "form", "xml", "text", "multipart", "dsn", NULL};
 	static const char *const ack_keys[] = {"status", "type", "body", NULL};
 	const struct hm_yaml *y = hm_yaml_get(outer, "push"), *c;
@@ -225,7 +241,8 @@ static void load_push(struct hm_loader *l, const struct hm_yaml *outer, const st
 	to->decrypt = hm_load_expr(l, y, "decrypt", &p);
 	to->verify = hm_load_expr(l, y, "verify", &p);
 	load_challenges(l, y, &p, to);
-	if ((c = hm_yaml_get(y, "acknowledge")) && hm_load_known(l, c, "receipts.push.acknowledge", ack_keys)) {
+	if ((c = hm_yaml_get(y, "acknowledge")) &&
+	    hm_load_known(l, c, "receipts.push.acknowledge", ack_keys)) {
 		to->ack_status = load_status(l, c);
 		to->ack_type = hm_load_tpl(l, c, "type", &p);
 		to->ack_body = hm_load_tpl(l, c, "body", &p);
@@ -239,7 +256,7 @@ static void load_push(struct hm_loader *l, const struct hm_yaml *outer, const st
 
 static void load_pull(struct hm_loader *l, const struct hm_yaml *outer, const struct source *s)
 {
-	static const char *const keys[] = {"after",  "until",	 "max",	       "request", "answer",
+	static const char *const keys[] = {"after",    "until",	      "max",	 "request", "answer",
 					   "outcomes", "retry_after", VIEW_KEYS, NULL};
 	const struct hm_yaml *y = hm_yaml_get(outer, "pull");
 	struct hm_scope_of in = {s->p.names, HM_AT_Q, "receipts.pull.request"};
@@ -253,7 +270,9 @@ static void load_pull(struct hm_loader *l, const struct hm_yaml *outer, const st
 	to->until_ms = hm_load_duration(l, y, "until", 86400000);
 	to->max = (uint32_t)hm_load_int(l, y, "max", 1, 10000, 1);
 	if (to->after_ms < 1000 || to->until_ms < to->after_ms || to->until_ms > 31 * 86400000ull)
-		hm_load_fail(l, y, "receipts.pull: after must be a second or more, until not less than that and at most 31 days");
+		hm_load_fail(l, y,
+			     "receipts.pull: after must be a second or more, until not less than that and at "
+			     "most 31 days");
 	if (hm_yaml_get(y, "request"))
 		hm_load_request(l, hm_yaml_get(y, "request"), &in, false, &to->request);
 	else

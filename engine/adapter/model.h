@@ -236,7 +236,8 @@ struct hm_cb_row {
 	int line;
 };
 struct hm_cb_view { /* what a call, an answer or a session says */
-	struct hm_expr *each, *when, *id, *provider_id, *recipient, *code, *sub, *detail, *text, *dedupe, *time;
+	struct hm_expr *each, *when, *id, *provider_id, *recipient, *code, *sub, *detail, *text, *dedupe,
+		*time;
 	enum hm_cb_time time_as;
 	struct hm_str time_pattern;
 	int time_zone; /* seconds east, for patterns without one */

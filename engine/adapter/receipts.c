@@ -213,7 +213,8 @@ static uint64_t time_of(struct hm_eval *ev, const struct hm_cb_view *v)
 	return ok && ms > 0 && ms <= ev->wall_ms + FUTURE_MS ? ms : ev->wall_ms;
 }
 
-static const struct hm_cb_row *row_of(struct hm_eval *ev, const struct hm_cb_view *v, const struct hm_cb_event *x)
+static const struct hm_cb_row *row_of(struct hm_eval *ev, const struct hm_cb_view *v,
+				      const struct hm_cb_event *x)
 {
 	for (uint32_t i = 0; i < v->n_rows; i++) {
 		const struct hm_cb_row *r = &v->rows[i];
@@ -357,7 +358,8 @@ static struct hm_val parsed(enum hm_cb_format f, struct hm_str field, struct hm_
 	case HM_CB_DSN: return hm_cb_dsn(text, a);
 	case HM_CB_FORM: v = hm_cb_form(text, a); break;
 	case HM_CB_MULTIPART: /* some send a small form unwrapped */
-		v = hm_str_find(type, HM_STR("multipart/")) >= 0 ? hm_cb_multipart(text, type, a) : hm_cb_form(text, a);
+		v = hm_str_find(type, HM_STR("multipart/")) >= 0 ? hm_cb_multipart(text, type, a)
+								 : hm_cb_form(text, a);
 		break;
 	}
 	if (field.len == 0 || v.t != HM_V_MAP)
@@ -369,8 +371,11 @@ static struct hm_val parsed(enum hm_cb_format f, struct hm_str field, struct hm_
 
 static bool method_known(const struct hm_cb_push *p, struct hm_str m)
 {
-	return hm_str_is(m, "POST") ? p->post : hm_str_is(m, "GET") ? p->get : hm_str_is(m, "PUT") ? p->put
-		: hm_str_is(m, "HEAD") ? p->head || p->get : false;
+	return hm_str_is(m, "POST")   ? p->post
+	       : hm_str_is(m, "GET")  ? p->get
+	       : hm_str_is(m, "PUT")  ? p->put
+	       : hm_str_is(m, "HEAD") ? p->head || p->get
+				      : false;
 }
 
 static void say(struct hm_cb_result *r, const char *text)
@@ -472,7 +477,8 @@ static bool token_fits(const struct hm_channel *c, const struct hm_cb_names *cb,
 	return hm_same_secret(hm_val_text(&v, a), c->callback_token);
 }
 
-static bool genuine(const struct hm_channel *c, struct hm_eval *ev, const struct hm_cb_push *p, struct hm_cb_result *r)
+static bool genuine(const struct hm_channel *c, struct hm_eval *ev, const struct hm_cb_push *p,
+		    struct hm_cb_result *r)
 {
 	struct hm_val ok;
 
@@ -483,7 +489,8 @@ static bool genuine(const struct hm_channel *c, struct hm_eval *ev, const struct
 	if (p->verify == NULL) {
 		if (c->callback_token.len > 0)
 			return true;
-		say(r, "this provider signs nothing: the channel needs a callback_token, and its address ?token=");
+		say(r, "this provider signs nothing: the channel needs a callback_token, and its address "
+		       "?token=");
 		return false;
 	}
 	ok = hm_eval(ev, p->verify);
@@ -646,8 +653,9 @@ static struct hm_val id_list(const struct hm_str *ids, size_t n, struct hm_arena
 	return (struct hm_val){.t = HM_V_LIST, .n = (uint32_t)n, .list = v};
 }
 
-int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, size_t n, struct hm_str credential,
-			  uint64_t wall_ms, struct hm_arena *a, struct hm_call *call, struct hm_err *e)
+int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, size_t n,
+			  struct hm_str credential, uint64_t wall_ms, struct hm_arena *a,
+			  struct hm_call *call, struct hm_err *e)
 {
 	struct hm_cb_result unused;
 	struct hm_cb_names cb;
@@ -663,8 +671,9 @@ int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, 
 	return rc ? rc : ev.rc;
 }
 
-void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids, size_t n, const struct hm_call *call,
-			    uint64_t wall_ms, struct hm_arena *a, struct hm_verdict *v, struct hm_cb_result *r)
+void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids, size_t n,
+			    const struct hm_call *call, uint64_t wall_ms, struct hm_arena *a,
+			    struct hm_verdict *v, struct hm_cb_result *r)
 {
 	const struct hm_cb_pull *p = &c->ad->receipts.pull;
 	struct hm_cb_names cb;
@@ -688,16 +697,17 @@ void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids
 	ev.rc = 0;
 	cb.ids = id_list(ids, n, a);
 	cb.body = call->answer;
-	cb.event = p->answer.format == HM_ANSWER_XML  ? hm_cb_xml(call->answer, a)
-		   : p->answer.format == HM_ANSWER_JSON ? parsed(HM_CB_JSON, HM_STR(""), call->answer, HM_STR(""), a)
-							: hm_val_str(call->answer);
+	cb.event = p->answer.format == HM_ANSWER_XML ? hm_cb_xml(call->answer, a)
+		   : p->answer.format == HM_ANSWER_JSON
+			   ? parsed(HM_CB_JSON, HM_STR(""), call->answer, HM_STR(""), a)
+			   : hm_val_str(call->answer);
 	struct reading g = {.c = c, .view = &p->view, .ev = &ev, .r = r};
 
 	r->verdict = read_events(&g) ? HM_CB_TAKEN : HM_CB_UNREADABLE;
 }
 
-void hm_channel_session_events(const struct hm_channel *c, const struct hm_cb_field *v, size_t n, uint64_t wall_ms,
-			       struct hm_arena *a, struct hm_cb_result *r)
+void hm_channel_session_events(const struct hm_channel *c, const struct hm_cb_field *v, size_t n,
+			       uint64_t wall_ms, struct hm_arena *a, struct hm_cb_result *r)
 {
 	struct hm_pair *pairs = hm_arena_alloc(a, n * sizeof(*pairs) + 1);
 	struct hm_cb_names cb;

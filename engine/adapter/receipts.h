@@ -26,8 +26,8 @@ enum hm_cb_kind {
 	HM_CB_EV_COUNT
 };
 const char *hm_cb_kind_name(enum hm_cb_kind k);
-int hm_cb_kind_find(struct hm_str s);		/* -1: there is none */
-int hm_cb_kind_receipt(enum hm_cb_kind k);	/* enum hm_receipt, -1: none */
+int hm_cb_kind_find(struct hm_str s);		    /* -1: there is none */
+int hm_cb_kind_receipt(enum hm_cb_kind k);	    /* enum hm_receipt, -1: none */
 const char *hm_cb_kind_suppress(enum hm_cb_kind k); /* reason of a suppression, "" for none */
 
 #define HM_CB_EVENTS_MAX 10000 /* of one call or answer */
@@ -38,7 +38,8 @@ struct hm_cb_event {
 	bool final;   /* false: on its way, nothing to change */
 	bool has_id;
 	struct hm_ulid id;
-	struct hm_str provider_id, recipient, code, sub, detail, text, dedupe; /* may be empty; UTF-8, no control characters
+	struct hm_str provider_id, recipient, code, sub, detail, text,
+		dedupe; /* may be empty; UTF-8, no control characters
 										  but in text */
 	uint64_t at_ms;
 	int row_line; /* of the adapter file; 0: no row, ignored */
@@ -56,9 +57,9 @@ struct hm_cb_info {
 void hm_channel_receipts(const struct hm_channel *c, struct hm_cb_info *i);
 
 struct hm_cb_call {
-	struct hm_str method, path; /* "POST", "/v1/callbacks/twilio-main" */
-	struct hm_str query;	    /* as it came, without ? */
-	struct hm_str url;	    /* as the provider knows it */
+	struct hm_str method, path;	 /* "POST", "/v1/callbacks/twilio-main" */
+	struct hm_str query;		 /* as it came, without ? */
+	struct hm_str url;		 /* as the provider knows it */
 	const struct hm_header *headers; /* names in any case */
 	size_t n_headers;
 	struct hm_str body;
@@ -89,16 +90,18 @@ void hm_channel_callback(const struct hm_channel *c, const struct hm_cb_call *ca
 			 struct hm_cb_result *r);
 
 /* Asks about n provider ids (1 .. pull_max). HM_EINVAL: the request cannot be built. */
-int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, size_t n, struct hm_str credential,
-			  uint64_t wall_ms, struct hm_arena *a, struct hm_call *call, struct hm_err *e) HM_MUSTCHECK;
+int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, size_t n,
+			  struct hm_str credential, uint64_t wall_ms, struct hm_arena *a,
+			  struct hm_call *call, struct hm_err *e) HM_MUSTCHECK;
 /* *v judges the answer as a sending is judged; only of an ok one there are events. */
-void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids, size_t n, const struct hm_call *call,
-			    uint64_t wall_ms, struct hm_arena *a, struct hm_verdict *v, struct hm_cb_result *r);
+void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids, size_t n,
+			    const struct hm_call *call, uint64_t wall_ms, struct hm_arena *a,
+			    struct hm_verdict *v, struct hm_cb_result *r);
 
 struct hm_cb_field {
 	struct hm_str name, value;
 };
-void hm_channel_session_events(const struct hm_channel *c, const struct hm_cb_field *v, size_t n, uint64_t wall_ms,
-			       struct hm_arena *a, struct hm_cb_result *r);
+void hm_channel_session_events(const struct hm_channel *c, const struct hm_cb_field *v, size_t n,
+			       uint64_t wall_ms, struct hm_arena *a, struct hm_cb_result *r);
 
 #endif

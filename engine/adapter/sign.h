@@ -52,7 +52,8 @@ int hm_sign(const struct hm_key *k, enum hm_sig_alg alg, struct hm_str data, str
  * SubjectPublicKeyInfo or certificate DER, or an Ed25519 key as 32 bytes, 64 hex digits or base64. ES256 signatures
  * may be raw r || s or DER. All parsed anew at each call: callbacks are few beside messages.
  */
-bool hm_verify(struct hm_str key, enum hm_sig_alg alg, struct hm_str data, struct hm_str signature) HM_MUSTCHECK;
+bool hm_verify(struct hm_str key, enum hm_sig_alg alg, struct hm_str data,
+	       struct hm_str signature) HM_MUSTCHECK;
 bool hm_verify_with(const struct hm_key *k, enum hm_sig_alg alg, struct hm_str data,
 		    struct hm_str signature) HM_MUSTCHECK;
 /* Constant-time in the contents (not the lengths). False when either is empty. */

@@ -186,12 +186,18 @@ bool hm_same_secret(struct hm_str a, struct hm_str b)
 
 static const EVP_CIPHER *cbc(struct hm_str key)
 {
-	return key.len == 16 ? EVP_aes_128_cbc() : key.len == 24 ? EVP_aes_192_cbc() : key.len == 32 ? EVP_aes_256_cbc() : NULL;
+	return key.len == 16   ? EVP_aes_128_cbc()
+	       : key.len == 24 ? EVP_aes_192_cbc()
+	       : key.len == 32 ? EVP_aes_256_cbc()
+			       : NULL;
 }
 
 static const EVP_CIPHER *gcm(struct hm_str key)
 {
-	return key.len == 16 ? EVP_aes_128_gcm() : key.len == 24 ? EVP_aes_192_gcm() : key.len == 32 ? EVP_aes_256_gcm() : NULL;
+	return key.len == 16   ? EVP_aes_128_gcm()
+	       : key.len == 24 ? EVP_aes_192_gcm()
+	       : key.len == 32 ? EVP_aes_256_gcm()
+			       : NULL;
 }
 
 static bool run_cbc(struct hm_str key, struct hm_str iv, struct hm_str data, unsigned char *out, int encrypt)
@@ -199,8 +205,8 @@ static bool run_cbc(struct hm_str key, struct hm_str iv, struct hm_str data, uns
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 	int n = 0, last = 0;
 	bool ok = ctx != NULL &&
-		  EVP_CipherInit_ex2(ctx, cbc(key), (const unsigned char *)key.p, (const unsigned char *)iv.p, encrypt,
-				     NULL) == 1 &&
+		  EVP_CipherInit_ex2(ctx, cbc(key), (const unsigned char *)key.p, (const unsigned char *)iv.p,
+				     encrypt, NULL) == 1 &&
 		  EVP_CIPHER_CTX_set_padding(ctx, 0) == 1 &&
 		  EVP_CipherUpdate(ctx, out, &n, (const unsigned char *)data.p, (int)data.len) == 1 &&
 		  EVP_CipherFinal_ex(ctx, out + n, &last) == 1 && (size_t)(n + last) == data.len;
@@ -210,13 +216,14 @@ static bool run_cbc(struct hm_str key, struct hm_str iv, struct hm_str data, uns
 	return ok;
 }
 
-bool hm_aes_cbc_decrypt(struct hm_str key, struct hm_str iv, unsigned block, struct hm_str data, struct hm_buf *out)
+bool hm_aes_cbc_decrypt(struct hm_str key, struct hm_str iv, unsigned block, struct hm_str data,
+			struct hm_buf *out)
 {
 	unsigned char *p;
 	unsigned pad, wrong = 0;
 
-	if (cbc(key) == NULL || iv.len != 16 || block == 0 || block > 255 || data.len == 0 || data.len % 16 != 0 ||
-	    data.len > INT32_MAX || !hm_buf_reserve(out, data.len))
+	if (cbc(key) == NULL || iv.len != 16 || block == 0 || block > 255 || data.len == 0 ||
+	    data.len % 16 != 0 || data.len > INT32_MAX || !hm_buf_reserve(out, data.len))
 		return false;
 	p = (unsigned char *)out->p + out->len;
 	if (!run_cbc(key, iv, data, p, 0))
@@ -232,13 +239,15 @@ bool hm_aes_cbc_decrypt(struct hm_str key, struct hm_str iv, unsigned block, str
 	return true;
 }
 
-bool hm_aes_cbc_encrypt(struct hm_str key, struct hm_str iv, unsigned block, struct hm_str data, struct hm_buf *out)
+bool hm_aes_cbc_encrypt(struct hm_str key, struct hm_str iv, unsigned block, struct hm_str data,
+			struct hm_buf *out)
 {
 	struct hm_buf padded;
 	unsigned pad;
 	bool ok;
 
-	if (cbc(key) == NULL || iv.len != 16 || block == 0 || block > 255 || block % 16 != 0 || data.len > INT32_MAX - 256)
+	if (cbc(key) == NULL || iv.len != 16 || block == 0 || block > 255 || block % 16 != 0 ||
+	    data.len > INT32_MAX - 256)
 		return false;
 	pad = block - (unsigned)(data.len % block);
 	hm_buf_init(&padded, data.len + 256);
@@ -261,8 +270,8 @@ bool hm_aes_gcm_decrypt(struct hm_str key, struct hm_str nonce, struct hm_str ad
 	int n = 0, last = 0;
 	bool ok;
 
-	if (gcm(key) == NULL || nonce.len == 0 || nonce.len > 64 || data.len < sizeof(tag) || data.len > INT32_MAX ||
-	    additional.len > INT32_MAX || !hm_buf_reserve(out, data.len))
+	if (gcm(key) == NULL || nonce.len == 0 || nonce.len > 64 || data.len < sizeof(tag) ||
+	    data.len > INT32_MAX || additional.len > INT32_MAX || !hm_buf_reserve(out, data.len))
 		return false;
 	data.len -= sizeof(tag);
 	memcpy(tag, data.p + data.len, sizeof(tag));
@@ -270,9 +279,11 @@ bool hm_aes_gcm_decrypt(struct hm_str key, struct hm_str nonce, struct hm_str ad
 	ctx = EVP_CIPHER_CTX_new();
 	ok = ctx != NULL && EVP_DecryptInit_ex2(ctx, gcm(key), NULL, NULL, NULL) == 1 &&
 	     EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, (int)nonce.len, NULL) == 1 &&
-	     EVP_DecryptInit_ex2(ctx, NULL, (const unsigned char *)key.p, (const unsigned char *)nonce.p, NULL) == 1;
+	     EVP_DecryptInit_ex2(ctx, NULL, (const unsigned char *)key.p, (const unsigned char *)nonce.p,
+				 NULL) == 1;
 	if (ok && additional.len > 0)
-		ok = EVP_DecryptUpdate(ctx, NULL, &n, (const unsigned char *)additional.p, (int)additional.len) == 1;
+		ok = EVP_DecryptUpdate(ctx, NULL, &n, (const unsigned char *)additional.p,
+				       (int)additional.len) == 1;
 	n = 0;
 	ok = ok && EVP_DecryptUpdate(ctx, p, &n, (const unsigned char *)data.p, (int)data.len) == 1 &&
 	     EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof(tag), tag) == 1 &&

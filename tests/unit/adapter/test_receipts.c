@@ -175,7 +175,8 @@ static void mark(struct place *w, const struct hm_cb_view *v, int line)
 			w->reached[i] = true;
 }
 
-static void check_events(struct place *w, const struct hm_cb_view *v, const struct hm_cb_result *r, struct hm_str want)
+static void check_events(struct place *w, const struct hm_cb_view *v, const struct hm_cb_result *r,
+			 struct hm_str want)
 {
 	struct hm_str rest = want, one;
 	size_t n = 0;
@@ -233,8 +234,8 @@ static void check_answer(struct place *w, const struct hm_cb_result *r, struct h
 	body = bytes(hm_str_trim(want));
 	assert_true(hm_str_u64(code, &status));
 	if ((uint64_t)r->status != status)
-		fail_msg("%s: answered with %d (%s: %s), expected %d", w->at, r->status, hm_cb_verdict_name(r->verdict),
-			 r->why, (int)status);
+		fail_msg("%s: answered with %d (%s: %s), expected %d", w->at, r->status,
+			 hm_cb_verdict_name(r->verdict), r->why, (int)status);
 	if (body.len > 0 && !hm_str_eq(body, r->body))
 		fail_msg("%s: answered with %.*s, expected %.*s", w->at, HM_STRF(r->body), HM_STRF(body));
 }
@@ -286,7 +287,8 @@ static void call_case(struct place *w, struct hm_str method, struct hm_str rest)
 	call.method = method;
 	call.url = url;
 	if (hm_str_chr(url, '?') >= 0)
-		call.query = hm_str_n(url.p + hm_str_chr(url, '?') + 1, url.len - (size_t)hm_str_chr(url, '?') - 1);
+		call.query = hm_str_n(url.p + hm_str_chr(url, '?') + 1,
+				      url.len - (size_t)hm_str_chr(url, '?') - 1);
 	call.n_headers = headers_of(head, headers, hm_countof(headers));
 	call.headers = headers;
 	call.body = bytes(body);
@@ -312,8 +314,8 @@ static void pull_case(struct place *w, struct hm_str ids, struct hm_str rest)
 	memset(&k.call, 0, sizeof(k.call));
 	if (hm_channel_pull_build(k.c, v, n, HM_STR("credential"), w->wall_ms, &k.a, &k.call, &e) != 0)
 		fail_msg("%s: %s", w->at, e.text);
-	one = hm_arena_printf(&k.a, "%.*s %.*s%s%.*s", HM_STRF(k.call.method), HM_STRF(k.call.path), k.call.body.len ? " " : "",
-			      HM_STRF(k.call.body));
+	one = hm_arena_printf(&k.a, "%.*s %.*s%s%.*s", HM_STRF(k.call.method), HM_STRF(k.call.path),
+			      k.call.body.len ? " " : "", HM_STRF(k.call.body));
 	if (!hm_str_eq(one, bytes(request)))
 		fail_msg("%s:\n  asks     %.*s\n  expected %.*s", w->at, HM_STRF(one), HM_STRF(request));
 	(void)hm_str_split(&answer, ' ', &code);
@@ -349,7 +351,8 @@ static void one_line(struct place *w, struct hm_str line)
 {
 	uint64_t v;
 
-	snprintf(w->at, sizeof(w->at), "%.*s: %.*s", HM_STRF(w->ad->name), (int)hm_min(line.len, (size_t)500), line.p);
+	snprintf(w->at, sizeof(w->at), "%.*s: %.*s", HM_STRF(w->ad->name), (int)hm_min(line.len, (size_t)500),
+		 line.p);
 	if (line.p[0] == '+') {
 		set_line(w, hm_str_trim(hm_str_n(line.p + 1, line.len - 1)));
 		return;
@@ -360,7 +363,8 @@ static void one_line(struct place *w, struct hm_str line)
 		return;
 	}
 	if (hm_str_starts(line, HM_STR("!url "))) {
-		snprintf(w->url, sizeof(w->url), "%.*s", HM_STRF(hm_str_trim(hm_str_n(line.p + 5, line.len - 5))));
+		snprintf(w->url, sizeof(w->url), "%.*s",
+			 HM_STRF(hm_str_trim(hm_str_n(line.p + 5, line.len - 5))));
 		w->changed = true;
 		return;
 	}
@@ -389,7 +393,8 @@ static void battery(void **state)
 
 	for (size_t i = 0; i < k.adapters->n; i++) {
 		const struct hm_adapter *ad = k.adapters->v[i];
-		struct place w = {.ad = ad, .url = "https://hub.example.com", .wall_ms = WALL_MS, .changed = true};
+		struct place w = {
+			.ad = ad, .url = "https://hub.example.com", .wall_ms = WALL_MS, .changed = true};
 		bool reached[512] = {false};
 		const struct hm_cb_view *v = main_view(&ad->receipts);
 		struct hm_str text, line;
@@ -419,7 +424,8 @@ static void battery(void **state)
 			fail_msg("%.*s: no case is refused with 403", HM_STRF(ad->name));
 		for (uint32_t r = 0; r < v->n_rows; r++)
 			if (!reached[r])
-				fail_msg("%.*s: no case reaches the row of line %d", HM_STRF(ad->name), v->rows[r].line);
+				fail_msg("%.*s: no case reaches the row of line %d", HM_STRF(ad->name),
+					 v->rows[r].line);
 		cases += w.cases;
 		files++;
 		hm_buf_fini(&w.map);
@@ -445,8 +451,10 @@ static void garbage(void **state)
 
 	for (size_t i = 0; i < k.adapters->n; i++) {
 		const struct hm_adapter *ad = k.adapters->v[i];
-		struct hm_header h = {.name = HM_STR("content-type"), .value = HM_STR("multipart/form-data; boundary=x")};
-		struct hm_cb_call call = {.path = HM_STR("/v1/callbacks/c"), .wall_ms = WALL_MS, .headers = &h, .n_headers = 1};
+		struct hm_header h = {.name = HM_STR("content-type"),
+				      .value = HM_STR("multipart/form-data; boundary=x")};
+		struct hm_cb_call call = {
+			.path = HM_STR("/v1/callbacks/c"), .wall_ms = WALL_MS, .headers = &h, .n_headers = 1};
 		char path[600];
 		struct hm_cb_result r;
 
@@ -457,13 +465,15 @@ static void garbage(void **state)
 		ptrdiff_t at = hm_str_find(map, HM_STR("@VECTORS@"));
 
 		if (at >= 0)
-			map = hm_arena_printf(&k.a, "%.*s" VECTORS "%.*s", (int)at, map.p, (int)(map.len - (size_t)at - 9),
-					      map.p + at + 9);
+			map = hm_arena_printf(&k.a, "%.*s" VECTORS "%.*s", (int)at, map.p,
+					      (int)(map.len - (size_t)at - 9), map.p + at + 9);
 		kit_need_channel(&k, map.p);
 		for (size_t b = 0; b < hm_countof(bodies); b++)
 			for (int m = 0; m < 4; m++) {
 				call.method = m & 1 ? HM_STR("POST") : HM_STR("GET");
-				call.query = m & 2 ? HM_STR("token=&msg_signature=x&echostr=%00&hub.challenge=1") : HM_STR("");
+				call.query =
+					m & 2 ? HM_STR("token=&msg_signature=x&echostr=%00&hub.challenge=1")
+					      : HM_STR("");
 				call.body = hm_str_c(bodies[b]);
 				hm_channel_callback(k.c, &call, &k.a, &r);
 				if (r.verdict == HM_CB_TAKEN || r.n > 0)
