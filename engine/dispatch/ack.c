@@ -23,17 +23,16 @@ struct ack_cmd { /* one XACK + XDEL under way */
 	struct hm_buf ids;
 	uint32_t n;
 	uint8_t answers;
-	bool lost, has_away;
+	bool lost, has_away, has_taken;
 };
 
 static void release_job(struct job *j)
 {
 	struct hm_dispatch *d = j->d;
 
-	if (j->foreign)
-		hm_moves_forget(j);
 	hm_ack_entry(d, j->partition, (enum hm_lane)j->lane, j->entry, j->entry_len);
 	d->acks[j->partition * HM_LANE_COUNT + j->lane].has_away |= j->has_away;
+	d->acks[j->partition * HM_LANE_COUNT + j->lane].has_taken |= j->foreign;
 	hm_job_free(j);
 }
 
@@ -135,6 +134,7 @@ static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_er
 		hm_buf_puts(&c->key->ids, hm_buf_str(&c->ids));
 		c->key->n += c->n;
 		c->key->has_away |= c->has_away;
+		c->key->has_taken |= c->has_taken;
 		if (!d->closed && !hm_timer_armed(&d->ack_retry))
 			hm_timer_start(d->t, &d->ack_retry, ACK_RETRY_MS);
 		HM_DEBUG(DISPATCH, "acknowledgement repeated later", HM_S("error", err ? err->text : ""),
@@ -143,7 +143,11 @@ static void on_reply(void *arg, const struct hm_reply *reply, const struct hm_er
 		(void)hm_fault(HM_FAULT_settle_after_ack);
 		hm_stats_add(d->t->stats, HM_CT_ACKED_ENTRIES, c->n);
 		if (c->has_away && !d->closed)
-			hm_aside_forget(d, c->key->partition, (uint8_t)c->key->lane, hm_buf_str(&c->ids));
+			hm_aside_forget(d, c->key->partition, (uint8_t)c->key->lane, hm_buf_str(&c->ids),
+					"away");
+		if (c->has_taken && !d->closed) /* not before: the hops of an entry count from it (moves.c) */
+			hm_aside_forget(d, c->key->partition, (uint8_t)c->key->lane, hm_buf_str(&c->ids),
+					"taken");
 	}
 	hm_buf_fini(&c->ids);
 	HM_MAGIC_CLEAR(c);
@@ -168,6 +172,7 @@ static bool send_ids(struct hm_dispatch *d, struct ack_key *k)
 	HM_MAGIC_SET(c, ACK_MAGIC);
 	c->key = k;
 	c->has_away = k->has_away; /* of all ids waiting: a few too many are asked for */
+	c->has_taken = k->has_taken;
 	hm_buf_init(&c->ids, SIZE_MAX / 2);
 	while (off < k->ids.len && n < MAX_IDS) {
 		off += 1u + (uint8_t)k->ids.p[off];
@@ -185,7 +190,7 @@ static bool send_ids(struct hm_dispatch *d, struct ack_key *k)
 	c->n = (uint32_t)n;
 	k->n -= (uint32_t)n;
 	if (k->n == 0)
-		k->has_away = false;
+		k->has_away = k->has_taken = false;
 	argv[0] = HM_STR("XACK");
 	argv[1] = hm_str_n(key, key_len);
 	argv[2] = d->o.group;

@@ -35,7 +35,7 @@
 struct aside { /* recipients on their way out */
 	uint32_t magic;
 	struct hm_node
-		node; /* asides.undurable in the order of tickets, asides.ready[partition], or cmd.items */
+		node; /* asides.undurable in the order of tickets, .untold, .ready[partition], or cmd.items */
 	struct job *job;
 	uint32_t index, n;
 	uint64_t ticket, due_ms, expires_ms;
@@ -59,6 +59,8 @@ struct hm_asides {
 	struct hm_dispatch *d;
 	struct hm_slab slab;
 	struct hm_list undurable;
+	struct hm_list
+		untold; /* durable; another node is to be told first that their job is here (moves.c) */
 	struct hm_list *ready;	/* by partition */
 	uint32_t open, waiting; /* scripts under way; items not confirmed */
 	struct hm_flush flush;
@@ -93,6 +95,7 @@ static struct hm_redis_script put_script = {
 		  "        redis.call('XACK', s, ARGV[1], id)\n"
 		  "        redis.call('XDEL', s, id)\n"
 		  "        redis.call('HDEL', KEYS[3], f)\n"
+		  "        redis.call('HDEL', base .. 'taken', f)\n"
 		  "      else\n"
 		  "        redis.call('HSET', KEYS[3], f, marks .. tok .. ' ')\n"
 		  "      end\n"
@@ -127,6 +130,7 @@ bool hm_aside_init(struct hm_dispatch *d)
 	a->d = d;
 	hm_slab_init(&a->slab, "messages put aside", sizeof(struct aside), 0);
 	hm_list_init(&a->undurable);
+	hm_list_init(&a->untold);
 	for (uint32_t p = 0; p < d->o.partitions; p++)
 		hm_list_init(&a->ready[p]);
 	hm_flush_init(&a->flush, send_ready);
@@ -172,6 +176,7 @@ static void drop_list(struct hm_asides *a, struct hm_list *l)
 void hm_aside_drop(struct hm_dispatch *d)
 {
 	drop_list(d->aside, &d->aside->undurable);
+	drop_list(d->aside, &d->aside->untold);
 	for (uint32_t p = 0; p < d->o.partitions; p++)
 		drop_list(d->aside, &d->aside->ready[p]);
 }
@@ -241,6 +246,7 @@ static void put_aside(struct msg *m, uint64_t until_ms, uint64_t expires_ms, str
 			.sent = m->reached,
 			.job = j->origin,
 			.accepted_ms = j->accepted_ms,
+			.hop = j->hop,
 			.chan = m->chan != NULL && !plain ? m->chan->info->name : HM_STR_NULL,
 			.route = m->rerouted && m->route != NULL ? m->route->name : HM_STR_NULL,
 			.pos = m->route_pos,
@@ -388,13 +394,13 @@ static bool encode(const struct aside *x, struct hm_buf *b, struct hm_ulid *id)
 	return b->err == 0;
 }
 
-/* All of the entry that is left leaves with this item, and the rest is final and durable. */
+/* All of the entry that is left leaves with this item, and the rest is final and durable: nothing of it is to be handed back. */
 static bool leaves_whole(const struct aside *x)
 {
 	const struct job *j = x->job;
 
 	return j->cursor == j->spec.n_rcpts && j->open == 0 && j->leaving == x->n && j->owed == j->leaving &&
-	       j->ticket <= j->d->durable && !j->unrecorded && !j->taken;
+	       j->ticket <= j->d->durable && !j->unrecorded && !j->taken && !j->handed_back;
 }
 
 static void send_partition(struct hm_dispatch *d, uint32_t p)
@@ -479,6 +485,14 @@ static void send_ready(struct hm_flush *f)
 	struct hm_dispatch *d = a->d;
 	struct hm_node *n;
 
+	hm_list_foreach_safe (&a->untold, node, tmp) {
+		const struct job *j = hm_container_of(node, struct aside, node)->job;
+
+		if (j->untold > 0)
+			continue;
+		hm_list_remove(&a->untold, node);
+		hm_list_push(&a->ready[j->partition], node);
+	}
 	while ((n = hm_list_first(&a->undurable)) != NULL) {
 		struct aside *x = hm_container_of(n, struct aside, node);
 
@@ -487,7 +501,7 @@ static void send_ready(struct hm_flush *f)
 		hm_list_remove(&a->undurable, n);
 		if (x->job->last_aside == x)
 			x->job->last_aside = NULL;
-		hm_list_push(&a->ready[x->job->partition], n);
+		hm_list_push(x->job->untold > 0 ? &a->untold : &a->ready[x->job->partition], n);
 	}
 	if (!d->redis_up) {
 		hm_timer_start(d->t, &a->retry, RETRY_MS);
@@ -506,7 +520,27 @@ void hm_aside_durable(struct hm_dispatch *d)
 		hm_flush_later(d->t, &d->aside->flush);
 }
 
+void hm_aside_told(struct hm_dispatch *d)
+{
+	if (!hm_list_empty(&d->aside->untold))
+		hm_flush_later(d->t, &d->aside->flush);
+}
+
 /* -- back ------------------------------------------------------------------------------------------ */
+
+bool hm_aside_run(const struct job *j, uint32_t *first, uint32_t *n)
+{
+	uint32_t i = *first, end;
+
+	while (i < j->spec.n_rcpts && j->away != NULL && (j->away[i >> 3] & (1u << (i & 7))))
+		i++;
+	for (end = i; end < j->spec.n_rcpts; end++)
+		if (j->away != NULL && (j->away[end >> 3] & (1u << (end & 7))))
+			break;
+	*first = i;
+	*n = end - i;
+	return end > i;
+}
 
 /* What the entry says, before a channel is chosen. */
 void hm_aside_restore(struct msg *m)
@@ -578,13 +612,24 @@ static void on_away(void *arg, const struct hm_reply *reply, const struct hm_err
 		return;
 	}
 	rest = reply->type == HM_REPLY_STR ? reply->s : HM_STR_NULL;
+	if (rest.len > 0) {
+		j->away = hm_arena_zalloc(&j->arena, (j->spec.n_rcpts + 7) / 8);
+		if (j->away == NULL) {
+			hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
+			hm_job_free(j);
+			hm_dispatch_check_drained(d);
+			return;
+		}
+	}
 	while (hm_str_split(&rest, ' ', &tok)) {
 		uint64_t from, n;
 
 		if (!hm_str_split(&tok, '+', &first) || !hm_str_u64(first, &from) || !hm_str_u64(tok, &n))
 			continue;
-		for (uint64_t i = from; i < from + n && i < j->spec.n_rcpts; i++)
+		for (uint64_t i = from; i < from + n && i < j->spec.n_rcpts; i++) {
 			j->done[i >> 3] = (uint8_t)(j->done[i >> 3] | (1u << (i & 7)));
+			j->away[i >> 3] = (uint8_t)(j->away[i >> 3] | (1u << (i & 7)));
+		}
 		j->has_away = true;
 	}
 	hm_dead_recall(j);
@@ -617,15 +662,16 @@ static void on_forgotten(void *arg, const struct hm_reply *reply, const struct h
 	(void)err;
 }
 
-/* The entries (length byte + text, repeated) are deleted from their stream: who was away does not matter any more. */
-void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids)
+/* The entries (length byte + text, repeated) are deleted from their stream: who was away, or had them, does not matter any more. */
+void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids,
+		     const char *what)
 {
 	char key[128];
 	struct hm_str argv[2 + ITEMS_MAX];
 	size_t at = 0;
 
 	argv[0] = HM_STR("HDEL");
-	argv[1] = hm_str_n(key, hm_job_key(d->o.prefix, partition, "away", key, sizeof(key)));
+	argv[1] = hm_str_n(key, hm_job_key(d->o.prefix, partition, what, key, sizeof(key)));
 	while (at < ids.len) {
 		size_t n = 2;
 

@@ -94,7 +94,7 @@ static struct hm_redis_script page_script = {
 };
 static struct hm_redis_script tidy_script = {
 	.name = "aside_tidy",
-	/* KEYS: away, one stream per lane; ARGV: cursor. Notes about entries that are deleted; returns the cursor. */
+	/* KEYS: away or taken, one stream per lane; ARGV: cursor. Notes about entries that are deleted; returns the cursor. */
 	.source = "local r = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', 100)\n"
 		  "for i = 1, #r[2], 2 do\n"
 		  "  local f = r[2][i]\n"
@@ -208,7 +208,7 @@ struct ask { /* one script of a partition under way */
 	uint32_t magic;
 	struct hm_dispatch *d;
 	uint32_t partition;
-	char mark[HM_MARK_TEXT];
+	char mark[HM_MARK_TEXT]; /* or the hash that is tidied */
 };
 
 static struct ask *ask_new(struct hm_dispatch *d, uint32_t p)
@@ -407,9 +407,9 @@ static void sweep(struct hm_dispatch *d)
 	sweep_page(d);
 }
 
-/* -- notes of aside.c that a crash left behind -------------------------------------------------------- */
+/* -- notes of aside.c and recover.c that a crash left behind ------------------------------------------- */
 
-static void tidy(struct hm_dispatch *d, uint32_t p, struct hm_str cursor);
+static void tidy(struct hm_dispatch *d, uint32_t p, struct hm_str cursor, const char *what);
 
 static void on_tidied(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
@@ -418,21 +418,22 @@ static void on_tidied(void *arg, const struct hm_reply *reply, const struct hm_e
 	HM_CHECK(a, DELAY_MAGIC);
 	(void)err; /* a note too many hurts nobody */
 	if (reply != NULL && !hm_str_is(reply->s, "0") && !a->d->draining)
-		tidy(a->d, a->partition, reply->s);
+		tidy(a->d, a->partition, reply->s, a->mark);
 	ask_free(a);
 }
 
-static void tidy(struct hm_dispatch *d, uint32_t p, struct hm_str cursor)
+static void tidy(struct hm_dispatch *d, uint32_t p, struct hm_str cursor, const char *what)
 {
 	struct ask *a = ask_new(d, p);
-	char away[128];
+	char key[128];
 	struct hm_str keys[1 + HM_LANE_COUNT];
 	struct lane_keys k;
 
 	if (a == NULL)
 		return;
 	keys_of(d, p, &k);
-	keys[0] = hm_str_n(away, hm_job_key(d->o.prefix, p, "away", away, sizeof(away)));
+	snprintf(a->mark, sizeof(a->mark), "%s", what);
+	keys[0] = hm_str_n(key, hm_job_key(d->o.prefix, p, what, key, sizeof(key)));
 	memcpy(keys + 1, k.key + 2, HM_LANE_COUNT * sizeof(keys[0]));
 	hm_redis_eval(d->deps.redis, &tidy_script, keys, hm_countof(keys), &cursor, 1, on_tidied, a);
 }
@@ -453,8 +454,10 @@ static void look(struct hm_dispatch *d, uint32_t p)
 	keys_of(d, p, &k);
 	d->delay_open++;
 	hm_redis_eval(d->deps.redis, &move_script, k.key, hm_countof(k.key), args, 2, on_moved, a);
-	if (!d->tidied)
-		tidy(d, p, HM_STR("0"));
+	if (!d->tidied) {
+		tidy(d, p, HM_STR("0"), "away");
+		tidy(d, p, HM_STR("0"), "taken");
+	}
 }
 
 static void on_delay_timer(struct hm_timer *t)

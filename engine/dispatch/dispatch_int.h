@@ -87,9 +87,12 @@ struct job {
 	uint32_t leaving;	      /* counted in owed: put aside, not confirmed by Redis (aside.c) */
 	struct aside *last_aside;     /* may be joined by the next recipient */
 	bool has_away;		      /* recipients of it are noted as away */
-	bool covered;		      /* the ledger has the acceptance of its messages (res) */
-	uint64_t marks_gen;	      /* of the set of marks cancelled_ms and paused are true for (marks.c) */
-	uint64_t cancelled_ms;	      /* its messages accepted up to then are cancelled; 0: none */
+	uint8_t *away;		      /* bitmap of those that left in an earlier run, or NULL */
+	uint32_t hop;	    /* how often its messages have changed hands, with this time (moves.c) */
+	uint32_t untold;    /* counted in owed: nodes that have not been told yet; before that none leaves */
+	bool covered;	    /* the ledger has the acceptance of its messages (res) */
+	uint64_t marks_gen; /* of the set of marks cancelled_ms and paused are true for (marks.c) */
+	uint64_t cancelled_ms; /* its messages accepted up to then are cancelled; 0: none */
 	bool paused;
 	bool taken;		  /* its entry is another consumer's now: not to be acknowledged here */
 	bool spilled;		  /* its entry was put aside and came back (spill.c) */
@@ -235,6 +238,7 @@ struct ack_key { /* one stream */
 	uint32_t partition;
 	uint8_t lane;
 	bool has_away;	   /* of some entry recipients are away (aside.c) */
+	bool has_taken;	   /* some were taken over (moves.c) */
 	struct hm_buf ids; /* length byte + text, repeated: to acknowledge in this flush */
 	uint32_t n;
 	uint64_t seen_ms, seen_seq; /* the newest entry read from it */
@@ -427,6 +431,7 @@ void hm_aside_scheduled(struct msg *m, uint64_t due_ms);
 bool hm_aside_init(struct hm_dispatch *d);
 void hm_aside_fini(struct hm_dispatch *d);
 void hm_aside_durable(struct hm_dispatch *d); /* d->durable went up */
+void hm_aside_told(struct hm_dispatch *d);    /* a job has no untold any more */
 void hm_aside_drop(struct hm_dispatch *d);    /* draining: what has not left comes back with its entry */
 bool hm_aside_idle(const struct hm_dispatch *d);
 bool hm_aside_room(
@@ -437,7 +442,10 @@ void hm_aside_chosen(struct msg *m);  /* and after */
 /* Marks as done who of a redelivered job is away, then goes on with it (dead.c). */
 void hm_aside_look(struct job *j);
 /* These entries (length byte and text, repeated) are deleted from their stream. */
-void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids);
+void hm_aside_forget(struct hm_dispatch *d, uint32_t partition, uint8_t lane, struct hm_str ids,
+		     const char *what);
+/* Next run [*first_r, *first_r + *n_r) of recipients from *first_r on that are not away; false: there is none. */
+bool hm_aside_run(const struct job *j, uint32_t *first_r, uint32_t *n_r);
 
 /* -- spread.c: at a local time, over a span -- */
 bool hm_spread_pass(struct msg *m); /* false: its time has not come, it has been put aside; or ended */
@@ -467,10 +475,10 @@ void hm_dead_entry(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
 bool hm_moves_init(struct hm_dispatch *d);
 void hm_moves_fini(struct hm_dispatch *d);
 void hm_moves_start(struct hm_dispatch *d);
-void hm_moves_take(struct job *j); /* worked on here from now on: whoever has it in his books is told */
+/* Worked on here from now on: it counts here, and whoever has it in his books is told. false: out of memory, nobody is. */
+bool hm_moves_take(struct job *j) HM_MUSTCHECK;
 void hm_moves_durable(struct hm_dispatch *d);
 bool hm_moves_idle(const struct hm_dispatch *d);
-void hm_moves_forget(const struct job *j); /* a job taken over is about to be acknowledged */
 size_t hm_moves_field(const struct job *j, char *out, size_t cap); /* its place in {hm:p}:taken */
 
 /* -- route.c -- */

@@ -121,6 +121,7 @@ bool hm_handback_msg(struct msg *m)
 		.there = true,
 		.job = j->origin,
 		.accepted_ms = j->accepted_ms,
+		.hop = j->hop,
 	};
 	if (!b->plain) {
 		/* The channel may go with its configuration, the job stays. */
@@ -215,6 +216,7 @@ static bool put_run(struct job *j, uint32_t first, uint32_t n, uint8_t what, con
 		s.attempts = b->attempts;
 		s.res = b->res;
 	}
+	s.res.hop = j->hop;
 	hm_buf_init_arena(out, &d->t->scratch, HM_JOB_MAX_BYTES);
 	/* It is in this node's books, whoever accepted it: who works on it next tells this node. */
 	hm_job_put_entry(out, &s, &id, hm_str_n(d->acc, d->acc_len), first, n);

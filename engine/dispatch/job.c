@@ -69,9 +69,7 @@ bool hm_job_accept(struct job *j)
 	struct hm_dispatch *d = j->d;
 	bool marked = j->spec.acc.len >= HM_JOB_ACC_BOOT;
 	bool own = marked && memcmp(j->spec.acc.p, d->deps.boot_id, HM_JOB_ACC_BOOT) == 0;
-	const struct hm_ledger_job lj = {
-		.id = j->id,
-		.n = j->spec.n0 + j->spec.n_rcpts,
+	struct hm_ledger_job lj = {
 		.lane = j->lane,
 		.accepted_ms = j->accepted_ms,
 		.campaign = j->spec.campaign,
@@ -86,9 +84,18 @@ bool hm_job_accept(struct job *j)
 
 	if (j->covered)
 		return true;
-	j->ticket = hm_ledger_put_job(d->writer, &lj);
-	if (j->ticket == 0)
-		return false;
+	for (uint32_t first = 0, n; hm_aside_run(j, &first, &n); first += n) {
+		/* with what has been cut off before its first recipient */
+		uint32_t before = first == 0 && !j->spec.res.there ? j->spec.n0 : 0;
+
+		lj.id = j->id;
+		hm_ulid_add(&lj.id, j->spec.n0 + first - before);
+		lj.n0 = hm_ulid_diff(&lj.id, &j->origin);
+		lj.n = n + before;
+		j->ticket = hm_ledger_put_job(d->writer, &lj);
+		if (j->ticket == 0)
+			return false;
+	}
 	if (!own && !j->redelivered && !j->spilled)
 		hm_stats_add(d->t->stats, HM_CT_ACCEPTED, j->spec.n_rcpts);
 	return true;
@@ -123,12 +130,11 @@ void hm_job_ready(struct job *j)
 	struct hm_dispatch *d = j->d;
 	struct hm_err e = {0};
 
-	if (!hm_job_accept(j)) { /* nothing may end that was never accepted */
+	if (!hm_job_accept(j) || !hm_moves_take(j)) { /* nothing may end that was never accepted */
 		hm_pull_again(d, j->partition, (enum hm_lane)j->lane);
 		hm_job_free(j);
 		return;
 	}
-	hm_moves_take(j);
 	if (hm_route_resolve(j, &e) != 0)
 		j->broken = e;
 	if (j->broken.code == 0 && find_content(j, &e) != 0)

@@ -5,13 +5,31 @@
  * where it is worked on. So that it counts once over all nodes, whoever takes an entry that another node has in its
  * books tells that node: over HTTP accepted there, put aside by it, or taken over from its consumer.
  *
- *   here, entry taken ─▶ note ─▶ one XADD per tick, partition and node: {hm:p}:moved:<node> ─▶ confirmed (job.owed)
+ *   here, entry taken ─▶ recorded: it counts here ─▶ durable ─▶ note ─▶ one XADD per tick, partition and node:
+ *                        {hm:p}:moved:<node> ─▶ confirmed (job.owed, job.untold)
  *   taken over: {hm:p}:taken says who had the entry, since the script that took it (recover.c)
  *   there, every POLL_MS: XRANGE ─▶ record in the ledger (hm_ledger_put_moved) ─▶ durable ─▶ XDEL
  *
- * The entry is acknowledged only when the other node has been told, and what it was told waits in Redis until it has
- * written that down: either may die at any point, and a repeat counts nothing. A node that is down reads it when it is
- * back. While a node still works on a job that was taken from it (it only seemed dead), its record waits until it is done.
+ * The invariant. Redis has a message in one entry at a time, and an entry under one consumer: that is its holder. Each change of
+ * hands has a number, and nobody else has the same one for that message:
+ *
+ *   hop = `res.hop` of the entry (0: nobody has worked on it) + how often it was taken over ({hm:p}:taken) + 1
+ *
+ * `res.hop` is the hop of the holder that wrote the entry (aside.c, handback.c). What is recorded, and told, is about a
+ * message *since hop h*, and each ledger believes the greatest hop it has heard of (store/owner.h). So
+ *
+ *   1. who accepts a message (hop 0) counts it from its record on: an answer to HTTP, an entry put aside for later;
+ *   2. the holder with hop h counts it from when its own record is durable, and nobody is told before that;
+ *   3. whoever counted it before stops with the record of what it was told: hop h is more than its own. A word that
+ *      comes late, of a node that stood still or died and came back, has a smaller one, and changes nothing;
+ *   4. the holder lets go of it (acknowledges, puts aside, gives back) only when all it had to tell are told: those are
+ *      `acc` and everybody in `taken`, and the next holder has to tell it alone.
+ *
+ * At every moment at least one node counts it; where all inboxes {hm:p}:moved:* are empty, exactly one: the last holder. A kill
+ * leaves the entry pending, whoever gets it then does it all again, and a repeat counts nothing. What left an entry
+ * (aside.c: `away`) is no part of it any more, and not told with it. A node that is down reads what it was told when it
+ * is back; while it was taken for dead and works on, what it records of such messages is kept and counts nothing.
+ * A Redis that loses what it had confirmed gives numbers twice: then a message may count at the wrong one of two nodes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +52,9 @@ struct note { /* a job whose other node is to be told */
 	uint32_t magic;
 	struct hm_node node; /* moves.notes, or its tell */
 	struct job *job;
-	struct hm_str to; /* in the job's arena */
+	struct hm_str to;  /* in the job's arena */
+	uint32_t first, n; /* which of its recipients */
+	uint64_t ticket;   /* that they are here is durable with it */
 };
 
 struct tell {
@@ -61,15 +81,14 @@ struct hm_moves {
 	struct hm_flush flush;
 	struct hm_timer retry, poll;
 	struct hm_dispatch *d;
-	struct inbox *in;     /* per partition */
-	struct hm_ulid *live; /* ids of the jobs worked on, sorted, during a read */
-	size_t n_live;
+	struct inbox *in; /* per partition */
 };
 
 static struct hm_redis_script tell_script = {
 	.name = "moved_tell",
-	/* KEYS: the node's stream; ARGV: most entries, ms to keep, who tells, items. */
-	.source = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'by', ARGV[3], 'jobs', ARGV[4])\n"
+	/* KEYS: the node's stream; ARGV: most entries, ms to keep, who tells, items, their hops. */
+	.source = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'by', ARGV[3], 'jobs', ARGV[4], "
+		  "'hops', ARGV[5])\n"
 		  "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
 		  "return 1\n",
 };
@@ -85,65 +104,116 @@ static size_t stream_of(const struct hm_dispatch *d, uint32_t partition, struct 
 
 /* -- telling -------------------------------------------------------------------------------------- */
 
-static void add_note(struct job *j, struct hm_str to)
+static bool add_note(struct job *j, struct hm_str to, uint32_t first, uint32_t n_rcpts)
 {
 	struct hm_moves *x = j->d->moves;
 	struct note *n;
 
 	if (to.len == 0 || hm_str_eq(to, j->d->deps.node_id))
-		return;
+		return true;
 	n = hm_slab_alloc(&x->notes_slab);
-	if (n == NULL) {
-		j->unrecorded = true; /* stays pending: whoever takes it next tells */
-		return;
-	}
+	if (n == NULL)
+		return false;
 	HM_MAGIC_SET(n, NOTE_MAGIC);
 	n->node = (struct hm_node){0};
 	n->job = j;
 	n->to = to;
+	n->first = first;
+	n->n = n_rcpts;
+	n->ticket = j->ticket;
 	j->owed++;
+	j->untold++;
 	x->n++;
 	hm_list_push(&x->notes, &n->node);
 	hm_flush_later(j->d->t, &x->flush);
+	return true;
 }
 
-void hm_moves_take(struct job *j)
+static void note_free(struct hm_moves *x, struct note *n)
 {
-	struct hm_str by = hm_job_acc_node(&j->spec), rest, node;
+	struct job *j = n->job;
 
-	if (by.len == 0 && !j->foreign)
-		return;
-	if (j->foreign || j->spec.res.there) {
-		/* Perhaps it was here before, and had left. */
-		struct hm_ulid id = j->id;
-		uint64_t ticket;
+	HM_MAGIC_CLEAR(n);
+	hm_slab_free(&x->notes_slab, n);
+	x->n--;
+	hm_assert(j->owed > 0 && j->untold > 0);
+	j->owed--;
+	j->untold--;
+}
 
-		hm_ulid_add(&id, j->spec.n0);
-		ticket = hm_ledger_put_moved(j->d->writer, &(struct hm_ledger_moved){
-								   .id = id,
-								   .n0 = hm_ulid_diff(&id, &j->origin),
-								   .n = j->spec.n_rcpts,
-								   .back = true,
-								   .replay = j->spec.of.len > 0,
-								   .lane = j->lane,
-								   .accepted_ms = j->accepted_ms,
-								   .campaign = j->spec.campaign,
-								   .node = j->d->deps.node_id,
-							   });
-		if (ticket == 0)
-			j->unrecorded = true;
-		j->ticket = hm_max(j->ticket, ticket);
-	}
-	add_note(j, by);
-	for (rest = j->from; hm_str_split(&rest, ',', &node);) {
+/* Everybody who may have these recipients in his books. */
+static bool note_all(struct job *j, struct hm_str by, uint32_t first, uint32_t n)
+{
+	struct hm_str rest = j->from, node;
+	bool ok = add_note(j, by, first, n);
+
+	while (ok && hm_str_split(&rest, ',', &node)) {
 		struct hm_str before = hm_str_n(j->from.p, (size_t)(node.p - j->from.p)), one;
 		bool told = hm_str_eq(node, by);
 
 		while (!told && hm_str_split(&before, ',', &one))
 			told = hm_str_eq(one, node);
-		if (!told)
-			add_note(j, node);
+		ok = told || add_note(j, node, first, n);
 	}
+	return ok;
+}
+
+static uint32_t hop_of(const struct job *j)
+{
+	uint32_t hop = 1 + (j->spec.res.there ? j->spec.res.hop : 0), taken = 0;
+	struct hm_str rest = j->from, node;
+
+	while (hm_str_split(&rest, ',', &node))
+		taken++;
+	return hop + (j->foreign && taken == 0 ? 1 : taken);
+}
+
+static bool record_back(struct job *j, uint32_t first, uint32_t n)
+{
+	struct hm_ulid id = j->id;
+	uint64_t ticket;
+
+	hm_ulid_add(&id, j->spec.n0 + first);
+	ticket = hm_ledger_put_moved(j->d->writer, &(struct hm_ledger_moved){
+							   .id = id,
+							   .n0 = hm_ulid_diff(&id, &j->origin),
+							   .n = n,
+							   .hop = j->hop,
+							   .back = true,
+							   .replay = j->spec.of.len > 0,
+							   .lane = j->lane,
+							   .accepted_ms = j->accepted_ms,
+							   .campaign = j->spec.campaign,
+							   .node = j->d->deps.node_id,
+						   });
+	j->ticket = hm_max(j->ticket, ticket);
+	return ticket != 0;
+}
+
+bool hm_moves_take(struct job *j)
+{
+	struct hm_moves *x = j->d->moves;
+	struct hm_str by = hm_job_acc_node(&j->spec);
+	/* Another node had it: perhaps it was here before, and had left. */
+	bool back = j->foreign || (j->spec.res.there && !hm_str_eq(by, j->d->deps.node_id));
+	bool ok = true;
+
+	j->hop = hop_of(j);
+	for (uint32_t first = 0, n; ok && hm_aside_run(j, &first, &n); first += n)
+		ok = !back || record_back(j, first, n);
+	for (uint32_t first = 0, n; ok && hm_aside_run(j, &first, &n); first += n)
+		ok = note_all(j, by, first, n);
+	if (ok)
+		return true;
+	hm_list_foreach_safe (&x->notes, node, tmp) {
+		struct note *n = hm_container_of(node, struct note, node);
+
+		if (n->job != j)
+			continue;
+		hm_list_remove(&x->notes, node);
+		note_free(x, n);
+	}
+	return false;
 }
 
 size_t hm_moves_field(const struct job *j, char *out, size_t cap)
@@ -151,35 +221,25 @@ size_t hm_moves_field(const struct job *j, char *out, size_t cap)
 	return (size_t)snprintf(out, cap, "%u:%.*s", j->lane, j->entry_len, j->entry);
 }
 
-static void ignore(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+static void put_u32(struct hm_buf *b, uint32_t v)
 {
+	for (int i = 0; i < 4; i++)
+		hm_buf_putc(b, (char)(v >> (8 * i)));
 }
 
-void hm_moves_forget(const struct job *j)
+static void put_item(struct hm_buf *b, const struct note *note)
 {
-	struct hm_dispatch *d = j->d;
-	char k[128], field[ENTRY_ID_MAX + 8];
-	struct hm_str argv[] = {HM_STR("HDEL"), HM_STR_NULL, HM_STR_NULL};
-
-	argv[1] = hm_str_n(k, hm_job_key(d->o.prefix, j->partition, "taken", k, sizeof(k)));
-	argv[2] = hm_str_n(field, hm_moves_field(j, field, sizeof(field)));
-	hm_redis_send(d->deps.redis, argv[1], argv, hm_countof(argv), ignore, NULL);
-}
-
-static void put_item(struct hm_buf *b, const struct job *j)
-{
+	const struct job *j = note->job;
 	struct hm_ulid id = j->id;
 	uint64_t ms = j->accepted_ms;
-	uint32_t n0, n = j->spec.n_rcpts;
+	uint32_t n0;
 	struct hm_str campaign = j->spec.campaign;
 
-	hm_ulid_add(&id, j->spec.n0);
+	hm_ulid_add(&id, j->spec.n0 + note->first);
 	n0 = hm_ulid_diff(&id, &j->origin);
 	hm_buf_put(b, id.b, sizeof(id.b));
-	for (int i = 0; i < 4; i++)
-		hm_buf_putc(b, (char)(n0 >> (8 * i)));
-	for (int i = 0; i < 4; i++)
-		hm_buf_putc(b, (char)(n >> (8 * i)));
+	put_u32(b, n0);
+	put_u32(b, note->n);
 	hm_buf_putc(b, j->spec.of.len > 0);
 	hm_buf_putc(b, (char)j->lane);
 	for (int i = 0; i < 8; i++)
@@ -210,11 +270,9 @@ static void on_told(void *arg, const struct hm_reply *reply, const struct hm_err
 		struct note *note = hm_container_of(n, struct note, node);
 		struct job *j = note->job;
 
-		HM_MAGIC_CLEAR(note);
-		hm_slab_free(&x->notes_slab, note);
-		x->n--;
-		hm_assert(j->owed > 0);
-		j->owed--;
+		note_free(x, note);
+		if (j->untold == 0)
+			hm_aside_told(d);
 		hm_job_maybe_done(j);
 	}
 	HM_MAGIC_CLEAR(t);
@@ -222,16 +280,28 @@ static void on_told(void *arg, const struct hm_reply *reply, const struct hm_err
 	hm_dispatch_check_drained(d);
 }
 
-/* All notes for the node and partition of the first one. */
-static bool tell_one(struct hm_moves *x)
+/* The first one about messages that are here for certain. */
+static struct note *next_note(const struct hm_moves *x)
+{
+	hm_list_foreach (&x->notes, node) {
+		struct note *n = hm_container_of(node, struct note, node);
+
+		HM_CHECK(n, NOTE_MAGIC);
+		if (n->ticket <= x->d->durable)
+			return n;
+	}
+	return NULL;
+}
+
+/* All such notes for the node and partition of this one. */
+static bool tell_one(struct hm_moves *x, const struct note *first)
 {
 	struct hm_dispatch *d = x->d;
-	struct note *first = hm_container_of(hm_list_first(&x->notes), struct note, node);
 	uint32_t partition = first->job->partition;
 	struct tell *t = hm_slab_alloc(&x->tells);
-	struct hm_str key, args[4];
+	struct hm_str key, args[5];
 	struct hm_str to = first->to;
-	struct hm_buf b;
+	struct hm_buf b, hops;
 	char k[192];
 
 	if (t == NULL)
@@ -240,23 +310,26 @@ static bool tell_one(struct hm_moves *x)
 	t->d = d;
 	hm_list_init(&t->notes);
 	hm_buf_init(&b, TELL_MAX * (ITEM_HEAD + 256));
+	hm_buf_init(&hops, TELL_MAX * 4);
 	hm_list_foreach_safe (&x->notes, node, tmp) {
 		struct note *n = hm_container_of(node, struct note, node);
 
 		HM_CHECK(n, NOTE_MAGIC);
-		if (n->job->partition != partition || !hm_str_eq(n->to, to))
+		if (n->job->partition != partition || n->ticket > d->durable || !hm_str_eq(n->to, to))
 			continue;
-		put_item(&b, n->job);
+		put_item(&b, n);
+		put_u32(&hops, n->job->hop);
 		hm_list_remove(&x->notes, node);
 		hm_list_push(&t->notes, node);
 		if (t->notes.len == TELL_MAX)
 			break;
 	}
-	if (b.err) {
+	if (b.err || hops.err) {
 		hm_list_splice(&x->notes, &t->notes);
 		HM_MAGIC_CLEAR(t);
 		hm_slab_free(&x->tells, t);
 		hm_buf_fini(&b);
+		hm_buf_fini(&hops);
 		return false;
 	}
 	key = hm_str_n(k, stream_of(d, partition, to, k, sizeof(k)));
@@ -264,19 +337,22 @@ static bool tell_one(struct hm_moves *x)
 	args[1] = HM_STR(KEEP_MS);
 	args[2] = d->deps.node_id;
 	args[3] = hm_buf_str(&b);
+	args[4] = hm_buf_str(&hops);
 	x->tells_open++;
 	(void)hm_fault(HM_FAULT_moved_tell);
-	hm_redis_eval(d->deps.redis, &tell_script, &key, 1, args, 4, on_told, t);
+	hm_redis_eval(d->deps.redis, &tell_script, &key, 1, args, hm_countof(args), on_told, t);
 	hm_buf_fini(&b);
+	hm_buf_fini(&hops);
 	return true;
 }
 
 static void on_flush(struct hm_flush *f)
 {
 	struct hm_moves *x = hm_container_of(f, struct hm_moves, flush);
+	const struct note *first;
 
-	while (x->notes.len > 0)
-		if (!x->d->redis_up || !tell_one(x)) {
+	while ((first = next_note(x)) != NULL)
+		if (!x->d->redis_up || !tell_one(x, first)) {
 			if (!hm_timer_armed(&x->retry))
 				hm_timer_start(x->d->t, &x->retry, RETRY_MS);
 			return;
@@ -291,34 +367,6 @@ static void on_retry(struct hm_timer *t)
 }
 
 /* -- being told ------------------------------------------------------------------------------------ */
-
-static int by_id(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct hm_ulid));
-}
-
-/* Is one of these ids a job that is worked on here? The list is made once per answer. */
-static bool list_live(struct hm_moves *x)
-{
-	struct hm_dispatch *d = x->d;
-	size_t n = 0;
-
-	free(x->live);
-	x->live = malloc((d->jobs.len + 1) * sizeof(*x->live));
-	x->n_live = 0;
-	if (x->live == NULL)
-		return false;
-	hm_list_foreach (&d->jobs, node) {
-		struct job *j = hm_container_of(node, struct job, all);
-
-		x->live[n] = j->id;
-		hm_ulid_add(&x->live[n++], j->spec.n0);
-	}
-	if (n)
-		qsort(x->live, n, sizeof(*x->live), by_id);
-	x->n_live = n;
-	return true;
-}
 
 static uint64_t le(const char *p, int n)
 {
@@ -352,11 +400,11 @@ static bool read_item(struct hm_str *rest, struct hm_ledger_moved *m)
 	return true;
 }
 
-/* Writes an entry's moves down; false: later, one of them is still worked on (or out of memory). */
+/* Writes an entry's moves down; false: out of memory, later. */
 static bool write_down(struct inbox *in, const struct hm_reply *fields)
 {
 	struct hm_dispatch *d = in->d;
-	struct hm_str by = HM_STR(""), items = HM_STR(""), rest;
+	struct hm_str by = HM_STR(""), items = HM_STR(""), hops = HM_STR(""), rest;
 	struct hm_ledger_moved m;
 
 	for (size_t i = 0; i + 1 < fields->n; i += 2) {
@@ -364,14 +412,18 @@ static bool write_down(struct inbox *in, const struct hm_reply *fields)
 			by = fields->v[i + 1].s;
 		if (hm_str_is(fields->v[i].s, "jobs"))
 			items = fields->v[i + 1].s;
+		if (hm_str_is(fields->v[i].s, "hops"))
+			hops = fields->v[i + 1].s;
 	}
-	for (rest = items; read_item(&rest, &m);)
-		if (d->moves->n_live && bsearch(&m.id, d->moves->live, d->moves->n_live, sizeof(m.id), by_id))
-			return false;
 	for (rest = items; read_item(&rest, &m);) {
 		uint64_t ticket;
 
 		m.node = by;
+		m.hop = 1; /* told by a node that knows of none */
+		if (hops.len >= 4) {
+			m.hop = (uint32_t)hm_max(le(hops.p, 4), (uint64_t)1);
+			hops = hm_str_n(hops.p + 4, hops.len - 4);
+		}
 		ticket = hm_ledger_put_moved(d->writer, &m);
 		if (ticket == 0)
 			return false;
@@ -418,6 +470,8 @@ static void forget(struct inbox *in)
 
 void hm_moves_durable(struct hm_dispatch *d)
 {
+	if (!hm_list_empty(&d->moves->notes))
+		hm_flush_later(d->t, &d->moves->flush);
 	for (uint32_t p = 0; p < d->o.partitions; p++) {
 		struct inbox *in = &d->moves->in[p];
 
@@ -434,7 +488,7 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 
 	d->moves->reads_open--;
 	in->busy = false;
-	if (n > 0 && !d->draining && list_live(d->moves)) {
+	if (n > 0 && !d->draining) {
 		hm_buf_reset(&in->ids);
 		in->n = 0;
 		for (size_t i = 0; i < n; i++) {
@@ -540,7 +594,6 @@ void hm_moves_fini(struct hm_dispatch *d)
 	for (uint32_t p = 0; x->in != NULL && p < d->o.partitions; p++)
 		hm_buf_fini(&x->in[p].ids);
 	free(x->in);
-	free(x->live);
 	hm_slab_fini(&x->notes_slab);
 	hm_slab_fini(&x->tells);
 	free(x);

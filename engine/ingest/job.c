@@ -558,6 +558,8 @@ static int read_res(struct reading *r, const msgpack_object *o)
 				memcpy(res->job.b, v->via.bin.ptr, sizeof(res->job.b));
 		} else if (hm_str_is(k, "t")) {
 			ok = hm_mp_u64(v, &res->accepted_ms);
+		} else if (hm_str_is(k, "hop")) {
+			rc = read_count(r, v, UINT32_MAX / 2, &res->hop);
 		} else if (hm_str_is(k, "held")) {
 			ok = hm_mp_bool(v, &res->held);
 		} else if (hm_str_is(k, "sent")) {

@@ -48,6 +48,7 @@
  *   res (dispatch/aside.c): what an entry of messages that were put aside goes on with
  *   job        bin16         the job that was accepted: its record covers them
  *   t          int           ms: when it was accepted
+ *   hop        int           how often they had changed hands when they were put aside (dispatch/moves.c)
  *   chan       str           the channel it stood before, and
  *   catt       int           attempts made there
  *   pos        int           position in its route
@@ -98,7 +99,7 @@ struct hm_job_resume { /* res */
 	struct hm_ulid job;
 	uint64_t accepted_ms;
 	struct hm_str chan, route;
-	uint32_t pos, chan_attempts, parts;
+	uint32_t pos, chan_attempts, parts, hop;
 };
 struct hm_job_spec {
 	bool has_id;

@@ -161,10 +161,12 @@ static void put_res(struct hm_buf *b, const struct hm_job_resume *r)
 	hm_mp_key(b, "res");
 	hm_mp_put_map(b, 2u + (r->held ? 1 : 0) + (r->sent ? 1 : 0) + (r->chan.len ? 1 : 0) +
 				 (r->route.len ? 1 : 0) + (r->pos ? 1 : 0) + (r->chan_attempts ? 1 : 0) +
-				 (r->parts ? 1 : 0));
+				 (r->parts ? 1 : 0) + (r->hop ? 1 : 0));
 	hm_mp_key(b, "job");
 	hm_mp_put_bin(b, hm_str_n((const char *)r->job.b, sizeof(r->job.b)));
 	put_count(b, "t", r->accepted_ms);
+	if (r->hop)
+		put_count(b, "hop", r->hop);
 	(void)put_label(b, HM_STR("chan"), r->chan);
 	(void)put_label(b, HM_STR("route"), r->route);
 	if (r->pos)

@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "store/ledger_int.h"
+#include "store/owner.h"
 
 #define IDLE_NS	       1000000000ull
 #define BACKOFF_MAX_MS 1000
@@ -80,38 +80,31 @@ static int older_state(const struct hm_ledger *l, const struct hm_ulid *id)
 	return -1;
 }
 
-/* The newest record of a job in the sealed segments: its offset (with HM_JOB_MOVED), or -1. */
-static int64_t older_job(const struct hm_ledger *l, const struct hm_ulid *id)
+static int state_now(const struct hm_ledger *l, const struct hm_ulid *id)
 {
-	for (size_t i = l->segs->n - 1; i-- > 0;) {
-		const struct hm_seg *s = l->segs->v[i];
+	const struct hm_mem_msg *m = hm_mem_find_msg(l->active->mem, id);
 
-		if (s->idx) {
-			int64_t off = hm_idx_find_job(s->idx, id);
-
-			if (off >= 0)
-				return off;
-		} else if (s->mem) {
-			const struct hm_mem_job *j = hm_mem_find_job(s->mem, id);
-
-			if (j)
-				return j->off;
-		}
-	}
-	return -1;
+	return m ? m->state | m->unknown << 4 : older_state(l, id);
 }
 
-enum job_now { JOB_NONE, JOB_HERE, JOB_MOVED };
-
-static enum job_now job_now(const struct hm_ledger *l, const struct hm_ulid *id)
+/* Is the message of this record another node's? */
+static bool is_away(struct hm_ledger *l, const struct hm_rec *r)
 {
-	const struct hm_mem_job *j = hm_mem_find_job(l->active->mem, id);
-	int64_t off = j ? j->off : older_job(l, id);
+	const struct hm_mem_job *j;
+	struct hm_ulid job;
+	struct hm_owners o;
 
-	return off < 0 ? JOB_NONE : off & HM_JOB_MOVED ? JOB_MOVED : JOB_HERE;
+	if (!l->any_moved)
+		return false;
+	job = hm_rec_origin(r);
+	j = hm_mem_find_job(l->active->mem, &job);
+	if (j != NULL && j->prev == 0 && j->at.hop == 0 && j->at.n0 == 0 && r->n0 < j->at.n)
+		return false; /* accepted a moment ago, and nothing else: most messages */
+	hm_owners_find(l, &job, r->n0, 1, &o);
+	return o.own[0] == HM_OWN_AWAY;
 }
 
-static void judge_msg(const struct hm_ledger *l, struct hm_rec *r)
+static void judge_msg(struct hm_ledger *l, struct hm_rec *r)
 {
 	const struct hm_mem_msg *m = hm_mem_find_msg(l->active->mem, &r->id);
 	int prior = m ? m->state | m->unknown << 4 : -1;
@@ -122,7 +115,7 @@ static void judge_msg(const struct hm_ledger *l, struct hm_rec *r)
 		prior = older_state(l, &r->id);
 	r->flags = 0;
 	if (prior < 0) {
-		r->flags = amends ? HM_REC_DEAD : 0;
+		r->flags = amends ? HM_REC_DEAD : is_away(l, r) ? HM_REC_AWAY : 0;
 		return;
 	}
 	state = (uint8_t)prior & 15;
@@ -137,83 +130,69 @@ static void judge_msg(const struct hm_ledger *l, struct hm_rec *r)
 	}
 	r->prev = (uint8_t)(state + 1);
 	r->prev_unknown = (uint8_t)(prior >> 4);
+	if (is_away(l, r))
+		r->flags = HM_REC_AWAY;
 }
 
-static void judge_job(const struct hm_ledger *l, struct hm_rec *r)
+static void judge_job(struct hm_ledger *l, struct hm_rec *r)
 {
-	bool there = hm_mem_find_job(l->active->mem, &r->id) != NULL ||
-		     (r->flags & HM_REC_SEARCH && older_job(l, &r->id) >= 0);
+	struct hm_ulid job = hm_rec_origin(r);
+	bool search = r->flags & HM_REC_SEARCH || hm_mem_find_job(l->active->mem, &job) != NULL;
+	uint32_t covered = 0;
 
-	r->flags = there ? HM_REC_DEAD : 0;
+	r->flags = 0;
+	for (uint32_t i = 0; search && i < r->n; i += HM_OWNERS_MAX) {
+		struct hm_owners o;
+
+		hm_owners_find(l, &job, r->n0 + i, hm_min(r->n - i, (uint32_t)HM_OWNERS_MAX), &o);
+		for (uint32_t k = 0; k < o.n; k++)
+			covered += o.own[k] != HM_OWN_NONE;
+	}
+	if (covered > 0 && covered == r->n) {
+		r->flags = HM_REC_DEAD;
+		return;
+	}
+	covered = hm_min(covered, (uint32_t)UINT16_MAX);
+	r->prev = (uint8_t)covered;
+	r->prev_unknown = (uint8_t)(covered >> 8);
 }
 
-/* What the messages of a record that moves them are in the counters: written into it, as nobody could tell later. Those
- * that moved one by one are no part of it: they are in no counter any more, or have come back by themselves. */
-static void fill_sums(const struct hm_ledger *l, const struct hm_rec *r, bool counted, char *rec)
+/* What it changes in the counters: written into it, as nobody could tell later. It concerns those of its messages whose
+ * owner is not known from a later change of hands. */
+static void judge_moved(struct hm_ledger *l, struct hm_rec *r, char *rec)
 {
 	uint32_t v[HM_REC_SUMS] = {0};
-	struct hm_ulid id = r->id;
+	struct hm_ulid job = hm_rec_origin(r), id = r->id;
+	bool news = false;
+	struct hm_owners o;
 
 	for (uint32_t i = 0; i < r->n; i++, hm_ulid_add(&id, 1)) {
-		const struct hm_mem_msg *m;
-		enum job_now own;
+		uint32_t k = i % HM_OWNERS_MAX;
 		int state;
 
-		if (i > 0 && (own = job_now(l, &id)) != JOB_NONE && (r->back || own == JOB_MOVED))
+		if (k == 0)
+			hm_owners_find(l, &job, r->n0 + i, hm_min(r->n - i, (uint32_t)HM_OWNERS_MAX), &o);
+		if (o.hop[k] >= r->hop)
 			continue;
-		v[HM_REC_SUM_ACCEPTED] += counted;
-		v[HM_REC_SUM_REPLAYS] += counted && r->replay;
-		m = hm_mem_find_msg(l->active->mem, &id);
-		state = m ? m->state | m->unknown << 4 : older_state(l, &id);
+		news = true;
+		if (o.own[k] == (r->back ? HM_OWN_HERE : HM_OWN_AWAY) ||
+		    (o.own[k] == HM_OWN_NONE && !r->back))
+			continue;
+		state = state_now(l, &id);
+		if (o.own[k] == HM_OWN_NONE && state >= 0)
+			continue; /* it counts already: its acceptance has expired */
+		v[HM_REC_SUM_ACCEPTED]++;
+		v[HM_REC_SUM_REPLAYS] += r->replay;
 		if (state < 0)
 			continue;
 		v[HM_REC_SUM_UNKNOWN] += (uint32_t)state >> 4;
 		if (hm_state_final((enum hm_state)(state & 15)))
 			v[HM_REC_SUM_STATES + (state & 15)]++;
 	}
+	r->flags = news ? 0 : HM_REC_DEAD;
+	l->any_moved |= news && !r->back;
 	for (unsigned i = 0; i < HM_REC_SUMS; i++)
 		hm_le32_put(rec + HM_REC_SUMS_OFF + 4 * i, v[i]);
-}
-
-/* The job was accepted here, though its first messages may have moved away by themselves: they have its id. Its message n0 is no
- * part of what moved. */
-static bool was_here(const struct hm_ledger *l, const struct hm_ulid *id, uint32_t n0)
-{
-	const struct hm_mem_job *j = hm_mem_find_job(l->active->mem, id);
-
-	if (j != NULL && j->off & HM_JOB_MOVED && j->n > n0)
-		return false;
-	for (; j != NULL; j = j->prev ? &l->active->mem->jobs[j->prev - 1] : NULL)
-		if (!(j->off & HM_JOB_MOVED))
-			return true;
-	for (size_t i = l->segs->n - 1; i-- > 0;) {
-		const struct hm_seg *s = l->segs->v[i];
-
-		if (s->idx && hm_idx_job_here(s->idx, id) >= 0)
-			return true;
-		j = !s->idx && s->mem ? hm_mem_find_job(s->mem, id) : NULL;
-		for (; j != NULL; j = j->prev ? &s->mem->jobs[j->prev - 1] : NULL)
-			if (!(j->off & HM_JOB_MOVED))
-				return true;
-	}
-	return false;
-}
-
-static void judge_moved(const struct hm_ledger *l, struct hm_rec *r, char *rec)
-{
-	enum job_now now = job_now(l, &r->id);
-	struct hm_ulid job = r->id;
-
-	r->flags = 0;
-	if (r->back ? now != JOB_MOVED : now == JOB_MOVED) {
-		r->flags = HM_REC_DEAD;
-		return;
-	}
-	if (now == JOB_NONE && r->n0 > 0) { /* some of a job: it must be here itself */
-		hm_ulid_back(&job, r->n0);
-		now = was_here(l, &job, r->n0) ? JOB_HERE : JOB_NONE;
-	}
-	fill_sums(l, r, r->back || now == JOB_HERE, rec);
 }
 
 static void apply(struct hm_ledger *l, struct hm_batch *b, uint64_t frame_off)
@@ -232,7 +211,7 @@ static void apply(struct hm_ledger *l, struct hm_batch *b, uint64_t frame_off)
 			judge_job(l, r);
 		else
 			judge_moved(l, r, payload + r->off);
-		if (r->flags || r->prev)
+		if (r->flags || r->prev || r->prev_unknown)
 			hm_rec_mark(payload + r->off, r->flags, r->prev, r->prev_unknown);
 		row = hm_counts_row(&l->counts, r->campaign_hash,
 				    hm_str_n(payload + r->campaign_off, r->campaign_len));

@@ -113,14 +113,18 @@ void hm_counts_apply(struct hm_counts_row *row, const struct hm_rec *r, const ch
 	if (r->flags & HM_REC_DEAD)
 		return;
 	if (r->kind == HM_REC_JOB) {
-		row->accepted += r->n;
-		row->replays += r->replay ? r->n : 0;
+		uint32_t n = r->n - hm_min(hm_rec_uncounted(r), r->n);
+
+		row->accepted += n;
+		row->replays += r->replay ? n : 0;
 		return;
 	}
 	if (r->kind == HM_REC_MOVED) {
 		apply_moved(row, r, rec);
 		return;
 	}
+	if (r->flags & HM_REC_AWAY)
+		return;
 	if (hm_state_final(r->state))
 		row->state[r->state]++;
 	if (r->prev && hm_state_final(r->prev - 1))

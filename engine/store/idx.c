@@ -18,6 +18,8 @@
 #define FILE_MAGIC   0x31584948u /* "HIX1" */
 #define HEADER_BYTES 256
 #define CAMP_BYTES   24
+#define JOB_BYTES    16
+#define VERSION	     2 /* 1 did not say which messages of a job a record is about: built again */
 
 /* -- sorting -------------------------------------------------------------------- */
 
@@ -114,7 +116,7 @@ bool hm_sort_ids(const void *ids, size_t stride, uint32_t n, uint32_t *order)
 struct section {
 	uint64_t off, len;
 };
-enum { S_IDS, S_OFFS, S_STATES, S_RECIPS, S_CAMPS, S_POSTS, S_JOBS, S_JOB_OFFS, S_NAMES, S_COUNT };
+enum { S_IDS, S_OFFS, S_STATES, S_RECIPS, S_CAMPS, S_POSTS, S_JOB_IDS, S_JOBS, S_NAMES, S_COUNT };
 
 struct layout {
 	uint32_t n, n_recips, n_camps, n_jobs;
@@ -131,7 +133,7 @@ static void layout_fill(struct layout *l, uint64_t names_len)
 				       CAMP_BYTES * (uint64_t)l->n_camps,
 				       4ull * l->n,
 				       16ull * l->n_jobs,
-				       4ull * l->n_jobs,
+				       (uint64_t)JOB_BYTES * l->n_jobs,
 				       names_len};
 
 	l->size = HEADER_BYTES;
@@ -141,12 +143,13 @@ static void layout_fill(struct layout *l, uint64_t names_len)
 	}
 }
 
-/* magic u32, version u32, seq, end, last_ms, size u64, four counts u32, names u64, four ids, checksum */
+/* magic u32, version u32, seq, end, last_ms, size u64, four counts u32, names u64, four ids,
+ * records of what moved u32, checksum */
 static void header_put(char *h, const struct layout *l, const struct hm_mem *m, uint64_t seq, uint64_t end,
 		       uint64_t last_ms)
 {
 	hm_le32_put(h, FILE_MAGIC);
-	hm_le32_put(h + 4, 1);
+	hm_le32_put(h + 4, VERSION);
 	hm_le64_put(h + 8, seq);
 	hm_le64_put(h + 16, end);
 	hm_le64_put(h + 24, last_ms);
@@ -160,6 +163,7 @@ static void header_put(char *h, const struct layout *l, const struct hm_mem *m, 
 	memcpy(h + 80, m->max_msg.b, 16);
 	memcpy(h + 96, m->min_job.b, 16);
 	memcpy(h + 112, m->max_job.b, 16);
+	hm_le32_put(h + 128, m->n_moved);
 	hm_le64_put(h + HEADER_BYTES - 8, hm_hash64(h, HEADER_BYTES - 8, FILE_MAGIC));
 }
 
@@ -249,8 +253,14 @@ static bool fill(char *map, const struct layout *l, const struct hm_mem *m)
 	bool ok = order && hm_sort_ids(m->jobs, sizeof(*m->jobs), m->n_jobs, order);
 
 	for (uint32_t i = 0; ok && i < m->n_jobs; i++) {
-		memcpy(map + l->s[S_JOBS].off + 16 * (size_t)i, m->jobs[order[i]].id.b, 16);
-		hm_le32_put(map + l->s[S_JOB_OFFS].off + 4 * (size_t)i, m->jobs[order[i]].off);
+		const struct hm_mem_job *j = &m->jobs[order[i]];
+		char *p = map + l->s[S_JOBS].off + JOB_BYTES * (size_t)i;
+
+		memcpy(map + l->s[S_JOB_IDS].off + 16 * (size_t)i, j->id.b, 16);
+		hm_le32_put(p, j->at.off);
+		hm_le32_put(p + 4, j->at.n0);
+		hm_le32_put(p + 8, j->at.n);
+		hm_le32_put(p + 12, j->at.hop);
 	}
 	ok = ok && hm_sort_ids(m->msgs, sizeof(*m->msgs), m->n_msgs, order);
 	for (uint32_t rank = 0; ok && rank < m->n_msgs; rank++) {
@@ -329,7 +339,7 @@ int hm_idx_parse(struct hm_idx *x, const void *bytes, size_t size, uint64_t seq)
 	struct layout l;
 
 	memset(x, 0, sizeof(*x));
-	if (size < HEADER_BYTES || hm_le32(h) != FILE_MAGIC || hm_le32(h + 4) != 1 ||
+	if (size < HEADER_BYTES || hm_le32(h) != FILE_MAGIC || hm_le32(h + 4) != VERSION ||
 	    hm_le64(h + HEADER_BYTES - 8) != hm_hash64(h, HEADER_BYTES - 8, FILE_MAGIC) ||
 	    (seq && hm_le64(h + 8) != seq) || hm_le64(h + 56) > size)
 		return HM_ESTORE;
@@ -345,6 +355,7 @@ int hm_idx_parse(struct hm_idx *x, const void *bytes, size_t size, uint64_t seq)
 	x->n_recips = l.n_recips;
 	x->n_camps = l.n_camps;
 	x->n_jobs = l.n_jobs;
+	x->n_moved = hm_le32(h + 128);
 	x->end = hm_le64(h + 16);
 	x->last_ms = hm_le64(h + 24);
 	memcpy(x->min_msg.b, h + 64, 16);
@@ -357,8 +368,8 @@ int hm_idx_parse(struct hm_idx *x, const void *bytes, size_t size, uint64_t seq)
 	x->recips = h + l.s[S_RECIPS].off;
 	x->camps = h + l.s[S_CAMPS].off;
 	x->posts = h + l.s[S_POSTS].off;
-	x->job_ids = (const struct hm_ulid *)(const void *)(h + l.s[S_JOBS].off);
-	x->job_offs = h + l.s[S_JOB_OFFS].off;
+	x->job_ids = (const struct hm_ulid *)(const void *)(h + l.s[S_JOB_IDS].off);
+	x->jobs = h + l.s[S_JOBS].off;
 	x->names = h + l.s[S_NAMES].off;
 	x->names_len = l.s[S_NAMES].len;
 	return 0;
@@ -523,44 +534,33 @@ void hm_idx_camp_range(const struct hm_idx *x, uint64_t hash, struct hm_str name
 	}
 }
 
-/* Records of one job stand in the order they were written: moved away, come back ... */
-static uint32_t last_of(const struct hm_idx *x, uint32_t i, const struct hm_ulid *id)
+/* Records of one job stand in the order they were written. */
+static uint32_t behind(const struct hm_idx *x, uint32_t i, const struct hm_ulid *id)
 {
-	while (i + 1 < x->n_jobs && hm_ulid_eq(&x->job_ids[i], id) && hm_ulid_eq(&x->job_ids[i + 1], id))
+	while (i < x->n_jobs && hm_ulid_eq(&x->job_ids[i], id))
 		i++;
 	return i;
 }
 
-int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id)
+void hm_idx_job_range(const struct hm_idx *x, const struct hm_ulid *id, uint32_t *lo_r, uint32_t *hi_r)
 {
-	uint32_t i;
-
+	*lo_r = *hi_r = 0;
 	if (x->n_jobs == 0 || hm_ulid_cmp(id, &x->min_job) < 0 || hm_ulid_cmp(id, &x->max_job) > 0)
-		return -1;
-	i = last_of(x, lower(x->job_ids, x->n_jobs, id), id);
-	if (i == x->n_jobs || !hm_ulid_eq(&x->job_ids[i], id))
-		return -1;
-	return (int64_t)hm_le32(x->job_offs + 4 * (size_t)i);
+		return;
+	*lo_r = lower(x->job_ids, x->n_jobs, id);
+	*hi_r = behind(x, *lo_r, id);
 }
 
-int64_t hm_idx_job_here(const struct hm_idx *x, const struct hm_ulid *id)
+struct hm_job_at hm_idx_job(const struct hm_idx *x, uint32_t pos)
 {
-	if (x->n_jobs == 0 || hm_ulid_cmp(id, &x->min_job) < 0 || hm_ulid_cmp(id, &x->max_job) > 0)
-		return -1;
-	for (uint32_t i = lower(x->job_ids, x->n_jobs, id); i < x->n_jobs && hm_ulid_eq(&x->job_ids[i], id);
-	     i++) {
-		uint32_t off = hm_le32(x->job_offs + 4 * (size_t)i);
+	const char *p = x->jobs + JOB_BYTES * (size_t)pos;
 
-		if (!(off & HM_JOB_MOVED))
-			return off;
-	}
-	return -1;
+	return (struct hm_job_at){hm_le32(p), hm_le32(p + 4), hm_le32(p + 8), hm_le32(p + 12)};
 }
 
-bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r,
-		       uint32_t *off_r)
+bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r)
 {
-	uint32_t i = last_of(x, lower(x->job_ids, x->n_jobs, id), id);
+	uint32_t i = lower(x->job_ids, x->n_jobs, id);
 
 	if (i == x->n_jobs || !hm_ulid_eq(&x->job_ids[i], id)) {
 		if (i == 0)
@@ -568,6 +568,5 @@ bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct 
 		i--;
 	}
 	*job_r = x->job_ids[i];
-	*off_r = hm_le32(x->job_offs + 4 * (size_t)i);
 	return true;
 }

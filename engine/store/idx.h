@@ -11,7 +11,7 @@
  *   recips  m x (u32 hash, u32 rank)   sorted; address and user of every message
  *   camps   c x 24              sorted by hash: hash u64, name offset u32, length u32, first posting u32, count u32
  *   posts   n x u32             per campaign, ranks ascending
- *   jobs    j x 16, j x u32     sorted ids, offsets
+ *   jobs    j x 16, j x 16      sorted ids of the jobs records are about; of each record hm_job_at (mem.h)
  *   names                       bytes
  * The file is ours, but a disk may lie: every access is held inside its section,
  * so a damaged file gives wrong places (caught when the record is read), never a
@@ -25,14 +25,14 @@
 #define HM_IDX_MAGIC 0x69647831u
 struct hm_idx {
 	uint32_t magic;
-	uint32_t n, n_recips, n_camps, n_jobs;
+	uint32_t n, n_recips, n_camps, n_jobs, n_moved /* of these */;
 	struct hm_ulid min_msg, max_msg, min_job, max_job;
 	uint64_t end, last_ms; /* of the segment: its length, its last write */
 	/* private */
 	const char *map;
 	size_t size;
 	const struct hm_ulid *ids, *job_ids;
-	const char *offs, *states, *recips, *camps, *posts, *job_offs, *names;
+	const char *offs, *states, *recips, *camps, *posts, *jobs, *names;
 	size_t names_len;
 };
 /* Builds `path` from a frozen mem. sync: fdatasync before the rename. */
@@ -63,13 +63,11 @@ uint32_t hm_idx_recip(const struct hm_idx *x, uint32_t pos);
 void hm_idx_camp_range(const struct hm_idx *x, uint64_t hash, struct hm_str name, uint32_t *lo_r,
 		       uint32_t *hi_r);
 uint32_t hm_idx_post(const struct hm_idx *x, uint32_t pos);
-/* Jobs: offset (with HM_JOB_MOVED) of the newest record of one id, -1 when there is none; of the greatest id <= `id`, false
- * when there is none. */
-int64_t hm_idx_find_job(const struct hm_idx *x, const struct hm_ulid *id);
-/* The oldest record of it that does not say that it moved away; -1: there is none. */
-int64_t hm_idx_job_here(const struct hm_idx *x, const struct hm_ulid *id);
-bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r,
-		       uint32_t *off_r);
+/* [*lo_r, *hi_r) of the records of one job, oldest first; hm_idx_job gives one. */
+void hm_idx_job_range(const struct hm_idx *x, const struct hm_ulid *id, uint32_t *lo_r, uint32_t *hi_r);
+struct hm_job_at hm_idx_job(const struct hm_idx *x, uint32_t pos);
+/* The greatest job <= `id`; false when there is none. */
+bool hm_idx_job_before(const struct hm_idx *x, const struct hm_ulid *id, struct hm_ulid *job_r);
 
 /* Places 0..n-1 of ids `stride` bytes apart, sorted by id, equal ones in the order they stand. order_r: n places.
  * False when out of memory. */

@@ -48,13 +48,13 @@ struct hm_ledger_opts {
 };
 struct hm_ledger_job {
 	struct hm_ulid id;
-	uint32_t n;
+	uint32_t n0, n; /* messages [id, id + n) of the job id - n0 */
 	uint8_t lane;
 	uint64_t accepted_ms;
 	struct hm_str campaign, category, tenant, template_ref, channel; /* any may be empty */
 	bool has_of; /* it sends a failed message once more: */
 	struct hm_ulid of;
-	bool if_absent; /* count only when there is no record yet: redelivered entries, and those HTTP ingest may record as well */
+	bool if_absent; /* count only what no record covers yet: redelivered entries, and those HTTP ingest may record as well */
 };
 struct hm_ledger_attempt {
 	struct hm_str channel;
@@ -64,12 +64,15 @@ struct hm_ledger_attempt {
 	uint32_t took_us;
 	struct hm_str reason, provider_id; /* short texts, cut at 200 bytes */
 };
-/* Messages [id, id + n) of the job id - n0, accepted here, are another node's: their acceptance and what became of them
- * here leaves the counters, so that over all nodes a message counts once. back: they have come back to this one. Repeats
- * count nothing; an acceptance that is recorded only after its messages moved does not count either. */
+/* Messages [id, id + n) of the job id - n0 have another owner since their `hop`-th change of hands (owner.h): their acceptance
+ * and what became of them here leaves the counters, so that over all nodes a message counts once. back: this node
+ * is the owner, they count here. Each message for itself: what is older news about it, or the same once more, changes
+ * nothing, in whatever order it comes; an acceptance that is recorded only after its messages moved does not count. What
+ * is recorded of a message that is another node's is kept, and counts when it comes back. */
 struct hm_ledger_moved {
 	struct hm_ulid id;
 	uint32_t n0, n;
+	uint32_t hop;	   /* from 1 */
 	bool back, replay; /* replay: the job has `of` */
 	uint8_t lane;
 	uint64_t accepted_ms;
@@ -142,7 +145,7 @@ int hm_ledger_get_msg(struct hm_ledger *l, const struct hm_ulid *id, struct hm_a
 		      struct hm_ledger_msg *m_r, struct hm_err *e) HM_MUSTCHECK;
 int hm_ledger_get_job(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		      struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;
-/* The job that covers message `id` (id in [job, job + n)), even when the message has no record yet. HM_ENOENT also when it
+/* The job (its id; n0 and n as recorded, labels only when it was accepted here) that covers message `id` (id in [job, job + n)), even when the message has no record yet. HM_ENOENT also when it
  * has moved to another node. */
 int hm_ledger_job_of(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		     struct hm_ledger_job *j_r, struct hm_err *e) HM_MUSTCHECK;

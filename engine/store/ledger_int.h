@@ -5,7 +5,7 @@
  *   commit.c   the ledger thread: one write for all batches, repeats, sealing, expiry
  *   keeper.c   two background threads: index sealed segments, compress them
  *   open.c     start, recovery, read-only view, close
- *   query.c    look-ups and reports       verify.c  the recount
+ *   owner.c    whose a message is         query.c   look-ups and reports       verify.c  the recount
  *
  * Locks, in the order they may be taken:
  *   commit   held by the ledger thread from "applied in memory" to "written"; verify takes it to see both equal
@@ -62,6 +62,7 @@ struct hm_ledger {
 	struct hm_seglist *segs; /* oldest first; the last is the active one */
 	struct hm_counts counts;
 	bool unwritten; /* under commit: memory is ahead of the file */
+	bool any_moved; /* ledger thread: there are records of messages that moved */
 
 	/* ledger thread */
 	uv_thread_t thread;
@@ -106,17 +107,6 @@ struct hm_ledger_writer {
 	uint64_t ticket;	      /* of cur, or the latest one */
 	size_t backlog;
 };
-
-/* id -= n */
-static inline void hm_ulid_back(struct hm_ulid *id, uint32_t n)
-{
-	for (int i = 15; i >= 0 && n > 0; i--) {
-		uint32_t v = (uint32_t)id->b[i] + 256 - (n & 255);
-
-		id->b[i] = (uint8_t)v;
-		n = (n >> 8) + (v < 256);
-	}
-}
 
 /* open.c */
 int hm_ledger_new_segment(struct hm_ledger *l, uint64_t seq, struct hm_seg **s_r, int *fd_r,

@@ -114,20 +114,32 @@ static void widen(struct hm_ulid *min, struct hm_ulid *max, const struct hm_ulid
 		*max = *id;
 }
 
+static void add_job(struct hm_mem *m, const struct hm_rec *r, uint32_t off)
+{
+	struct hm_mem_job *j = &m->jobs[m->n_jobs];
+	uint32_t *slot;
+
+	hm_assert(m->n_jobs < m->cap_jobs && off < HM_JOB_AWAY);
+	j->id = hm_rec_origin(r);
+	j->at = (struct hm_job_at){off, r->n0 & ~HM_JOB_PARTLY, r->n, 0};
+	if (r->kind == HM_REC_MOVED) {
+		j->at.hop = r->hop;
+		j->at.off |= r->back ? 0 : HM_JOB_AWAY;
+		m->n_moved++;
+	} else if (hm_rec_uncounted(r) > 0) {
+		j->at.n0 |= HM_JOB_PARTLY;
+	}
+	widen(&m->min_job, &m->max_job, &j->id, m->n_jobs == 0);
+	slot = probe(&m->job_ids, m->jobs, sizeof(*m->jobs), &j->id);
+	j->prev = *slot;
+	*slot = ++m->n_jobs;
+}
+
 void hm_mem_add(struct hm_mem *m, const struct hm_rec *r, uint32_t off, uint64_t seq,
 		struct hm_counts_row *row)
 {
-	uint32_t *slot;
-
 	if (r->kind != HM_REC_MSG) {
-		hm_assert(m->n_jobs < m->cap_jobs && off < HM_JOB_MOVED);
-		if (r->kind == HM_REC_MOVED && !r->back)
-			off |= HM_JOB_MOVED;
-		widen(&m->min_job, &m->max_job, &r->id, m->n_jobs == 0);
-		m->jobs[m->n_jobs] = (struct hm_mem_job){r->id, off, r->n, 0};
-		slot = probe(&m->job_ids, m->jobs, sizeof(*m->jobs), &r->id);
-		m->jobs[m->n_jobs].prev = *slot;
-		*slot = ++m->n_jobs;
+		add_job(m, r, off);
 		return;
 	}
 	hm_assert(m->n_msgs < m->cap_msgs);
@@ -168,7 +180,8 @@ const struct hm_mem_job *hm_mem_find_job(const struct hm_mem *m, const struct hm
 void hm_mem_prefetch(const struct hm_mem *m, const struct hm_rec *r)
 {
 	const struct hm_mem_table *t = r->kind != HM_REC_MSG ? &m->job_ids : &m->msg_ids;
+	struct hm_ulid id = r->kind != HM_REC_MSG ? hm_rec_origin(r) : r->id;
 
 	if (t->slot)
-		__builtin_prefetch(&t->slot[slot_of(t, &r->id)], 1);
+		__builtin_prefetch(&t->slot[slot_of(t, &id)], 1);
 }

@@ -23,12 +23,17 @@ struct hm_mem_msg {
 	uint32_t campaign : 24; /* place in the dictionary */
 	uint32_t state : 4, unknown : 4;
 };
-#define HM_JOB_MOVED (1u << 31) /* in the offset of a job: its messages are another node's */
+/* A record about messages [n0, n0 + n) of a job: they were accepted, or have another owner (owner.h). */
+#define HM_JOB_AWAY \
+	(1u << 31) /* in its offset, as segments are smaller than 2 GiB: that owner is another node */
+#define HM_JOB_PARTLY (1u << 31) /* in n0, accepted: an older record covers some of them */
+struct hm_job_at {
+	uint32_t off, n0, n, hop; /* hop 0: accepted */
+};
 struct hm_mem_job {
-	struct hm_ulid id;
-	uint32_t off;  /* segments are smaller than 2 GiB */
-	uint32_t n;    /* messages */
-	uint32_t prev; /* place + 1 of the record of this id before it; 0: there is none here */
+	struct hm_ulid id; /* of the job */
+	struct hm_job_at at;
+	uint32_t prev; /* place + 1 of the record of this job before it; 0: there is none here */
 };
 struct hm_mem_table { /* open addressing; a slot holds place + 1 in the array */
 	uint32_t *slot;
@@ -37,8 +42,8 @@ struct hm_mem_table { /* open addressing; a slot holds place + 1 in the array */
 struct hm_mem {
 	struct hm_mem_msg *msgs;
 	struct hm_mem_job *jobs;
-	uint32_t n_msgs, cap_msgs, n_jobs, cap_jobs;
-	struct hm_mem_table msg_ids, job_ids; /* the newest record of an id */
+	uint32_t n_msgs, cap_msgs, n_jobs, cap_jobs, n_moved; /* of the jobs: hop > 0 */
+	struct hm_mem_table msg_ids, job_ids;		      /* the newest record of an id */
 	const struct hm_counts_row **campaigns;
 	uint32_t n_campaigns, cap_campaigns;
 	struct hm_ulid min_msg, max_msg, min_job, max_job;

@@ -319,6 +319,7 @@ static int load(struct hm_ledger *l, const uint64_t *seqs, size_t n, struct hm_e
 			rc = 0;
 			continue;
 		}
+		l->any_moved |= rc == 0 && (s->idx != NULL ? s->idx->n_moved : s->mem->n_moved) > 0;
 		if (rc == 0 && newest && !l->readonly && has_log && indexed == 0)
 			rc = reopen_active(l, s, len, e);
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "store/cursor.h"
+#include "store/owner.h"
 
 struct hm_seglist *hm_ledger_segs(struct hm_ledger *l)
 {
@@ -51,134 +52,84 @@ int hm_ledger_get_msg(struct hm_ledger *l, const struct hm_ulid *id, struct hm_a
 	return rc;
 }
 
-struct job_hit {
-	struct hm_ulid id;
-	const struct hm_seg *seg;
-	uint32_t off;
-	bool any;
-};
-
-static void nearer(struct job_hit *h, const struct hm_ulid *id, const struct hm_seg *s, uint32_t off)
-{
-	if (!h->any || hm_ulid_cmp(id, &h->id) > 0)
-		*h = (struct job_hit){*id, s, off, true};
-}
-
 /* The job with the greatest id <= `id`. */
-static void job_before(struct hm_ledger *l, const struct hm_seglist *segs, const struct hm_ulid *id,
-		       struct job_hit *h)
+static bool job_before(struct hm_ledger *l, const struct hm_seglist *segs, const struct hm_ulid *id,
+		       struct hm_ulid *job_r)
 {
-	h->any = false;
+	bool any = false;
+
 	for (size_t i = segs->n; i-- > 0;) {
 		const struct hm_seg *s = segs->v[i];
-		uint64_t end = __atomic_load_n(&s->end, __ATOMIC_ACQUIRE);
 		const struct hm_idx *x;
 		struct hm_ulid job;
-		uint32_t off;
 
 		pthread_rwlock_rdlock(&l->lock);
 		x = s->idx;
 		if (x == NULL && s->mem)
-			for (uint32_t k = s->mem->n_jobs; k-- > 0;) { /* of equal ids the newest */
+			for (uint32_t k = 0; k < s->mem->n_jobs; k++) {
 				const struct hm_mem_job *j = &s->mem->jobs[k];
 
-				if ((j->off & ~HM_JOB_MOVED) < end && hm_ulid_cmp(&j->id, id) <= 0)
-					nearer(h, &j->id, s, j->off);
+				if (hm_ulid_cmp(&j->id, id) <= 0 &&
+				    (!any || hm_ulid_cmp(&j->id, job_r) > 0)) {
+					*job_r = j->id;
+					any = true;
+				}
 			}
 		pthread_rwlock_unlock(&l->lock);
-		if (x && (!h->any || hm_ulid_cmp(&x->max_job, &h->id) > 0) &&
-		    hm_idx_job_before(x, id, &job, &off))
-			nearer(h, &job, s, off);
+		if (x && (!any || hm_ulid_cmp(&x->max_job, job_r) > 0) && hm_idx_job_before(x, id, &job) &&
+		    (!any || hm_ulid_cmp(&job, job_r) > 0)) {
+			*job_r = job;
+			any = true;
+		}
 	}
+	return any;
 }
 
-static int read_job(struct hm_ledger *l, const struct job_hit *h, struct hm_arena *a,
-		    struct hm_ledger_job *j_r, struct hm_ledger_moved *m_r, struct hm_err *e)
+/* Of a record of its acceptance, or, without labels, of one that says who has it. */
+static int read_job(struct hm_ledger *l, const struct hm_ulid *job, const struct hm_owner_rec *where,
+		    struct hm_arena *a, struct hm_ledger_job *j_r, struct hm_ledger_moved *m_r,
+		    struct hm_err *e)
 {
 	struct hm_seg_reader r;
 	struct hm_str rec;
 	int rc;
 
 	hm_seg_reader_init(&r, l->dir);
-	rc = hm_seg_reader_get(&r, h->seg, h->off & ~HM_JOB_MOVED, a, &rec, e);
+	rc = hm_seg_reader_get(&r, where->seg, where->off, a, &rec, e);
 	if (rc == 0 && hm_rec_get_job(rec, j_r, e) < 0) {
-		/* the job's messages have been away: how many there are, no labels */
 		rc = hm_rec_get_moved(rec, m_r, e);
-		*j_r = (struct hm_ledger_job){.id = m_r->id,
+		*j_r = (struct hm_ledger_job){.n0 = m_r->n0,
 					      .n = m_r->n,
 					      .lane = m_r->lane,
 					      .accepted_ms = m_r->accepted_ms,
 					      .campaign = m_r->campaign};
 	}
+	j_r->id = *job;
 	hm_seg_reader_fini(&r);
 	return rc;
 }
 
-/* The newest record of the job is of some of its messages that moved; the oldest is of all of them. */
-static bool job_itself(struct hm_ledger *l, const struct hm_seglist *segs, struct job_hit *h)
-{
-	struct hm_ulid id = h->id;
-	bool any = false;
-
-	for (size_t i = 0; i < segs->n && !any; i++) {
-		const struct hm_seg *s = segs->v[i];
-		uint64_t end = __atomic_load_n(&s->end, __ATOMIC_ACQUIRE);
-		const struct hm_idx *x;
-		int64_t off = -1;
-
-		pthread_rwlock_rdlock(&l->lock);
-		x = s->idx;
-		if (x == NULL && s->mem)
-			for (uint32_t k = 0; k < s->mem->n_jobs && off < 0; k++) {
-				const struct hm_mem_job *j = &s->mem->jobs[k];
-
-				if (!(j->off & HM_JOB_MOVED) && j->off < end && hm_ulid_eq(&j->id, &id))
-					off = j->off;
-			}
-		pthread_rwlock_unlock(&l->lock);
-		if (x)
-			off = hm_idx_job_here(x, &id);
-		any = off >= 0;
-		if (any)
-			*h = (struct job_hit){id, s, (uint32_t)off, true};
-	}
-	return any;
-}
-
+/* Whose message `id` is, and what is known of its job: that it was accepted here, else who has it. exact: it is a job's first. */
 static int find_job(struct hm_ledger *l, const struct hm_ulid *id, bool exact, struct hm_arena *a,
-		    struct hm_ledger_job *j_r, bool *moved_r, struct hm_str *node_r, struct hm_err *e)
+		    struct hm_ledger_job *j_r, enum hm_own *own_r, struct hm_str *node_r, struct hm_err *e)
 {
 	struct hm_seglist *segs = hm_ledger_segs(l);
-	struct hm_ledger_moved m = {.n = 0};
-	struct job_hit h;
+	struct hm_ledger_moved m;
+	struct hm_owner o = {.own = HM_OWN_NONE};
+	struct hm_ulid job = *id;
 	int rc = HM_ENOENT;
 
-	job_before(l, segs, id, &h);
-	if (h.any && (!exact || hm_ulid_eq(&h.id, id)))
-		rc = read_job(l, &h, a, j_r, &m, e);
-	if (rc == 0 && !exact && m.n > 0 && m.n0 == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n &&
-	    job_itself(l, segs, &h))
-		rc = read_job(l, &h, a, j_r, &m, e);
-	if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n) {
-		rc = HM_ENOENT;
-		if (!exact && m.n0 > 0) {
-			/* others of the same job have moved: the job itself stands before them */
-			struct hm_ulid job = h.id;
+	if (exact || job_before(l, segs, id, &job))
+		hm_owner_find(l, segs, &job, hm_ulid_diff(id, &job), &o);
+	if (o.own != HM_OWN_NONE)
+		rc = read_job(l, &job, o.job.seg ? &o.job : &o.by, a, j_r, &m, e);
+	if (rc == 0 && o.own == HM_OWN_AWAY && node_r != NULL) {
+		struct hm_ledger_job unused;
 
-			hm_ulid_back(&job, m.n0);
-			job_before(l, segs, &job, &h);
-			if (h.any && hm_ulid_eq(&h.id, &job))
-				rc = read_job(l, &h, a, j_r, &m, e);
-			if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n && job_itself(l, segs, &h))
-				rc = read_job(l, &h, a, j_r, &m, e);
-			if (rc == 0 && hm_ulid_diff(id, &j_r->id) >= j_r->n)
-				rc = HM_ENOENT;
-		}
+		rc = read_job(l, &job, &o.by, a, &unused, &m, e);
+		*node_r = rc == 0 ? m.node : HM_STR_NULL;
 	}
-	if (moved_r)
-		*moved_r = rc == 0 && h.off & HM_JOB_MOVED;
-	if (node_r && rc == 0 && h.off & HM_JOB_MOVED)
-		*node_r = m.node;
+	*own_r = o.own;
 	hm_seglist_unref(segs);
 	return rc == HM_ENOENT ? none(e, exact ? "job" : "job of message", id) : rc;
 }
@@ -187,25 +138,27 @@ int hm_ledger_moved_to(struct hm_ledger *l, const struct hm_ulid *id, struct hm_
 		       struct hm_str *node_r, struct hm_err *e)
 {
 	struct hm_ledger_job j;
-	bool moved = false;
-	int rc = find_job(l, id, false, a, &j, &moved, node_r, e);
+	enum hm_own own;
+	int rc = find_job(l, id, false, a, &j, &own, node_r, e);
 
-	return rc == 0 && !moved ? none(e, "other node for message", id) : rc;
+	return rc == 0 && own != HM_OWN_AWAY ? none(e, "other node for message", id) : rc;
 }
 
 int hm_ledger_get_job(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		      struct hm_ledger_job *j_r, struct hm_err *e)
 {
-	return find_job(l, id, true, a, j_r, NULL, NULL, e);
+	enum hm_own own;
+
+	return find_job(l, id, true, a, j_r, &own, NULL, e);
 }
 
 int hm_ledger_job_of(struct hm_ledger *l, const struct hm_ulid *id, struct hm_arena *a,
 		     struct hm_ledger_job *j_r, struct hm_err *e)
 {
-	bool moved = false;
-	int rc = find_job(l, id, false, a, j_r, &moved, NULL, e);
+	enum hm_own own;
+	int rc = find_job(l, id, false, a, j_r, &own, NULL, e);
 
-	return rc == 0 && moved ? none(e, "job of message", id) : rc;
+	return rc == 0 && own != HM_OWN_HERE ? none(e, "job of message", id) : rc;
 }
 
 /* -- lists ------------------------------------------------------------------------------------ */

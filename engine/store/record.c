@@ -78,7 +78,7 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 	char *start, *p;
 
 	if (!hm_buf_reserve(out, HM_REC_HEAD + 32 + 5 * 2 + campaign.len + category.len + tenant.len +
-					 template_ref.len + channel.len + 16)) {
+					 template_ref.len + channel.len + 16 + 5)) {
 		out->err = 0;
 		return HM_ENOMEM;
 	}
@@ -92,6 +92,7 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 	r->id = j->id;
 	r->kind = HM_REC_JOB;
 	r->n = j->n;
+	r->n0 = j->n0;
 	r->replay = j->has_of;
 	r->flags = j->if_absent ? HM_REC_SEARCH : 0;
 	r->campaign_hash = hm_rec_campaign_hash(campaign);
@@ -105,6 +106,8 @@ int hm_rec_put_job(struct hm_buf *out, size_t base, const struct hm_ledger_job *
 		memcpy(p, j->of.b, sizeof(j->of.b));
 		p += sizeof(j->of.b);
 	}
+	if (j->n0)
+		p = hm_varint_put(p, j->n0);
 	finish(out, base, start, p, r);
 	return 0;
 }
@@ -114,6 +117,7 @@ int hm_rec_put_moved(struct hm_buf *out, size_t base, const struct hm_ledger_mov
 	struct hm_str campaign = cut(m->campaign, HM_REC_TEXT_MAX), node = cut(m->node, HM_REC_TEXT_MAX);
 	char *start, *p;
 
+	hm_assert(m->hop > 0);
 	if (!hm_buf_reserve(out, HM_REC_SUMS_OFF + 4 * HM_REC_SUMS + 64 + campaign.len + node.len)) {
 		out->err = 0;
 		return HM_ENOMEM;
@@ -135,12 +139,14 @@ int hm_rec_put_moved(struct hm_buf *out, size_t base, const struct hm_ledger_mov
 	r->kind = HM_REC_MOVED;
 	r->n = m->n;
 	r->n0 = m->n0;
+	r->hop = m->hop;
 	r->back = m->back;
 	r->replay = m->replay;
 	r->campaign_hash = hm_rec_campaign_hash(campaign);
 	r->campaign_len = (uint16_t)campaign.len;
 	r->campaign_off = (uint32_t)((size_t)(p - out->p) - campaign.len - base);
 	p = put_text(p, node);
+	p = hm_varint_put(p, m->hop);
 	finish(out, base, start, p, r);
 	return 0;
 }
@@ -205,6 +211,7 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 		*p++ = 0;
 		memcpy(p, m->job.b, 16);
 		p += 16;
+		nth = 0;
 	}
 	p = hm_varint_put(p, zigzag((int64_t)(m->accepted_ms - hm_ulid_ms(&m->id))));
 	p = hm_varint_put(p, zigzag((int64_t)(m->updated_ms - m->accepted_ms)));
@@ -212,6 +219,7 @@ int hm_rec_put_msg(struct hm_buf *out, size_t base, const struct hm_ledger_msg *
 	memset(r, 0, sizeof(*r));
 	r->id = m->id;
 	r->kind = HM_REC_MSG;
+	r->n0 = nth;
 	r->state = m->state;
 	r->unknown = (uint8_t)unknown;
 	r->flags = (uint8_t)((m->maybe_repeat || m->amends ? HM_REC_SEARCH : 0) |
@@ -315,8 +323,8 @@ struct msg_front {
 	struct hm_str campaign, user, address;
 };
 
-/* id - nth, borrow by borrow */
-static void ulid_sub(struct hm_ulid *id, uint64_t n)
+/* borrow by borrow */
+void hm_ulid_back(struct hm_ulid *id, uint64_t n)
 {
 	int64_t borrow = 0;
 
@@ -346,7 +354,7 @@ static void cut_msg_front(struct hm_cut *c, const struct hm_ulid *id, struct msg
 			memcpy(f->job.b, s.p, 16);
 	} else {
 		f->job = *id;
-		ulid_sub(&f->job, nth - 1);
+		hm_ulid_back(&f->job, nth - 1);
 	}
 	f->accepted_ms = hm_ulid_ms(id) + (uint64_t)unzigzag(hm_cut_varint(c));
 	f->updated_ms = f->accepted_ms + (uint64_t)unzigzag(hm_cut_varint(c));
@@ -372,7 +380,7 @@ static void cut_of(struct hm_cut *c, bool *has_r, struct hm_ulid *of_r)
 
 static void cut_job(struct hm_cut *c, struct hm_ledger_job *j)
 {
-	uint64_t n;
+	uint64_t n, n0 = 0;
 
 	j->lane = hm_cut_u8(c);
 	n = hm_cut_varint(c);
@@ -383,14 +391,18 @@ static void cut_job(struct hm_cut *c, struct hm_ledger_job *j)
 	j->tenant = hm_cut_text(c);
 	j->template_ref = hm_cut_text(c);
 	j->channel = hm_cut_text(c);
-	cut_of(c, &j->has_of, &j->of);
-	if (n > UINT32_MAX || j->lane >= HM_LANE_COUNT)
+	if (!c->bad && c->end - c->p >= (ptrdiff_t)sizeof(j->of.b))
+		cut_of(c, &j->has_of, &j->of);
+	if (!c->bad && c->p < c->end)
+		n0 = hm_cut_varint(c);
+	j->n0 = (uint32_t)n0;
+	if (n > UINT32_MAX || n0 > UINT32_MAX || j->lane >= HM_LANE_COUNT)
 		c->bad = true;
 }
 
 static void cut_moved(struct hm_cut *c, struct hm_ledger_moved *m)
 {
-	uint64_t n0, n;
+	uint64_t n0, n, hop = 1;
 
 	m->back = hm_cut_u8(c) != 0;
 	(void)cut_bytes(c, 4u * hm_cut_u8(c));
@@ -403,7 +415,10 @@ static void cut_moved(struct hm_cut *c, struct hm_ledger_moved *m)
 	m->accepted_ms = hm_ulid_ms(&m->id) + (uint64_t)unzigzag(hm_cut_varint(c));
 	m->campaign = hm_cut_text(c);
 	m->node = hm_cut_text(c);
-	if (n0 > UINT32_MAX || n > UINT32_MAX || m->lane >= HM_LANE_COUNT)
+	if (!c->bad && c->p < c->end)
+		hop = hm_cut_varint(c);
+	m->hop = (uint32_t)hop;
+	if (n0 > UINT32_MAX || n > UINT32_MAX || hop == 0 || hop > UINT32_MAX || m->lane >= HM_LANE_COUNT)
 		c->bad = true;
 }
 
@@ -420,10 +435,10 @@ int hm_rec_scan(struct hm_str payload, size_t off, struct hm_rec *r)
 		return HM_ESTORE;
 	r->off = (uint32_t)off;
 	r->len = hm_le32(rec.p) + 4;
-	r->flags = (uint8_t)rec.p[5] & (HM_REC_DEAD | HM_REC_REPEAT);
+	r->flags = (uint8_t)rec.p[5] & (HM_REC_DEAD | HM_REC_REPEAT | HM_REC_AWAY);
 	r->prev = (uint8_t)rec.p[6];
 	r->prev_unknown = (uint8_t)rec.p[7];
-	if (r->prev > HM_ST_COUNT || r->prev_unknown > HM_REC_UNKNOWN_MAX)
+	if (r->kind == HM_REC_MSG && (r->prev > HM_ST_COUNT || r->prev_unknown > HM_REC_UNKNOWN_MAX))
 		return HM_ESTORE;
 	if (r->kind == HM_REC_JOB) {
 		struct hm_ledger_job j;
@@ -432,6 +447,7 @@ int hm_rec_scan(struct hm_str payload, size_t off, struct hm_rec *r)
 		j.id = r->id;
 		cut_job(&c, &j);
 		r->n = j.n;
+		r->n0 = j.n0;
 		r->replay = j.has_of;
 		campaign = j.campaign;
 	} else if (r->kind == HM_REC_MOVED) {
@@ -442,6 +458,7 @@ int hm_rec_scan(struct hm_str payload, size_t off, struct hm_rec *r)
 		cut_moved(&c, &m);
 		r->n = m.n;
 		r->n0 = m.n0;
+		r->hop = m.hop;
 		r->back = m.back;
 		r->replay = m.replay;
 		campaign = m.campaign;

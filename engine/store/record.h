@@ -7,9 +7,11 @@
  *         zigzag accepted_ms - ms of the id | zigzag updated_ms - accepted_ms | texts | varint attempts | ...
  *        and, only when values were fetched for it, behind the attempts: text (facts)
  *        and, only when it sends a failed message once more, behind that text (which may be empty): 16 bytes
- *   JOB:  the same 16 bytes behind the texts
+ *   JOB:  the same 16 bytes behind the texts; behind that, when its first message is not the job's first: varint n0.
+ *        prev and prev_unknown together: how many of its messages do not count, as another record covers them
  *   MOVED: u8 back | u8 k | k x u32 what it takes from (or gives back to) the counters, filled in by the ledger thread |
- *         u8 lane | u8 replay | varint n0 | varint n | zigzag accepted_ms - ms of the id | text (campaign) | text (node)
+ *         u8 lane | u8 replay | varint n0 | varint n | zigzag accepted_ms - ms of the id | text (campaign) | text (node) |
+ *         varint hop (missing in older ones: 1)
  *   text: varint length, bytes
  * Encoded once, by the thread that knows the message. The four bytes behind the
  * length are the only ones the ledger thread may still change (hm_rec_mark): what
@@ -36,6 +38,7 @@ enum { HM_REC_SUM_ACCEPTED, HM_REC_SUM_REPLAYS, HM_REC_SUM_UNKNOWN, HM_REC_SUM_S
 enum {
 	HM_REC_DEAD = 1,   /* does not count and is not indexed */
 	HM_REC_REPEAT = 2, /* and it was a second final record */
+	HM_REC_AWAY = 4,   /* does not count: the message is another node's (owner.h) */
 	/* never on disk: what the ledger thread has to look for */
 	HM_REC_AMENDS = 64,
 	HM_REC_SEARCH = 128,
@@ -45,16 +48,35 @@ enum {
 struct hm_rec {
 	struct hm_ulid id;
 	uint64_t campaign_hash;
-	uint32_t off, len;		  /* of the whole record inside its frame's payload */
-	uint32_t address_hash, user_hash; /* 0 = none */
-	uint32_t n;			  /* JOB, MOVED: messages */
-	uint32_t n0;			  /* MOVED */
+	uint32_t off, len; /* of the whole record inside its frame's payload */
+	union {
+		uint32_t address_hash; /* MSG; 0 = none */
+		uint32_t hop;	       /* JOB: 0; MOVED: from 1 */
+	};
+	uint32_t user_hash; /* 0 = none */
+	uint32_t n;	    /* JOB, MOVED: messages */
+	uint32_t n0;	    /* JOB, MOVED: place of the first one in its job; MSG: its place */
 	uint32_t campaign_off;
 	uint16_t campaign_len;
 	uint8_t kind, flags, state, unknown;
 	bool back, replay;	    /* MOVED; both */
 	uint8_t prev, prev_unknown; /* state + 1 of the record this one replaced, 0 = none */
 };
+/* JOB: messages that do not count. A job of more than HM_JOB_MAX_RECIPIENTS messages has none, or all of them. */
+static inline uint32_t hm_rec_uncounted(const struct hm_rec *r)
+{
+	return r->prev | (uint32_t)r->prev_unknown << 8;
+}
+void hm_ulid_back(struct hm_ulid *id, uint64_t n); /* id -= n */
+/* The job a record is about. */
+static inline struct hm_ulid hm_rec_origin(const struct hm_rec *r)
+{
+	struct hm_ulid id = r->id;
+
+	if (r->n0)
+		hm_ulid_back(&id, r->n0);
+	return id;
+}
 
 static inline void hm_le32_put(void *p, uint32_t v)
 {

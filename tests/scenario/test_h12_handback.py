@@ -19,7 +19,7 @@ def entries(client):
     return [msgpack.unpackb(f[b"j"]) for k in sorted(client.keys("{hm:*}:q:*")) for _, f in client.xrange(k)]
 
 
-def test_a_rolling_restart_sends_everything_once(engine, sink, redis, keys):
+def test_a_rolling_restart_sends_everything_once(engine, sink, redis, keys, hermod):
     c = channels_to(sink, keys)
     c["fcm-sink"]["resend_unknown"] = False
     sink.knobs({"fcm": {"latency": 20, "mix": [{"percent": 10, "status": 503}]}, "apns": {"latency": 10}})
@@ -52,10 +52,12 @@ def test_a_rolling_restart_sends_everything_once(engine, sink, redis, keys):
         t.join()
     wait_for(lambda: sink.ledger()["unique"] >= made[0], 180, f"all {made[0]} are sent")
     wait_for(lambda: nothing_waits(redis.client) and not redis.client.keys("{hm:*}:delayed"), 20, "nothing is left in the queue")
-    led, reports = sink.ledger(), [e.report("roll") for e in (a, b)]
-    s = {k: sum(r[k] for r in reports) for k in ("failed", "unknown_attempts", "repeats")}
+    led, s = sink.ledger(), settled((a, b), "roll", made[0], 20)  # and in the books of the two it counts once
     assert (led["unique"], led["duplicates"]) == (made[0], 0), led
-    assert (s["failed"], s["unknown_attempts"], s["repeats"]) == (0, 0, 0), s
+    assert (s["sent"], s["failed"], s["unknown_attempts"], s["repeats"]) == (made[0], 0, 0, 0), s
+    for e in (a, b):
+        out = hermod("report", "--verify", "--config", e.config_file)
+        assert out.returncode == 0 and "verified" in out.stdout, out
 
 
 def test_nothing_stays_pending_and_another_node_goes_on_at_once(engine, sink, redis):
@@ -94,6 +96,35 @@ def test_attempts_go_along(engine, sink, redis):
     a.start()
     assert settled((a, b), "tries", 20)["failed"] == 20
     assert len(sink.requests(profile="apns")) == 40
+
+
+@pytest.mark.parametrize("end", ["stop", "kill9"])
+def test_there_and_back_again(engine, sink, redis, hermod, end):
+    """Messages go from a to b, back to a, and again: each comes back before its node has heard that it had left."""
+    s = {"queue": {"claim_after": "10m" if end == "stop" else "1s", "heartbeat": "200ms"},
+         "dispatch": {"max_attempts": 100, "retry_base": "200ms", "retry_max": "400ms"}}
+    a, b = pair(engine, sink, redis, settings=s)
+    assert b.stop() == 0
+    sink.knobs({"apns": {"mix": [{"percent": 100, "status": 503}]}})
+    load(redis, 60, "ball", chunk=20)
+    tried = lambda: len(sink.requests(profile="apns"))
+    wait_for(lambda: tried() >= 60, what="a has tried all")
+    for e, other in ((a, b), (b, a)) * 2:
+        e.stop() if end == "stop" else e.kill9()
+        before = tried()
+        other.start()
+        wait_for(lambda: tried() >= before + 60, 30, "the other goes on with them")
+    sink.knobs({"apns": {"mix": []}})
+    b.start()
+    r = settled((a, b), "ball", 60)
+    wait_for(lambda: nothing_waits(redis.client), what="everybody has been told")
+    assert (r["sent"], r["repeats"]) == (60, 0) or (end == "kill9" and r["sent"] + r["failed"] == 60), r
+    for e in (a, b):  # in their ledgers too, and after another start
+        assert e.stop() == 0
+        out = hermod("report", "--verify", "--config", e.config_file)
+        assert out.returncode == 0 and "verified" in out.stdout, out
+        e.start()
+    assert settled((a, b), "ball", 60) == r
 
 
 @pytest.mark.parametrize("point", ["handback_before", "handback_after"])
