@@ -380,7 +380,7 @@ static bool method_known(const struct hm_cb_push *p, struct hm_str m)
 
 static void say(struct hm_cb_result *r, const char *text)
 {
-	snprintf(r->why, sizeof(r->why), "%s", text);
+	snprintf(r->why, sizeof(r->why), "%.*s", (int)sizeof(r->why) - 1, text); /* cut */
 }
 
 static struct hm_str put_text(struct hm_eval *ev, const struct hm_tpl *t)
