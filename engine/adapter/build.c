@@ -270,6 +270,7 @@ static struct hm_str default_type(const struct hm_request *r, struct hm_str mark
 	case HM_BODY_TEXT: return HM_STR("text/plain; charset=utf-8");
 	case HM_BODY_MULTIPART:
 		return hm_arena_printf(a, "multipart/form-data; boundary=%.*s", HM_STRF(mark));
+	case HM_BODY_MIME: return HM_STR("message/rfc822");
 	case HM_BODY_NONE: break;
 	}
 	return HM_STR("");
@@ -298,6 +299,10 @@ static int put_body(struct hm_eval *ev, const struct hm_request *r, struct hm_bu
 	case HM_BODY_MULTIPART:
 		*mark_r = boundary(ev);
 		multipart(ev, r->body, *mark_r, body);
+		break;
+	case HM_BODY_MIME:
+		if (hm_mime_body(ev, r->body, body) != 0)
+			return ev->rc;
 		break;
 	case HM_BODY_NONE: break;
 	}

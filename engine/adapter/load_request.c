@@ -332,17 +332,28 @@ static void check_headers(struct hm_loader *l, const struct hm_yaml *y, struct h
 	}
 }
 
+/* A mail: mail/mime.h says what becomes of the fields. */
+static struct hm_tree *load_mime(struct hm_loader *l, const struct hm_yaml *y, const struct hm_parse *p)
+{
+	static const char *const keys[] = {"from",    "from_name", "to",	  "to_name", "reply_to",
+					   "subject", "date",	   "text",	  "html",    "message_id",
+					   "headers", "dkim",	   "attachments", NULL};
+	static const char *const dkim[] = {"domain", "selector", "key", NULL};
+
+	if (!hm_load_known(l, y, "request.mime", keys) ||
+	    (hm_yaml_get(y, "dkim") && !hm_load_known(l, hm_yaml_get(y, "dkim"), "request.mime.dkim", dkim)))
+		return NULL;
+	return params(l, y, p);
+}
+
 static void load_body(struct hm_loader *l, const struct hm_yaml *map, const struct hm_parse *p,
 		      struct hm_request *r)
 {
 	static const struct {
 		const char *key;
 		enum hm_body_kind kind;
-	} kinds[] = {{"json", HM_BODY_JSON},
-		     {"form", HM_BODY_FORM},
-		     {"xml", HM_BODY_XML},
-		     {"text", HM_BODY_TEXT},
-		     {"multipart", HM_BODY_MULTIPART}};
+	} kinds[] = {{"json", HM_BODY_JSON}, {"form", HM_BODY_FORM},	       {"xml", HM_BODY_XML},
+		     {"text", HM_BODY_TEXT}, {"multipart", HM_BODY_MULTIPART}, {"mime", HM_BODY_MIME}};
 	const struct hm_yaml *y;
 
 	for (size_t i = 0; i < hm_countof(kinds); i++) {
@@ -355,6 +366,8 @@ static void load_body(struct hm_loader *l, const struct hm_yaml *map, const stru
 			r->body = hm_load_tree(l, y, p);
 		else if (kinds[i].kind == HM_BODY_FORM || kinds[i].kind == HM_BODY_MULTIPART)
 			r->body = params(l, y, p);
+		else if (kinds[i].kind == HM_BODY_MIME)
+			r->body = load_mime(l, y, p);
 		else
 			r->body_text = tpl_at(l, y, p);
 	}
@@ -412,10 +425,17 @@ static void load_sign(struct hm_loader *l, const struct hm_yaml *map, const stru
 void hm_load_request(struct hm_loader *l, const struct hm_yaml *map, const struct hm_scope_of *in, bool token,
 		     struct hm_request *r)
 {
-	static const char *const keys[] = {"method",   "url",  "path", "query", "headers",
-					   "json",     "form", "xml",  "text",	"multipart",
-					   "encoding", "sign", NULL};
-	static const char *const methods[] = {"POST", "GET", "PUT", "PATCH", "DELETE", NULL};
+	static const char *const keys[] = {"method", "url",  "path",	  "query", "headers",  "json", "form",
+					   "xml",    "text", "multipart", "mime",  "encoding", "sign", NULL};
+	static const char *const methods[] = {"POST",
+					      "GET",
+					      "PUT",
+					      "PATCH",
+					      "DELETE",
+					      /* of other protocols */ "SEND",
+					      "SUBMIT",
+					      "PUBLISH",
+					      NULL};
 	static const char *const encodings[] = {"form", "rfc3986", NULL};
 	struct hm_parse p = {
 		.a = &l->ad->arena, .names = in->names, .allowed = in->allowed, .where = in->where};

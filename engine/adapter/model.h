@@ -57,14 +57,22 @@ struct hm_tree {
 	bool vary; /* a header of a new value each time: $index: false, or found out */
 };
 
-enum hm_body_kind { HM_BODY_NONE, HM_BODY_JSON, HM_BODY_FORM, HM_BODY_XML, HM_BODY_TEXT, HM_BODY_MULTIPART };
+enum hm_body_kind {
+	HM_BODY_NONE,
+	HM_BODY_JSON,
+	HM_BODY_FORM,
+	HM_BODY_XML,
+	HM_BODY_TEXT,
+	HM_BODY_MULTIPART,
+	HM_BODY_MIME
+};
 struct hm_request {
 	struct hm_str method;
 	struct hm_tpl *url;  /* whole URL (credential requests) or NULL */
 	struct hm_tpl *path; /* behind the endpoint's own path */
 	struct hm_tree *query, *headers;
 	enum hm_body_kind body_kind;
-	struct hm_tree *body;				       /* JSON, FORM, MULTIPART */
+	struct hm_tree *body;				       /* JSON, FORM, MULTIPART, MIME */
 	struct hm_tpl *body_text;			       /* XML, TEXT */
 	hm_escape_fn encode;				       /* of form and query values */
 	struct hm_tree *sign_query, *sign_form, *sign_headers; /* added last */
@@ -455,6 +463,11 @@ bool hm_tree_json(struct hm_eval *ev, const struct hm_tree *n, struct hm_buf *ou
 struct hm_val hm_tree_pairs(struct hm_eval *ev, const struct hm_tree *n);
 /* One leaf as a value. */
 struct hm_val hm_tree_value(struct hm_eval *ev, const struct hm_tree *n);
+
+/* -- mime_body.c -------------------------------------------------------------------- */
+
+/* The mail that request.mime describes, with its DKIM signature. */
+int hm_mime_body(struct hm_eval *ev, const struct hm_tree *map, struct hm_buf *out);
 
 /* -- build.c ----------------------------------------------------------------------- */
 
