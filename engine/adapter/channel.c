@@ -732,7 +732,7 @@ static void fold_origin(struct builder *b, struct hm_eval *ev)
 		path.len--;
 	c->base_path = hm_arena_str(b->a, path);
 	o->host = terminated(b->a, o->host);
-	c->scheme = o->tls ? HM_STR("https") : HM_STR("http");
+	c->scheme = hm_arena_printf(b->a, "%s%s", hm_protocol_name(o->protocol), o->tls ? "s" : "");
 	o->session = o->protocol != HM_PROTO_HTTP ? session_pairs(b, ev, ad->session) : HM_STR("");
 	if (ev->rc) {
 		fold_failed(b, ev, "endpoint.session");

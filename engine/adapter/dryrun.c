@@ -61,13 +61,13 @@ static void put_origin(const struct hm_origin_opts *o, struct hm_buf *out)
 {
 	bool v6 = hm_str_chr(o->host, ':') >= 0;
 
-	hm_buf_puts(out, o->tls ? HM_STR("https://") : HM_STR("http://"));
+	hm_buf_printf(out, "%s%s://", hm_protocol_name(o->protocol), o->tls ? "s" : "");
 	if (v6)
 		hm_buf_putc(out, '[');
 	hm_buf_puts(out, o->host);
 	if (v6)
 		hm_buf_putc(out, ']');
-	if (o->port != (o->tls ? 443 : 80))
+	if (o->protocol != HM_PROTO_HTTP || o->port != (o->tls ? 443 : 80))
 		hm_buf_printf(out, ":%u", o->port);
 }
 

@@ -364,9 +364,13 @@ static void alternative(struct writer *w)
 	end_multipart(w, mark);
 }
 
-/* A parameter of Content-Disposition: quoted when ASCII, else RFC 2231 beside an ASCII likeness. */
+/* A parameter of Content-Disposition: quoted when ASCII; else RFC 2231, then an ASCII likeness for those that cannot read it. */
 static void filename(struct hm_buf *out, struct hm_str name)
 {
+	if (!is_ascii(name)) {
+		hm_buf_lit(out, ";\r\n filename*=UTF-8''");
+		hm_buf_percent(out, name);
+	}
 	hm_buf_lit(out, ";\r\n filename=\"");
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.p[i];
@@ -381,10 +385,6 @@ static void filename(struct hm_buf *out, struct hm_str name)
 		}
 	}
 	hm_buf_putc(out, '"');
-	if (!is_ascii(name)) {
-		hm_buf_lit(out, ";\r\n filename*=UTF-8''");
-		hm_buf_percent(out, name);
-	}
 }
 
 static void attachment(struct writer *w, const struct hm_mime_attachment *a)

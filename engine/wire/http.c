@@ -1,8 +1,7 @@
 /*
  * http.c - the slow road: libcurl multi on libuv, for HTTP/1.1 and proxies
  *
- * One multi handle per wire, made when first needed. libcurl tells which sockets
- * to watch (uv_poll) and when to be woken (one timer); a call borrows an easy
+ * One multi handle per wire (curl_loop.h), made when first needed; a call borrows an easy
  * handle from a free list for the time it runs.
  *
  * Fate: CURLOPT_PREREQFUNCTION runs when a connection stands and the request is
@@ -13,29 +12,23 @@
  *
  * Redirects are never followed and proxy settings of the environment are ignored.
  */
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "wire/curl_loop.h"
 #include "wire/wire_int.h"
 
-#define HTTP_DRIVER_MAGIC 0x6375726cu
+#define HTTP_DRIVER_MAGIC 0x68747031u
 #define HTTP_EASY_MAGIC	  0x65617379u
-#define HTTP_POLL_MAGIC	  0x706f6c6cu
 #define KEPT_CONNECTIONS  256L
 #define KEPT_EASIES	  256u
 
 struct http_driver {
 	uint32_t magic;
 	struct hm_wire *wire;
-	CURLM *multi;
-	CURLSH *share; /* TLS sessions of all handles; one thread, so no locks */
-	struct hm_timer timer;
+	struct curl_loop loop;
 	struct hm_list idle; /* easy.node */
-	size_t polls;
-	bool closing;
 };
 
 struct easy {
@@ -49,119 +42,7 @@ struct easy {
 	char error[CURL_ERROR_SIZE];
 };
 
-struct poll {
-	uint32_t magic;
-	uv_poll_t handle;
-	struct http_driver *driver;
-	curl_socket_t fd;
-};
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init_once(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-static void collect(struct http_driver *d);
-
-/* -- libcurl on the loop --------------------------------------------------------------- */
-
-static void on_poll(uv_poll_t *h, int status, int events)
-{
-	struct poll *p = h->data;
-	struct http_driver *d = p->driver;
-	int flags = 0, running;
-
-	HM_CHECK(p, HTTP_POLL_MAGIC);
-	hm_tick_wake(d->wire->tick);
-	if (status < 0)
-		flags = CURL_CSELECT_ERR;
-	if (events & UV_READABLE)
-		flags |= CURL_CSELECT_IN;
-	if (events & UV_WRITABLE)
-		flags |= CURL_CSELECT_OUT;
-	curl_multi_socket_action(d->multi, p->fd, flags, &running);
-	collect(d);
-}
-
-static void on_poll_closed(uv_handle_t *h)
-{
-	struct poll *p = h->data;
-	struct http_driver *d = p->driver;
-
-	HM_CHECK(p, HTTP_POLL_MAGIC);
-	HM_MAGIC_CLEAR(p);
-	free(p);
-	d->polls--;
-	if (d->closing && d->polls == 0) {
-		struct hm_wire *w = d->wire;
-
-		HM_MAGIC_CLEAR(d);
-		free(d);
-		w->http = NULL;
-		w->http_closed = true;
-		wire_maybe_closed(w);
-	}
-}
-
-static int on_socket(CURL *h, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-	struct http_driver *d = arg;
-	struct poll *p = socket_arg;
-	int events = 0;
-
-	HM_CHECK(d, HTTP_DRIVER_MAGIC);
-	if (what == CURL_POLL_REMOVE) {
-		if (p) {
-			uv_poll_stop(&p->handle); /* before libcurl closes the descriptor */
-			uv_close((uv_handle_t *)&p->handle, on_poll_closed);
-			curl_multi_assign(d->multi, fd, NULL);
-		}
-		return 0;
-	}
-	if (p == NULL) {
-		p = calloc(1, sizeof(*p));
-		if (p == NULL || uv_poll_init_socket(d->wire->tick->loop, &p->handle, fd) < 0) {
-			free(p);
-			return -1;
-		}
-		HM_MAGIC_SET(p, HTTP_POLL_MAGIC);
-		p->handle.data = p;
-		p->driver = d;
-		p->fd = fd;
-		d->polls++;
-		curl_multi_assign(d->multi, fd, p);
-	}
-	if (what & CURL_POLL_IN)
-		events |= UV_READABLE;
-	if (what & CURL_POLL_OUT)
-		events |= UV_WRITABLE;
-	uv_poll_start(&p->handle, events, on_poll);
-	return 0;
-}
-
-static int on_curl_timer(CURLM *multi, long ms, void *arg)
-{
-	struct http_driver *d = arg;
-
-	HM_CHECK(d, HTTP_DRIVER_MAGIC);
-	if (ms < 0)
-		hm_timer_stop(d->wire->tick, &d->timer);
-	else
-		hm_timer_start(d->wire->tick, &d->timer, (uint64_t)ms);
-	return 0;
-}
-
-static void on_timer(struct hm_timer *t)
-{
-	struct http_driver *d = hm_container_of(t, struct http_driver, timer);
-	int running;
-
-	HM_CHECK(d, HTTP_DRIVER_MAGIC);
-	curl_multi_socket_action(d->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	collect(d);
-}
+static void on_done(struct curl_loop *l, CURL *h, CURLcode rc);
 
 static struct http_driver *driver_get(struct hm_wire *w)
 {
@@ -169,30 +50,28 @@ static struct http_driver *driver_get(struct hm_wire *w)
 
 	if (d)
 		return d;
-	pthread_once(&once, init_once);
 	d = calloc(1, sizeof(*d));
-	if (d == NULL)
-		return NULL;
-	d->multi = curl_multi_init();
-	d->share = curl_share_init();
-	if (d->multi == NULL || d->share == NULL) {
-		curl_multi_cleanup(d->multi);
-		curl_share_cleanup(d->share);
+	if (d == NULL || !curl_loop_init(&d->loop, w->tick, KEPT_CONNECTIONS, on_done)) {
 		free(d);
 		return NULL;
 	}
 	HM_MAGIC_SET(d, HTTP_DRIVER_MAGIC);
 	d->wire = w;
-	hm_timer_init(&d->timer, on_timer);
 	hm_list_init(&d->idle);
-	curl_share_setopt(d->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-	curl_multi_setopt(d->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(d->multi, CURLMOPT_SOCKETDATA, d);
-	curl_multi_setopt(d->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-	curl_multi_setopt(d->multi, CURLMOPT_TIMERDATA, d);
-	curl_multi_setopt(d->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
 	w->http = d;
 	return d;
+}
+
+static void on_closed(struct curl_loop *l)
+{
+	struct http_driver *d = hm_container_of(l, struct http_driver, loop);
+	struct hm_wire *w = d->wire;
+
+	HM_MAGIC_CLEAR(d);
+	free(d);
+	w->http = NULL;
+	w->http_closed = true;
+	wire_maybe_closed(w);
 }
 
 void http_close(struct hm_wire *w)
@@ -211,16 +90,7 @@ void http_close(struct hm_wire *w)
 		HM_MAGIC_CLEAR(e);
 		free(e);
 	}
-	d->closing = true;
-	curl_multi_cleanup(d->multi); /* closes the kept connections; their polls follow from the loop */
-	curl_share_cleanup(d->share);
-	hm_timer_stop(w->tick, &d->timer);
-	if (d->polls == 0) {
-		HM_MAGIC_CLEAR(d);
-		free(d);
-		w->http = NULL;
-		w->http_closed = true;
-	}
+	curl_loop_close(&d->loop, on_closed);
 }
 
 /* -- callbacks of a transfer --------------------------------------------------------------- */
@@ -242,18 +112,6 @@ static int on_prereq(void *arg, char *remote_ip, char *local_ip, int remote_port
 	}
 	e->sent = true;
 	return CURL_PREREQFUNC_OK;
-}
-
-static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
-{
-	struct easy *e = arg;
-
-	HM_CHECK(e, HTTP_EASY_MAGIC);
-	if (e->call->origin->opts.deny_private && hm_addr_is_private(&a->addr)) {
-		e->denied = true;
-		return CURL_SOCKET_BAD;
-	}
-	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
@@ -423,28 +281,6 @@ static bool set_method(struct easy *e, const struct hm_call *c)
 	return curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method) == CURLE_OK;
 }
 
-static bool set_tls(struct easy *e, const struct hm_origin *o)
-{
-	const struct hm_wire_opts *w = &o->wire->opts;
-	const char *key = o->opts.key_file.len ? o->opts.key_file.p : o->opts.cert_file.p;
-	CURL *h = e->h;
-
-	if (!o->opts.tls)
-		return true;
-	curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, o->opts.verify ? 1L : 0L);
-	curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, o->opts.verify ? 2L : 0L);
-	curl_easy_setopt(h, CURLOPT_SSLVERSION,
-			 hm_str_is(w->tls_min, "1.3") ? (long)CURL_SSLVERSION_TLSv1_3
-						      : (long)CURL_SSLVERSION_TLSv1_2);
-	if (o->opts.ca_file.len && (curl_easy_setopt(h, CURLOPT_CAINFO, o->opts.ca_file.p) != CURLE_OK ||
-				    curl_easy_setopt(h, CURLOPT_CAPATH, NULL) != CURLE_OK))
-		return false;
-	if (o->opts.cert_file.len == 0)
-		return true;
-	return curl_easy_setopt(h, CURLOPT_SSLCERT, o->opts.cert_file.p) == CURLE_OK &&
-	       curl_easy_setopt(h, CURLOPT_SSLKEY, key) == CURLE_OK;
-}
-
 /* HTTP/2 inside a proxy's tunnel is libcurl's as well: APNs speaks nothing else. */
 static long http_version(const struct hm_origin *o)
 {
@@ -473,7 +309,7 @@ static bool set_up(struct easy *e, struct hm_call *c)
 	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)w->connect_timeout_ms);
 	if (w->idle_close_ms)
 		curl_easy_setopt(h, CURLOPT_MAXAGE_CONN, (long)(w->idle_close_ms / 1000 + 1));
-	curl_easy_setopt(h, CURLOPT_SHARE, e->driver->share);
+	curl_easy_setopt(h, CURLOPT_SHARE, e->driver->loop.share);
 	curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(h, CURLOPT_HEADERDATA, e);
 	curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
@@ -482,11 +318,10 @@ static bool set_up(struct easy *e, struct hm_call *c)
 	curl_easy_setopt(h, CURLOPT_PREREQDATA, e);
 	/* "" means none, whatever http_proxy in the environment says. With a proxy it is the proxy that resolves. */
 	curl_easy_setopt(h, CURLOPT_PROXY, o->opts.proxy.len ? o->opts.proxy.p : "");
-	if (o->opts.deny_private && o->opts.proxy.len == 0 && o->opts.connect_to.len == 0) {
-		curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-		curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, e);
-	}
-	return set_target(e, c) && set_method(e, c) && set_headers(e, c) && set_tls(e, o);
+	if (o->opts.deny_private && o->opts.proxy.len == 0 && o->opts.connect_to.len == 0)
+		curl_loop_deny_private(h, &e->denied);
+	return set_target(e, c) && set_method(e, c) && set_headers(e, c) &&
+	       (!o->opts.tls || curl_loop_tls(h, o));
 }
 
 static void start(struct http_driver *d, struct hm_call *c)
@@ -510,7 +345,7 @@ static void start(struct http_driver *d, struct hm_call *c)
 	e->sent = e->repeated = e->denied = e->head_done = false;
 	e->error[0] = '\0';
 	answer_head_reset(&e->head);
-	if (!set_up(e, c) || curl_multi_add_handle(d->multi, e->h) != CURLM_OK) {
+	if (!set_up(e, c) || curl_multi_add_handle(d->loop.multi, e->h) != CURLM_OK) {
 		easy_put(e);
 		call_finish(c, HM_FATE_NOT_SENT, HM_ENOMEM, "out of memory");
 		return;
@@ -522,29 +357,6 @@ static void start(struct http_driver *d, struct hm_call *c)
 }
 
 /* -- the end of one ------------------------------------------------------------------------------ */
-
-static int code_of(CURLcode rc)
-{
-	switch (rc) {
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_COULDNT_CONNECT:
-	case CURLE_PROXY: return HM_ECONN;
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_ISSUER_ERROR: return HM_ETLS;
-	case CURLE_OPERATION_TIMEDOUT: return HM_ETIMEDOUT;
-	case CURLE_GOT_NOTHING:
-	case CURLE_SEND_ERROR:
-	case CURLE_RECV_ERROR:
-	case CURLE_PARTIAL_FILE: return HM_ECLOSED;
-	case CURLE_OUT_OF_MEMORY: return HM_ENOMEM;
-	default: return HM_EPROTO;
-	}
-}
 
 static void fail(struct easy *e, struct hm_call *c, CURLcode rc)
 {
@@ -560,7 +372,7 @@ static void fail(struct easy *e, struct hm_call *c, CURLcode rc)
 		call_finish(c, fate, HM_ELIMIT, "the answer's headers are larger than %zu bytes",
 			    e->head.limit);
 	else
-		call_finish(c, fate, code_of(rc), "%s: %s", name,
+		call_finish(c, fate, curl_loop_error(rc), "%s: %s", name,
 			    e->error[0] ? e->error : curl_easy_strerror(rc));
 	origin_note(c->origin, &c->err);
 }
@@ -593,29 +405,20 @@ static void finish(struct easy *e, CURLcode rc)
 	}
 }
 
-static void collect(struct http_driver *d)
+static void on_done(struct curl_loop *l, CURL *h, CURLcode rc)
 {
-	CURLMsg *msg;
-	int left;
+	struct hm_origin *o;
+	struct easy *e;
+	char *p;
 
-	while ((msg = curl_multi_info_read(d->multi, &left)) != NULL) {
-		CURL *h = msg->easy_handle;
-		CURLcode rc = msg->data.result; /* msg dies with remove_handle */
-		struct hm_origin *o;
-		struct easy *e;
-		char *p;
-
-		if (msg->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(h, CURLINFO_PRIVATE, &p);
-		e = (struct easy *)(void *)p;
-		HM_CHECK(e, HTTP_EASY_MAGIC);
-		o = e->call->origin;
-		finish(e, rc);
-		curl_multi_remove_handle(d->multi, h);
-		easy_put(e);
-		origin_pump_later(o);
-	}
+	curl_easy_getinfo(h, CURLINFO_PRIVATE, &p);
+	e = (struct easy *)(void *)p;
+	HM_CHECK(e, HTTP_EASY_MAGIC);
+	o = e->call->origin;
+	finish(e, rc);
+	curl_multi_remove_handle(l->multi, h);
+	easy_put(e);
+	origin_pump_later(o);
 }
 
 bool http_drop(struct hm_call *c)
@@ -626,7 +429,7 @@ bool http_drop(struct hm_call *c)
 	HM_CHECK(e, HTTP_EASY_MAGIC);
 	sent = e->sent;
 	hm_list_remove(&c->origin->running, &c->node);
-	curl_multi_remove_handle(e->driver->multi, e->h);
+	curl_multi_remove_handle(e->driver->loop.multi, e->h);
 	easy_put(e);
 	return sent;
 }

@@ -805,6 +805,7 @@ void hm_wire_close(struct hm_wire *w, void (*on_closed)(void *arg), void *arg)
 	w->closing = true;
 	w->on_closed = on_closed;
 	w->on_closed_arg = arg;
+	w->sessions++; /* what closes at once is not the end of the wire yet */
 	hm_list_foreach (&w->origins, n) {
 		struct hm_origin *o = hm_container_of(n, struct hm_origin, node);
 
@@ -814,6 +815,7 @@ void hm_wire_close(struct hm_wire *w, void (*on_closed)(void *arg), void *arg)
 			h2_close_all(o);
 	}
 	http_close(w);
+	w->sessions--;
 	hm_flush_later(w->tick,
 		       &w->done_flush); /* on_closed comes from the loop even when nothing was open */
 }

@@ -441,6 +441,23 @@ static struct hm_str form_names(void)
 	return hm_buf_str(&names);
 }
 
+/* A mail: ASCII, whole line ends, no line that a text has added to its head. */
+static void check_mail(const struct hm_adapter *ad)
+{
+	struct hm_str mail = k.call.body;
+
+	for (size_t i = 0; i < mail.len; i++) {
+		uint8_t c = (uint8_t)mail.p[i];
+
+		if (c >= 0x7f || (c < 0x20 && c != '\r' && c != '\n' && c != '\t') ||
+		    (c == '\n' && (i == 0 || mail.p[i - 1] != '\r')) ||
+		    (c == '\r' && (i + 1 == mail.len || mail.p[i + 1] != '\n')))
+			fail_msg("%.*s: byte %d in a mail", HM_STRF(ad->name), c);
+	}
+	mail.len = (size_t)hm_str_find(mail, HM_STR("\r\n\r\n"));
+	assert_true(hm_str_find(mail, HM_STR("\r\nX-Evil")) < 0);
+}
+
 /* Still one document of the kind it says, and none of its names comes from the text. */
 static void check_body(const struct hm_adapter *ad, struct hm_str names)
 {
@@ -462,6 +479,10 @@ static void check_body(const struct hm_adapter *ad, struct hm_str names)
 				fail_msg("%.*s: a name of the form comes from the text: %.*s",
 					 HM_STRF(ad->name), HM_STRF(k.call.body));
 		}
+		return;
+	}
+	if (hm_str_is(type, "message/rfc822")) {
+		check_mail(ad);
 		return;
 	}
 	if (!hm_str_starts(type, HM_STR("application/json")))

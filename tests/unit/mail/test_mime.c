@@ -146,7 +146,7 @@ static void test_structure(void **state)
 	assert_true(mixed && related && alternative && mixed < related && related < alternative);
 	assert_true(strstr(s, "text/plain") < strstr(s, "text/html"));
 	assert_non_null(strstr(s, "Content-Transfer-Encoding: base64\r\n\r\n6K6i5Y2V5bey5Y+R6LSn\r\n"));
-	assert_non_null(strstr(s, "filename=\"__.pdf\";\r\n filename*=UTF-8''%E5%8F%91%E7%A5%A8.pdf"));
+	assert_non_null(strstr(s, "filename*=UTF-8''%E5%8F%91%E7%A5%A8.pdf;\r\n filename=\"__.pdf\""));
 	assert_non_null(strstr(s, "Content-ID: <logo>"));
 	assert_non_null(strstr(s, "List-Unsubscribe: <https://u.example.com/1>\r\n"));
 	assert_null(strstr(s, "X-Empty"));
