@@ -10,6 +10,8 @@ from stage import Stage
 
 # The four that the simulator plays itself have no yes: it checks and answers. Their no is a special target.
 CASES = all_cases()
+# Those that speak no HTTP meet real servers elsewhere.
+OTHER_PROTOCOLS = {"email/smtp": "test_i40_smtp.py"}
 
 OWN = {"push/apns": "apns-sink", "push/fcm": "fcm-sink", "chat/wecom-app": "wecom-sink", "webhook/standard": "hook-sink"}
 
@@ -46,7 +48,8 @@ def stage(tmp_path_factory, keys):
 
 def test_every_file_has_its_case():
     files = {f"{f.parent.name}/{f.stem}" for f in (ROOT / "adapters").glob("*/*.yaml")}
-    assert files == set(CASES)
+    assert files == set(CASES) | set(OTHER_PROTOCOLS)
+    assert all((ROOT / "tests" / "scenario" / f).exists() for f in OTHER_PROTOCOLS.values())
 
 
 def token_path(name):
