@@ -1,10 +1,16 @@
-"""Mail by SMTP, against real servers: aiosmtpd here, OpenSMTPD below; what arrives is read by Python's email, its DKIM by dkimpy."""
+"""Mail by SMTP, against real servers: aiosmtpd here, Postfix below; what arrives is read by Python's email, its DKIM by dkimpy."""
 import base64
 import datetime
 import email
 import email.policy
 import ipaddress
+import os
+import pathlib
+import shutil
+import socket
 import ssl
+import subprocess
+import tempfile
 import threading
 
 import dkim
@@ -283,3 +289,108 @@ def test_hostile_texts_stay_texts(engine, relay, cert):
         m = e.wait_state(id, "failed")
         assert m["attempts"][0]["outcome"] == "invalid_recipient" or not m["attempts"], m
     assert all("evil" not in a for x in r.h.mails for a in x.rcpt_tos)
+
+
+# -- Postfix -------------------------------------------------------------------------------
+
+MAIN_CF = """
+compatibility_level = 3.6
+queue_directory = {d}/queue
+data_directory = {d}/data
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.example.org
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+maillog_file = {d}/log
+maillog_file_prefixes = /
+message_size_limit = 200000
+virtual_mailbox_domains = example.net
+virtual_mailbox_base = {d}/mail
+virtual_mailbox_maps = static:all/
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 100
+smtpd_tls_cert_file = {cert}/cert.pem
+smtpd_tls_key_file = {cert}/key.pem
+smtpd_tls_security_level = encrypt
+smtpd_recipient_restrictions = check_recipient_access inline:{{ {{grey@example.net = 451 4.7.1 Greylisted}} {{gone@example.net = 550 5.1.1 User unknown}} }}, permit_mynetworks, reject
+smtpd_relay_restrictions = permit_mynetworks, reject
+alias_maps =
+"""
+MASTER_CF = """
+127.0.0.1:{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+proxymap unix - - n - - proxymap
+virtual unix - n n - - virtual
+error unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix:
+    def __init__(self, cert):
+        self.port = free_port()
+        self.d = tempfile.mkdtemp(prefix="hermod-postfix-")  # where others may enter, unlike pytest's folders
+        os.chmod(self.d, 0o755)
+        for name, owner in (("queue", "root"), ("data", "postfix"), ("mail", "nobody"), ("conf", "root")):
+            os.mkdir(f"{self.d}/{name}")
+            shutil.chown(f"{self.d}/{name}", owner)
+        for f in ("cert.pem", "key.pem"):
+            shutil.copy(cert / f, f"{self.d}/{f}")
+        pathlib.Path(f"{self.d}/conf/main.cf").write_text(MAIN_CF.format(d=self.d, cert=self.d))
+        pathlib.Path(f"{self.d}/conf/master.cf").write_text(MASTER_CF.format(port=self.port))
+        self.p = subprocess.Popen(["/usr/sbin/postfix", "-c", f"{self.d}/conf", "start-fg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def up():
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            except OSError:
+                return False
+        wait_for(up, what="Postfix listens")
+
+    def mails(self):
+        return [email.message_from_bytes(f.read_bytes(), policy=email.policy.default) for f in pathlib.Path(self.d, "mail").glob("all/new/*")]
+
+    def stop(self):
+        subprocess.run(["/usr/sbin/postfix", "-c", f"{self.d}/conf", "abort"], capture_output=True)
+        self.p.wait(30)
+        shutil.rmtree(self.d, ignore_errors=True)
+
+
+@pytest.fixture
+def postfix(cert):
+    if os.geteuid() != 0 or not os.path.exists("/usr/sbin/postfix"):
+        pytest.skip("Postfix has to be installed, and started by root")
+    p = Postfix(cert)
+    yield p
+    p.stop()
+
+
+def test_postfix(engine, postfix, cert):
+    e = engine(channels={"mail": {"adapter": "email/smtp", "host": "127.0.0.1", "port": postfix.port, "from": "news@example.com", "from_name": "公司",
+                                  "endpoint": {"ca_file": str(cert / "cert.pem")}}}, settings={"dispatch": {"deadline": "7d"}})
+    good = [send(e, to=f"u{i}@example.net") for i in range(20)]
+    grey, gone, large = send(e, to="grey@example.net"), send(e, to="gone@example.net"), send(e, body="large " * 40000)
+    for id in good:
+        e.wait_state(id, "sent")
+    assert e.wait_state(gone, "failed")["attempts"][0]["outcome"] == "invalid_recipient"
+    assert e.wait_state(large, "failed")["attempts"][0]["outcome"] == "bad_request"
+    wait_for(lambda: [a["outcome"] for a in e.message(grey)["attempts"]] == ["retry"], what="greylisted once")
+    wait_for(lambda: len(postfix.mails()) == 20, what="all delivered to the mailbox")
+    mails = postfix.mails()
+    assert sorted(m["delivered-to"] or m["x-original-to"] for m in mails) == sorted(f"u{i}@example.net" for i in range(20))
+    assert {m["subject"] for m in mails} == {"订单已发货：请查收 🚚"} and {m["message-id"] for m in mails} == {f"<{id}@example.com>" for id in good}
+    assert all("Only 3 left — this" in m.get_body(("plain",)).get_content() for m in mails)
