@@ -105,6 +105,11 @@ void hm_http_release(struct hm_http_req *r)
 	req_put(r);
 }
 
+static struct hm_http_req *first_req(const struct hm_http_conn *c)
+{
+	return hm_container_of(hm_list_first(&c->reqs), struct hm_http_req, node);
+}
+
 /* -- answers, in order ------------------------------------------------------------ */
 
 static void end_input(struct hm_http_conn *c)
@@ -150,6 +155,68 @@ void hm_http_reply(struct hm_http_req *r, const struct hm_http_answer *a)
 	hm_http_write_answer(r, b, a, close);
 	if (close)
 		end_input(c);
+	hm_http_conn_advance(c);
+}
+
+bool hm_http_stream_begin(struct hm_http_req *r, struct hm_str headers)
+{
+	struct hm_http_conn *c = r->conn;
+	struct hm_http_server *s = r->srv;
+	struct hm_buf *b;
+
+	HM_CHECK(r, HM_HTTP_REQ_MAGIC);
+	hm_assert(!r->answered && !r->streaming);
+	if (c == NULL || s->draining || s->closing || hm_list_first(&c->reqs) != &r->node || !r->complete) {
+		hm_http_problem(r, HM_PROBLEM_BUSY,
+				&(struct hm_problem_info){.retry_after_s = 1, .close = true},
+				"a stream cannot begin here and now: the server is ending, or earlier "
+				"requests of this connection are "
+				"not answered yet");
+		return false;
+	}
+	r->streaming = true;
+	r->status = 200;
+	r->keep_alive = false;
+	c->paused |=
+		PAUSE_END; /* no further request; reading goes on, so that the end of the client is seen */
+	hm_stats_inc(s->tick->stats, HM_CT_HTTP_REQUESTS);
+	b = hm_conn_out(&c->conn);
+	hm_buf_lit(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+		      "X-Accel-Buffering: no\r\nConnection: close\r\n");
+	hm_buf_puts(b, headers);
+	hm_buf_lit(b, "\r\n");
+	return true;
+}
+
+bool hm_http_stream_write(struct hm_http_req *r, struct hm_str events)
+{
+	struct hm_http_conn *c = r->conn;
+
+	HM_CHECK(r, HM_HTTP_REQ_MAGIC);
+	hm_assert(r->streaming);
+	if (c == NULL || c->finished || r->answered)
+		return false;
+	if (hm_conn_pending(&c->conn) + events.len > HM_HTTP_STREAM_BEHIND) {
+		hm_http_stream_end(r);
+		return false;
+	}
+	hm_conn_write(&c->conn, events.p, events.len);
+	return true;
+}
+
+void hm_http_stream_end(struct hm_http_req *r)
+{
+	struct hm_http_conn *c = r->conn;
+
+	HM_CHECK(r, HM_HTTP_REQ_MAGIC);
+	if (r->answered)
+		return;
+	r->answered = true;
+	if (c == NULL) {
+		req_put(r);
+		return;
+	}
+	end_input(c);
 	hm_http_conn_advance(c);
 }
 
@@ -205,6 +272,8 @@ void hm_http_conn_advance(struct hm_http_conn *c)
 
 void hm_http_conn_drain(struct hm_http_conn *c)
 {
+	if (c->reqs.len && first_req(c)->streaming)
+		hm_http_stream_end(first_req(c));
 	if (c->finished || !c->opened || c->reqs.len || c->cur || c->in.len)
 		return;
 	c->finished = true;
@@ -784,6 +853,10 @@ static void on_eof(struct hm_conn *conn)
 
 	if (c->finished)
 		return;
+	if (c->reqs.len && first_req(c)->streaming) {
+		hm_http_stream_end(first_req(c));
+		return;
+	}
 	/* A half-closed client may still wait for answers to whole requests; a half request is nothing. */
 	if (c->cur && !c->cur->answered) {
 		struct hm_http_req *r = c->cur;

@@ -72,7 +72,8 @@ struct hm_http_req {
 	struct hm_arena arena;
 	const struct hm_http_route *route;
 	uint8_t method;
-	bool head_done, complete, answered, discard, keep_alive, want_continue, counted, whole_body;
+	bool head_done, complete, answered, discard, keep_alive, want_continue, counted, whole_body,
+		streaming;
 	uint16_t status;
 	uint32_t held;
 	struct hm_str target, path, query, params[2];
@@ -124,6 +125,15 @@ void hm_http_problem_redis(struct hm_http_req *r, const struct hm_err *e);
 enum hm_problem hm_http_redis_problem(const struct hm_err *e);
 int hm_problem_status(enum hm_problem p);
 const char *hm_problem_title(enum hm_problem p), *hm_problem_slug(enum hm_problem p);
+
+/* -- a stream of events instead of an answer (text/event-stream, WHATWG HTML section 9.2) --
+ * begin sends the head (false: this cannot be, a problem has been answered); write adds whole events, which leave with the
+ * tick (false: the stream has ended, because nobody reads or listens); end closes the connection. It also ends with the
+ * client, when the server drains, and when more than HM_HTTP_STREAM_BEHIND bytes wait for a slow reader; r->fini says so. */
+#define HM_HTTP_STREAM_BEHIND (256u << 10)
+bool hm_http_stream_begin(struct hm_http_req *r, struct hm_str headers) HM_MUSTCHECK;
+bool hm_http_stream_write(struct hm_http_req *r, struct hm_str events) HM_MUSTCHECK;
+void hm_http_stream_end(struct hm_http_req *r);
 
 /* -- helpers for handlers -- */
 /* A query parameter, decoded into the arena; p == NULL when absent. */

@@ -297,6 +297,13 @@ void hm_http_server_drain(struct hm_http_server *s)
 {
 	HM_CHECK(s, HM_HTTP_SERVER_MAGIC);
 	s->draining = true;
+	hm_list_foreach_safe (&s->conns, n, tmp) {
+		struct hm_http_conn *c = hm_container_of(n, struct hm_http_conn, node);
+
+		if (c->reqs.len &&
+		    hm_container_of(hm_list_first(&c->reqs), struct hm_http_req, node)->streaming)
+			hm_http_conn_drain(c);
+	}
 }
 
 /* Something went: was it the last? */
