@@ -6,6 +6,7 @@ import msgpack
 import pytest
 from conftest import channels_to, wait_for, xadd
 from test_c20_life import load
+from test_h40_shaping import state
 from test_h75_nodes import nothing_waits, pair, settled, sums
 
 LONG = {"queue": {"claim_after": "10m", "heartbeat": "200ms"}}  # nobody waits for that
@@ -25,7 +26,8 @@ def test_a_rolling_restart_sends_everything_once(engine, sink, redis, keys, herm
     sink.knobs({"fcm": {"latency": 20, "mix": [{"percent": 10, "status": 503}]}, "apns": {"latency": 10}})
     # A tenth of it fails: without a wider budget the last retries would trickle.
     a, b = pair(engine, sink, redis, channels=c, settings={**LONG, "shape": {"retry_floor": 1000},
-                                                           "dispatch": {"retry_base": "50ms", "retry_max": "3s", "max_attempts": 30}})
+                                                           "dispatch": {"retry_base": "50ms", "retry_max": "3s", "max_attempts": 30,
+                                                                        "request_timeout": "2m"}})  # no answer is lost, however slow it is
     made, over = [0], threading.Event()
 
     def feed():
@@ -179,6 +181,7 @@ def test_who_finds_no_room_expires_in_time(engine, sink, redis, keys):
 def test_who_waits_for_a_paused_channel_expires_in_time(engine, sink, redis):
     e = engine(sink, redis)
     assert e.post("/v1/channels/apns-sink/pause", {"reason": "r"}).status == 200
+    wait_for(lambda: state(e)["state"] == "paused", what="the engine has heard of it")
     send_many(redis, 300, "paused", 3, chunk=30)
     r = e.wait_final(300, "paused", seconds=9)
     assert r["expired"] == 300

@@ -241,7 +241,8 @@ class Producer(threading.Thread):
             # a part of it may be in the queue: the answer says how much is not known
             self.unanswered += len(bodies)
             return
-        for i, id in enumerate(a.json["ids"]):
+        given = a.json.get("ids") or [None] * len(bodies)  # no memory for them: ids_omitted
+        for i, id in enumerate(given):
             if id:
                 self.accepted[id] = (bodies[i].get("channel", "both"), now, bodies[i]["lane"])
-        self.unanswered += a.json["ids"].count(None)
+        self.unanswered += given.count(None)

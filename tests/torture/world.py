@@ -212,6 +212,13 @@ class World:
         c.close()
         return n
 
+    def untold(self):
+        """What nodes have not read yet: that a message is another's."""
+        c = self.client()
+        n = sum(c.xlen(k) for k in c.scan_iter("{hm:*}:moved:*", count=1000))
+        c.close()
+        return n
+
     def left(self):
         """What queued() counts, for the sentence that says it is still there."""
         c, found = self.client(), []
