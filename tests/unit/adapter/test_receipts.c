@@ -69,6 +69,7 @@ struct place { /* what the lines with + and ! have said so far */
 	struct hm_buf map; /* lines of the channel */
 	char url[300];
 	uint64_t wall_ms;
+	struct hm_str certificate; /* PEM, as if it had been fetched */
 	bool changed;
 	char at[700];
 	bool *reached;
@@ -268,7 +269,8 @@ static void call_case(struct place *w, struct hm_str method, struct hm_str rest)
 {
 	struct hm_str target = HM_STR(""), head, body, answer, url;
 	struct hm_header headers[24];
-	struct hm_cb_call call = {.path = HM_STR("/v1/callbacks/c"), .wall_ms = w->wall_ms};
+	struct hm_cb_call call = {
+		.path = HM_STR("/v1/callbacks/c"), .wall_ms = w->wall_ms, .certificate = w->certificate};
 	struct hm_cb_result r;
 	ptrdiff_t blank = hm_str_chr(method, ' ');
 
@@ -360,6 +362,14 @@ static void one_line(struct place *w, struct hm_str line)
 	if (hm_str_starts(line, HM_STR("!now "))) {
 		assert_true(hm_str_u64(hm_str_trim(hm_str_n(line.p + 5, line.len - 5)), &v));
 		w->wall_ms = v * 1000;
+		return;
+	}
+	if (hm_str_starts(line, HM_STR("!certificate "))) {
+		char path[600];
+
+		snprintf(path, sizeof(path), VECTORS "%.*s",
+			 HM_STRF(hm_str_trim(hm_str_n(line.p + 13, line.len - 13))));
+		w->certificate = kit_file(&k, path);
 		return;
 	}
 	if (hm_str_starts(line, HM_STR("!url "))) {
