@@ -51,7 +51,7 @@ static void print_error(void *arg, const struct hm_err *e)
 
 static bool parse(struct args *a, int argc, char **argv)
 {
-	static const char *words[64];
+	static const char *words[1024]; /* a shell writes out adapters/ with all its files */
 	bool bad = false;
 
 	memset(a, 0, sizeof(*a));

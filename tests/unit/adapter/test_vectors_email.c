@@ -394,6 +394,64 @@ static void mails(void **state)
 	assert_true(has("\"global_merge_vars\":[{\"name\":\"code\",\"content\":\"42\"}]"));
 }
 
+/* A file and a picture of the HTML, as each provider wants them. */
+static void attachments(void **state)
+{
+	static const struct {
+		const char *adapter, *settings, *want[2];
+	} rows[] = {
+		{"email/sendgrid",
+		 "    api_key: K\n",
+		 {"\"attachments\":[{\"content\":\"QQ==\",\"type\":\"application/"
+		  "pdf\",\"filename\":\"a.pdf\"},{\"content\":"
+		  "\"Qg==\",\"type\":\"image/"
+		  "png\",\"filename\":\"b.png\",\"disposition\":\"inline\",\"content_id\":\"c1\"}]"}},
+		{"email/postmark",
+		 "    server_token: K\n",
+		 {"\"Attachments\":[{\"Name\":\"a.pdf\",\"Content\":\"QQ==\",\"ContentType\":\"application/"
+		  "pdf\"},{\"Name\":"
+		  "\"b.png\",\"Content\":\"Qg==\",\"ContentType\":\"image/png\",\"ContentID\":\"cid:c1\"}]"}},
+		{"email/resend",
+		 "    api_key: K\n",
+		 {"\"attachments\":[{\"filename\":\"a.pdf\",\"content\":\"QQ==\",\"content_type\":"
+		  "\"application/pdf\"},{"
+		  "\"filename\":\"b.png\",\"content\":\"Qg==\",\"content_type\":\"image/"
+		  "png\",\"content_id\":\"c1\"}]"}},
+		{"email/sparkpost",
+		 "    api_key: K\n",
+		 {"\"attachments\":[{\"name\":\"a.pdf\",\"type\":\"application/pdf\",\"data\":\"QQ==\"}]",
+		  "\"inline_images\":[{\"name\":\"c1\",\"type\":\"image/png\",\"data\":\"Qg==\"}]"}},
+		{"email/brevo",
+		 "    api_key: K\n",
+		 {"\"attachment\":[{\"name\":\"a.pdf\",\"content\":\"QQ==\"},{\"name\":\"b.png\",\"content\":"
+		  "\"Qg==\"}]"}},
+		{"email/mandrill",
+		 "    api_key: K\n",
+		 {"\"attachments\":[{\"type\":\"application/pdf\",\"name\":\"a.pdf\",\"content\":\"QQ==\"}]",
+		  "\"images\":[{\"type\":\"image/png\",\"name\":\"c1\",\"content\":\"Qg==\"}]"}},
+		{"email/tencent",
+		 "    secret_id: a\n    secret_key: b\n    simple: yes\n",
+		 {"\"Attachments\":[{\"FileName\":\"a.pdf\",\"Content\":\"QQ==\"},{\"FileName\":\"b.png\","
+		  "\"Content\":\"Qg==\"}]"}},
+	};
+	char map[300];
+
+	for (size_t i = 0; i < hm_countof(rows); i++) {
+		snprintf(map, sizeof(map), "    adapter: %s\n%s    from: a@example.com\n", rows[i].adapter,
+			 rows[i].settings);
+		kit_need_channel(&k, map);
+		build_at("{\"to\":\"b@example.net\",\"title\":\"t\",\"body\":\"b\",\"options\":{"
+			 "\"attachments\":[{\"name\":"
+			 "\"a.pdf\",\"type\":\"application/"
+			 "pdf\",\"data\":\"QQ==\"},{\"name\":\"b.png\",\"type\":\"image/png\","
+			 "\"data\":\"Qg==\",\"cid\":\"c1\"}]}}",
+			 JAN_2024, "n");
+		for (size_t n = 0; n < hm_countof(rows[i].want) && rows[i].want[n]; n++)
+			if (!has(rows[i].want[n]))
+				fail_msg("%s: %s", rows[i].adapter, kit_c(&k, k.call.body));
+	}
+}
+
 /* -- voice -------------------------------------------------------------------------------- */
 
 static void calls(void **state)
@@ -444,7 +502,8 @@ int main(void)
 		cmocka_unit_test(sigv4_vectors), cmocka_unit_test(tc3_vectors),
 		cmocka_unit_test(acs3_vectors),	 cmocka_unit_test(ses),
 		cmocka_unit_test(tencent),	 cmocka_unit_test(aliyun),
-		cmocka_unit_test(mails),	 cmocka_unit_test(calls),
+		cmocka_unit_test(mails),	 cmocka_unit_test(attachments),
+		cmocka_unit_test(calls),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
