@@ -51,6 +51,7 @@ int hm_channel_set_load(const struct hm_config *cfg, struct hm_adapter_set *set,
 			hm_report_fn report, void *arg) HM_MUSTCHECK;
 struct hm_channel_set *hm_channel_set_ref(struct hm_channel_set *s); /* atomic */
 void hm_channel_set_unref(struct hm_channel_set *s);
+struct hm_channel_set *hm_channel_set_of(const struct hm_channel *c); /* the one it belongs to */
 struct hm_channel *hm_channel_find(const struct hm_channel_set *s, struct hm_str name);
 
 /* At most `max` in any `window_ms`; all of a list hold. What is more waits. Several of one window: the smallest. */

@@ -1281,6 +1281,12 @@ void hm_channel_set_unref(struct hm_channel_set *s)
 	free(s);
 }
 
+struct hm_channel_set *hm_channel_set_of(const struct hm_channel *c)
+{
+	HM_CHECK(c, HM_CHANNEL_MAGIC);
+	return c->set;
+}
+
 struct hm_channel *hm_channel_find(const struct hm_channel_set *s, struct hm_str name)
 {
 	for (size_t i = 0; i < s->n; i++)

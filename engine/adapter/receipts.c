@@ -80,6 +80,8 @@ void hm_channel_receipts(const struct hm_channel *c, struct hm_cb_info *i)
 		.session = d->session,
 		.by_provider_id = (d->push.present && any_by_provider_id(&d->push.view)) || d->pull.present ||
 				  (d->session && any_by_provider_id(&d->view)),
+		.batch_by_provider_id = (d->push.present && d->push.view.provider_id != NULL) ||
+					(d->session && d->view.provider_id != NULL),
 		.keep_ms = d->keep_ms,
 		.pull_after_ms = d->pull.after_ms,
 		.pull_until_ms = d->pull.until_ms,

@@ -49,7 +49,8 @@ struct hm_cb_event {
 struct hm_cb_info {
 	bool push, pull, session;
 	bool by_provider_id; /* no `id`: sending has to remember which message has which provider id */
-	uint64_t keep_ms;    /* how long */
+	bool batch_by_provider_id; /* `id` may be missing, in calls with several recipients: the same, for those */
+	uint64_t keep_ms;	   /* how long */
 	uint64_t pull_after_ms, pull_until_ms;
 	uint32_t pull_max;
 	uint64_t deadline_ms;

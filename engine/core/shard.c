@@ -21,6 +21,8 @@
 #include "gates/api.h"
 #include "ingest/http_server.h"
 #include "ingest/receipts.h"
+#include "receipts/callbacks.h"
+#include "wire/driver.h"
 #include "schedule/api.h"
 #include "templates/api.h"
 
@@ -44,6 +46,7 @@ struct hm_shard {
 	struct hm_shaper *shaper;
 	struct hm_dispatch *dispatch;
 	struct hm_receipts *receipts;
+	struct hm_callbacks *callbacks;
 	struct hm_http_server *http;
 	struct hm_templates_api tapi;
 	struct hm_book_eye templates; /* what the HTTP server looks names up in */
@@ -199,6 +202,25 @@ static void templates_now(void *arg, struct hm_templates_now *n)
 	hm_engine_template_opts(s->rt->cfg, &n->opts);
 }
 
+static void callbacks_now(void *arg, struct hm_callbacks_now *n)
+{
+	const struct hm_shard *s = arg;
+
+	n->settings = &s->rt->cfg->settings;
+	n->channels = s->rt->channels;
+}
+
+static void on_driver_event(void *arg, struct hm_driver_event *ev)
+{
+	struct hm_shard *s = arg;
+
+	HM_CHECK(s, SHARD_MAGIC);
+	if (s->callbacks == NULL || s->closing)
+		ev->done(ev, HM_EAGAIN);
+	else
+		hm_receipts_driver_event(s->callbacks, ev);
+}
+
 /* Jobs name templates, and channels may be paused: none is taken before all of that is known. */
 static int start_pulling(struct hm_shard *s, struct hm_err *e)
 {
@@ -240,6 +262,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 		return hm_err_set(e, HM_EIO, "cannot make a mailbox");
 	s->mailbox_ready = true;
 	hm_engine_wire_opts(set, &wo);
+	wo.on_event = on_driver_event;
+	wo.event_arg = s;
 	if (hm_wire_new(&s->tick, &wo, &s->wire, e) != 0)
 		return e->code;
 	if (hm_redis_new(&s->tick, &en->redis_opts, &s->redis, e) != 0)
@@ -275,6 +299,22 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	});
 	if (s->receipts == NULL)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	s->rt = hm_runtime_ref(en->rt);
+	s->callbacks = hm_callbacks_new(&(struct hm_callbacks_deps){
+		.tick = &s->tick,
+		.redis = s->redis,
+		.ledger = en->ledger,
+		.receipts = s->receipts,
+		.wire = s->wire,
+		.creds = s->creds,
+		.prefix = set->queue.prefix,
+		.partitions = (uint32_t)set->queue.partitions,
+		.poll = s->index == 0,
+		.now = callbacks_now,
+		.arg = s,
+	});
+	if (s->callbacks == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	deps.gates = s->gates;
 	deps.shaper = s->shaper;
 	deps.guard = s->guard;
@@ -283,7 +323,6 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	deps.wire = s->wire;
 	deps.writer = s->writer;
 	deps.creds = s->creds;
-	s->rt = hm_runtime_ref(en->rt);
 	if (hm_dispatch_new(&deps, en->rt, &s->dispatch, e) != 0)
 		return e->code;
 	hm_redis_on_state(s->redis, on_redis_state, s);
@@ -293,7 +332,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 						       {hm_routes_routes, hm_routes_routes_n},
 						       {hm_templates_routes, hm_templates_routes_n},
 						       {hm_schedules_routes, hm_schedules_routes_n},
-						       {hm_suppress_routes, hm_suppress_routes_n}};
+						       {hm_suppress_routes, hm_suppress_routes_n},
+						       {hm_callbacks_routes, hm_callbacks_routes_n}};
 		struct hm_http_deps hd = {
 			.tick = &s->tick,
 			.settings = &s->rt->cfg->settings,
@@ -311,6 +351,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 			.n_extra = hm_countof(tables),
 			.templates = &s->tapi,
 			.receipts = s->receipts,
+			.callbacks = s->callbacks,
 		};
 
 		s->tapi = (struct hm_templates_api){
@@ -349,6 +390,8 @@ static void close_rest(struct hm_shard *s)
 	if (s->guard != NULL) /* its commands have been answered or failed with the connection */
 		hm_invalid_guard_free(s->guard);
 	s->guard = NULL;
+	hm_callbacks_free(s->callbacks);
+	s->callbacks = NULL;
 	hm_receipts_free(s->receipts);
 	s->receipts = NULL;
 	if (s->writer != NULL)
@@ -438,11 +481,22 @@ static void close_receipts(void *arg)
 	struct hm_shard *s = arg;
 
 	HM_CHECK(s, SHARD_MAGIC);
-	s->http = NULL;
 	if (s->receipts != NULL)
 		hm_receipts_close(s->receipts, close_middle, s);
 	else
 		close_middle(s);
+}
+
+static void close_callbacks(void *arg)
+{
+	struct hm_shard *s = arg;
+
+	HM_CHECK(s, SHARD_MAGIC);
+	s->http = NULL;
+	if (s->callbacks != NULL)
+		hm_callbacks_close(s->callbacks, close_receipts, s);
+	else
+		close_receipts(s);
 }
 
 /* HTTP first: its answers still need Redis and the ledger. */
@@ -450,9 +504,9 @@ static void close_parts(struct hm_shard *s)
 {
 	s->closing = true;
 	if (s->http != NULL)
-		hm_http_server_close(s->http, HTTP_CLOSE_MS, close_receipts, s);
+		hm_http_server_close(s->http, HTTP_CLOSE_MS, close_callbacks, s);
 	else
-		close_receipts(s);
+		close_callbacks(s);
 }
 
 /* -- the thread ------------------------------------------------------------------------------ */

@@ -259,6 +259,7 @@ void hm_chan_init(struct chan *c, struct hm_dispatch *d, struct runtime_ref *rt,
 	c->rt = rt;
 	c->ch = ch;
 	c->info = hm_channel_info(ch);
+	hm_pids_chan(c);
 	for (int l = 0; l < HM_LANE_COUNT; l++) {
 		hm_list_init(&c->waiting[l]);
 		hm_list_init(&c->parked[l]);

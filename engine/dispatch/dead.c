@@ -518,6 +518,7 @@ static void go_on(struct job *j)
 		hm_dispatch_check_drained(d);
 		return;
 	}
+	hm_pids_recall(j);
 	write_again(j);
 	hm_job_ready(j);
 }

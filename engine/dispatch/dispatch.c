@@ -201,6 +201,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 	hm_timer_init(&d->drain_timer, NULL);
 	/* Slots: what is in flight, plus what is final but not yet durable. */
 	slots = (d->o.max_in_flight + d->o.critical_reserve) * 4 + 4096;
+	hm_pids_init(d);
 	if (!hm_aside_init(d) || !hm_ack_init(d) || !hm_dead_init(d) || !hm_moves_init(d) ||
 	    !hm_spill_init(d) || !hm_handback_init(d) ||
 	    (d->lost = malloc(LOST_MAX * sizeof(*d->lost))) == NULL) {
@@ -222,6 +223,7 @@ fail:
 	free(d->lost);
 	hm_moves_fini(d);
 	hm_spill_fini(d);
+	hm_pids_fini(d);
 	hm_dead_fini(d);
 	hm_aside_fini(d);
 	hm_ack_fini(d);
@@ -382,7 +384,7 @@ static void report_drained(struct hm_dispatch *d)
 /* Nothing of this shard is under way to Redis, and every record is on the disk. */
 static bool settled(const struct hm_dispatch *d)
 {
-	if (!hm_ack_idle(d) || !hm_dead_idle(d) || !hm_moves_idle(d) || !hm_aside_idle(d) ||
+	if (!hm_ack_idle(d) || !hm_dead_idle(d) || !hm_pids_idle(d) || !hm_moves_idle(d) || !hm_aside_idle(d) ||
 	    hm_aside_count(d) > 0 || !hm_pull_idle(d))
 		return false;
 	hm_list_foreach (&d->jobs, n) {
@@ -490,6 +492,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	free(d->lost);
 	hm_moves_fini(d); /* before the jobs they are about */
 	hm_spill_fini(d);
+	hm_pids_fini(d);
 	hm_dead_fini(d);
 	hm_aside_fini(d);
 	while ((n = hm_list_first(&d->jobs)) != NULL) {

@@ -205,6 +205,7 @@ struct chan {
 	struct send *open;     /* takes more messages until it is full or the tick ends */
 	struct hm_flush flush; /* closes `open` */
 	struct runtime_ref *rt;
+	bool notes_pid, notes_shared_only; /* provider's ids are noted for receipts; only of calls with several messages (pids.c) */
 	uint32_t asking;	  /* messages in d.gating and d.asking that will leave here */
 	uint32_t unsubmitted;	  /* sends that have not reached the driver */
 	uint64_t paused_until_ms; /* monotonic; provider said slow down */
@@ -292,6 +293,10 @@ struct hm_dispatch {
 	struct ack_key *acks;	 /* partitions x lanes, only this shard's */
 	struct hm_moves *moves;	 /* moves.c */
 	struct hm_dead *dead;	 /* dead.c */
+	struct hm_slab pid_slab; /* pids.c */
+	struct hm_list pid_again;
+	struct hm_timer pid_timer;
+	uint32_t pids_open;
 	struct hm_spill *spill;	 /* spill.c */
 	struct hm_asides *aside; /* aside.c */
 	struct hm_flush ack_flush;
@@ -334,6 +339,14 @@ struct hm_reply;
 /* Entries of one stream as XREADGROUP or XCLAIM give them: [[id, [j, payload]], ...]. */
 void hm_pull_entries(struct hm_dispatch *d, uint32_t partition, enum hm_lane lane,
 		     const struct hm_reply *entries, bool redelivered, bool foreign);
+
+/* -- pids.c: provider's ids of messages, for their receipts -- */
+void hm_pids_init(struct hm_dispatch *d), hm_pids_fini(struct hm_dispatch *d);
+bool hm_pids_idle(const struct hm_dispatch *d);
+void hm_pids_chan(struct chan *c);
+/* Accepted; shared: the id is that of a call with several messages. Before the message ends. */
+void hm_pids_sent(const struct msg *m, struct hm_str provider_id, bool shared);
+void hm_pids_recall(struct job *j); /* redelivered: what the ledger says was sent is noted again */
 
 /* -- delay.c: entries that wait in Redis -- */
 void hm_delay_start(struct hm_dispatch *d);

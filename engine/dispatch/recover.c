@@ -234,7 +234,8 @@ static void recheck_work(uv_work_t *w)
 			x->bits[i >> 3] = (uint8_t)(x->bits[i >> 3] | (1u << (i & 7)));
 		else if (r != 0 && r != HM_ENOENT)
 			x->failed = true;
-		if (r == 0 && (m.state == HM_ST_FAILED || !hm_state_final((enum hm_state)m.state))) {
+		if (r == 0 && (m.state == HM_ST_FAILED || !hm_state_final((enum hm_state)m.state) ||
+			       (m.n_attempts > 0 && m.attempts[m.n_attempts - 1].provider_id.len > 0))) {
 			keep = hm_arena_alloc(&x->arena, sizeof(*keep));
 			x->failed |= keep == NULL;
 			if (keep != NULL)

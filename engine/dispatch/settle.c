@@ -461,6 +461,8 @@ void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v
 	m->attempts++;
 	m->chan_attempts++;
 	hm_stats_inc(d->t->stats, HM_CT_ATTEMPTS);
+	if (outcome == HM_OUT_OK)
+		hm_pids_sent(m, a[n - 1].provider_id, s->in.n_rcpts > 1 && !(p && p->provider_id.len));
 	if (outcome == HM_OUT_OK && m->part + 1u < s->parts) {
 		part_sent(s, m, a, n);
 		return;

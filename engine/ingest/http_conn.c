@@ -329,12 +329,40 @@ static int on_url(llhttp_t *p, const char *at, size_t n)
 	return append(c->cur, &c->cur->target, at, n) ? 0 : refuse(c, REFUSED_MEMORY);
 }
 
+/* What providers sign with stands in headers of any name. */
+static bool keeps_head(struct hm_http_req *r)
+{
+	if (hm_likely(!hm_str_starts(r->target, HM_STR("/v1/callbacks/"))))
+		return false;
+	if (r->head.p == NULL && r->head.len == 0)
+		hm_buf_init_arena(&r->head, &r->arena, r->srv->lim.max_header + 2 * HTTP_HEADERS_MAX);
+	return true;
+}
+
+bool hm_http_header_next(const struct hm_http_req *r, size_t *at, struct hm_str *name_r, struct hm_str *value_r)
+{
+	const char *end;
+
+	if (r->head.err != 0 || *at >= r->head.len)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		end = memchr(r->head.p + *at, '\0', r->head.len - *at);
+		if (end == NULL)
+			return false;
+		*(i ? value_r : name_r) = hm_str_n(r->head.p + *at, (size_t)(end - r->head.p) - *at);
+		*at = (size_t)(end - r->head.p) + 1;
+	}
+	return true;
+}
+
 static int on_header_field(llhttp_t *p, const char *at, size_t n)
 {
 	struct hm_http_conn *c = parser_conn(p);
 
 	if (!head_room(c, n))
 		return refuse(c, REFUSED_BYTES);
+	if (keeps_head(c->cur))
+		hm_buf_put(&c->cur->head, at, n);
 	for (size_t i = 0; i < n && c->name_len != 255; i++) {
 		if (c->name_len == sizeof(c->name))
 			c->name_len = 255;
@@ -376,6 +404,8 @@ static int on_header_field_complete(llhttp_t *p)
 
 	c->header = c->name_len == 255 ? HDR_OTHER : (uint8_t)header_find(hm_str_n(c->name, c->name_len));
 	c->name_len = 0;
+	if (keeps_head(c->cur))
+		hm_buf_putc(&c->cur->head, '\0');
 	if (++c->n_headers > HTTP_HEADERS_MAX)
 		return refuse(c, REFUSED_COUNT);
 	if (!head_room(c, 4)) /* colon, blank, line end */
@@ -398,12 +428,23 @@ static int on_header_value(llhttp_t *p, const char *at, size_t n)
 
 	if (!head_room(c, n))
 		return refuse(c, REFUSED_BYTES);
+	if (keeps_head(c->cur))
+		hm_buf_put(&c->cur->head, at, n);
 	slot = header_slot(c->cur, (enum http_header)c->header);
 	if (!slot || n == 0)
 		return 0;
 	if (slot->len == 0)
 		*slot = HM_STR_NULL; /* "" is no memory of the arena */
 	return append(c->cur, slot, at, n) ? 0 : refuse(c, REFUSED_MEMORY);
+}
+
+static int on_header_value_complete(llhttp_t *p)
+{
+	struct hm_http_conn *c = parser_conn(p);
+
+	if (keeps_head(c->cur))
+		hm_buf_putc(&c->cur->head, '\0');
+	return 0;
 }
 
 static void method_not_allowed(struct hm_http_req *r, uint64_t allow)
@@ -598,6 +639,7 @@ static const llhttp_settings_t parser_settings = {
 	.on_header_field = on_header_field,
 	.on_header_value = on_header_value,
 	.on_header_field_complete = on_header_field_complete,
+	.on_header_value_complete = on_header_value_complete,
 	.on_headers_complete = on_headers_complete,
 	.on_body = on_body,
 	.on_message_complete = on_message_complete,

@@ -257,6 +257,11 @@ void *hm_http_server_arg(const struct hm_http_server *s)
 	return s->deps.arg;
 }
 
+struct hm_callbacks *hm_http_server_callbacks(const struct hm_http_server *s)
+{
+	return s->deps.callbacks;
+}
+
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s)
 {
 	return s->deps.templates;

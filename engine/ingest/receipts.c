@@ -25,6 +25,9 @@
 #define BATCH_MAGIC    0x72636261u
 #define ASK_MAGIC      0x72636173u
 #define LATER_MAGIC    0x72636c74u
+#define DURABLE_MAGIC 0x72636475u
+#define SAVE_EVERY_MS 1000
+#define SAVE_BEHIND   32 /* of these: longer than the last look at what is under way takes */
 #define BATCHES_MAX    64
 #define LATER_MAX      50000
 #define LATER_TRIES    8 /* 0.1 s, 0.2 s ... 12.8 s */
@@ -59,7 +62,6 @@ struct batch {
 	struct hm_arena arena;
 	hm_receipts_fn fn;
 	void *arg;
-	char upto[48]; /* BATCH_FOLLOWED: entry id of the last */
 };
 
 struct ask {
@@ -94,6 +96,9 @@ struct hm_receipts {
 	char key[HM_CTL_KEY_MAX], last[48];
 	size_t key_len;
 	bool busy, known_last;
+	char behind[SAVE_BEHIND][48]; /* ring: where it stood, second by second */
+	unsigned behind_at;
+	struct hm_timer save;
 };
 
 static struct hm_redis_script receipt_script = {
@@ -332,10 +337,28 @@ static void on_sent(void *arg, const struct hm_reply *reply, const struct hm_err
 	(void)err; /* the receipt is lost as one is that was never sent; Redis says why elsewhere */
 }
 
-static void pass_on(struct hm_receipts *r, const struct hm_receipt_item *x)
+/* A name for this process from its start to its end. */
+static const char *this_run(void)
+{
+	static char name[HM_ULID_TEXT + 1];
+	static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+	struct hm_ulid id;
+
+	pthread_mutex_lock(&mu);
+	if (name[0] == '\0') {
+		hm_ulid_new(&id, hm_clock_wall_ms());
+		hm_ulid_text(&id, name);
+	}
+	pthread_mutex_unlock(&mu);
+	return name;
+}
+
+/* run: of this process, which looks at it itself. Empty: whoever reads it does. */
+static void put_stream(struct hm_receipts *r, const struct hm_receipt_item *x, const char *run, hm_reply_fn fn,
+		       void *arg)
 {
 	char id[HM_ULID_TEXT + 1], at[24];
-	struct hm_str argv[14];
+	struct hm_str argv[16];
 	size_t n = 0;
 
 	hm_ulid_text(&x->id, id);
@@ -354,7 +377,15 @@ static void pass_on(struct hm_receipts *r, const struct hm_receipt_item *x)
 	argv[n++] = hm_str_c(at);
 	argv[n++] = HM_STR("channel");
 	argv[n++] = hm_str_c(x->channel);
-	hm_redis_send(r->deps.redis, argv[1], argv, n, on_sent, NULL);
+	argv[n++] = HM_STR("run");
+	argv[n++] = hm_str_c(run);
+	hm_redis_send(r->deps.redis, argv[1], argv, n, fn, arg);
+}
+
+static void pass_on(struct hm_receipts *r, const struct hm_receipt_item *x)
+{
+	if (!x->passed)
+		put_stream(r, x, "", on_sent, NULL);
 }
 
 static void release(struct hm_receipts *r, const struct hm_receipt_item *x, uint32_t partition, uint32_t lane,
@@ -414,15 +445,9 @@ static void batch_free(struct batch *b)
 	free(b);
 }
 
-static void save_position(struct hm_receipts *r, const char *last);
-
 static void batch_done(struct batch *b)
 {
-	struct hm_receipts *r = b->r;
-
 	(void)hm_fault(HM_FAULT_receipt_noted);
-	if (b->kind == BATCH_FOLLOWED && !r->stopped)
-		save_position(r, b->upto);
 	if (b->fn != NULL)
 		b->fn(b->arg, b->v, b->n);
 	batch_free(b);
@@ -631,6 +656,83 @@ bool hm_receipts_take(struct hm_receipts *r, const struct hm_receipt_item *v, si
 	return true;
 }
 
+/* -- durable: the stream first ------------------------------------------------------------------------ */
+
+struct durable {
+	uint32_t magic;
+	struct hm_receipts *r;
+	struct hm_receipt_item *v;
+	size_t n, open;
+	bool lost;
+	hm_receipts_fn fn;
+	void *arg;
+};
+
+static void durable_done(struct durable *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		x->v[i].result = HM_RECEIPT_LOST;
+	x->fn(x->arg, x->v, x->n);
+	HM_MAGIC_CLEAR(x);
+	free(x->v);
+	free(x);
+}
+
+static void on_durable_taken(void *arg, const struct hm_receipt_item *v, size_t n)
+{
+	struct durable *x = arg;
+
+	HM_CHECK(x, DURABLE_MAGIC);
+	x->fn(x->arg, v, n);
+	HM_MAGIC_CLEAR(x);
+	free(x->v);
+	free(x);
+}
+
+static void on_durable_put(void *arg, const struct hm_reply *reply, const struct hm_err *err)
+{
+	struct durable *x = arg;
+
+	HM_CHECK(x, DURABLE_MAGIC);
+	(void)err;
+	x->lost |= reply == NULL;
+	if (--x->open > 0)
+		return;
+	(void)hm_fault(HM_FAULT_callback_stored);
+	if (!x->lost && !x->r->stopped && hm_receipts_take(x->r, x->v, x->n, on_durable_taken, x))
+		return;
+	if (x->r->stopped && !x->lost) { /* the next run reads them */
+		for (size_t i = 0; i < x->n; i++)
+			x->v[i].result = HM_RECEIPT_PASSED_ON;
+		on_durable_taken(x, x->v, x->n);
+		return;
+	}
+	durable_done(x); /* too much to do, or not stored: they will be sent again */
+}
+
+bool hm_receipts_take_durable(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n, hm_receipts_fn fn,
+			      void *arg)
+{
+	struct durable *x = r->stopped || n == 0 || n > HM_RECEIPTS_MAX ? NULL : calloc(1, sizeof(*x));
+
+	HM_CHECK(r, RECEIPTS_MAGIC);
+	if (x == NULL || (x->v = calloc(n, sizeof(*x->v))) == NULL) {
+		free(x);
+		return false;
+	}
+	HM_MAGIC_SET(x, DURABLE_MAGIC);
+	x->r = r;
+	x->fn = fn;
+	x->arg = arg;
+	x->n = x->open = n;
+	memcpy(x->v, v, n * sizeof(*v));
+	for (size_t i = 0; i < n; i++) {
+		x->v[i].passed = true;
+		put_stream(r, &x->v[i], this_run(), on_durable_put, x);
+	}
+	return true;
+}
+
 /* -- following --------------------------------------------------------------------------------------- */
 
 static void follow(struct hm_receipts *r);
@@ -654,8 +756,8 @@ static bool read_entry(const struct hm_reply *entry, struct hm_receipt_item *x)
 		return false;
 	event = hm_receipt_find(field(fields, "event"));
 	channel = field(fields, "channel");
-	if (event < 0 || channel.len > HM_RECEIPT_CHANNEL_MAX)
-		return false;
+	if (event < 0 || channel.len > HM_RECEIPT_CHANNEL_MAX || hm_str_is(field(fields, "run"), this_run()))
+		return false; /* the last: looked at where it was put */
 	x->event = (uint8_t)event;
 	if (channel.len > 0)
 		memcpy(x->channel, channel.p, channel.len);
@@ -676,6 +778,21 @@ static void save_position(struct hm_receipts *r, const char *last)
 		return;
 	position_key(r, key, sizeof(key), &argv[1]);
 	hm_redis_send(r->deps.redis, argv[1], argv, 4, on_sent, NULL);
+}
+
+/* What was read half a minute ago is settled: noted and on disk, or looked at for the last time. */
+static void on_save(struct hm_timer *t)
+{
+	struct hm_receipts *r = hm_container_of(t, struct hm_receipts, save);
+	char *oldest = r->behind[r->behind_at], *next = r->behind[(r->behind_at + 1) % SAVE_BEHIND];
+
+	if (r->stopped)
+		return;
+	if (strcmp(oldest, next) != 0)
+		save_position(r, next);
+	snprintf(oldest, sizeof(r->behind[0]), "%s", r->known_last && strcmp(r->last, "0-0") != 0 ? r->last : "");
+	r->behind_at = (r->behind_at + 1) % SAVE_BEHIND;
+	hm_timer_start(r->deps.tick, t, SAVE_EVERY_MS);
 }
 
 static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err *err)
@@ -710,7 +827,6 @@ static void on_read(void *arg, const struct hm_reply *reply, const struct hm_err
 			}
 			b->n += read_entry(&list->v[i], &b->v[b->n]);
 		}
-		memcpy(b->upto, r->last, sizeof(b->upto));
 		batch_go(b);
 	}
 	follow(r);
@@ -789,6 +905,7 @@ struct hm_receipts *hm_receipts_new(const struct hm_receipts_deps *deps)
 	hm_slab_init(&r->ask_slab, "receipts asked about", sizeof(struct ask), 0);
 	hm_timer_init(&r->again, on_again);
 	hm_timer_init(&r->retry, on_retry);
+	hm_timer_init(&r->save, on_save);
 	if (!deps->follow)
 		return r;
 	r->line = hm_redis_line_open(deps->redis, hm_str_n(r->key, r->key_len));
@@ -797,6 +914,7 @@ struct hm_receipts *hm_receipts_new(const struct hm_receipts_deps *deps)
 		return NULL;
 	}
 	hm_redis_line_on_up(r->line, on_up, r);
+	hm_timer_start(deps->tick, &r->save, SAVE_EVERY_MS);
 	follow(r);
 	return r;
 }
@@ -810,6 +928,7 @@ void hm_receipts_close(struct hm_receipts *r, void (*on_closed)(void *arg), void
 	r->stopped = true;
 	hm_timer_stop(r->deps.tick, &r->again);
 	hm_timer_stop(r->deps.tick, &r->retry);
+	hm_timer_stop(r->deps.tick, &r->save);
 	while ((n = hm_list_pop(&r->later)) != NULL)
 		hm_slab_free(&r->later_slab, hm_container_of(n, struct later, node));
 	if (r->line != NULL)

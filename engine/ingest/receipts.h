@@ -14,6 +14,11 @@
  *   it is not in this ledger              passed on: stream `{hm:ctl}:receipts`, followed by every node from where it
  *                                         stopped, so that the one with the record finds it
  *
+ * What comes from a provider is in the stream before anything else happens with it, with the name of the run that put it there:
+ * that run looks at it at once and not again, every other one, also the next on this node, when it reads it.
+ * A node's place in the stream is written down half a minute behind what it has read: what was under way, or not yet
+ * on disk, when it died is read again.
+ *
  * An id that no node knows is therefore no error; it is forgotten when the stream is cut (100,000 entries).
  *
  * Threads:  one per shard, owner's thread; ledger look-ups run in the thread pool.
@@ -49,6 +54,7 @@ struct hm_receipt_item {
 	uint8_t result;				  /* enum hm_receipt_result, when it is done */
 	uint64_t at_ms;				  /* when it happened */
 	char channel[HM_RECEIPT_CHANNEL_MAX + 1]; /* may be empty: that of the record */
+	bool passed; /* the stream has it already: not passed on again */
 };
 
 struct hm_receipts_deps { /* all outlive it */
@@ -67,6 +73,10 @@ typedef void (*hm_receipts_fn)(void *arg, const struct hm_receipt_item *v, size_
  * false: too many calls under way or out of memory, fn will not come. */
 bool hm_receipts_take(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n, hm_receipts_fn fn,
 		      void *arg) HM_MUSTCHECK;
+/* The same, but each is in the stream before it is taken: whatever dies after fn has come, a node that has the record, or will
+ * have it, hears of it (again). A result of HM_RECEIPT_LOST means that the stream does not have it. */
+bool hm_receipts_take_durable(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n, hm_receipts_fn fn,
+			      void *arg) HM_MUSTCHECK;
 /* Nothing new is begun. on_closed comes, now or from the loop, when the ledger is not used any more; before Redis is closed.
  * Redis may still answer until then, so that the memory goes later. */
 void hm_receipts_close(struct hm_receipts *r, void (*on_closed)(void *arg), void *arg);

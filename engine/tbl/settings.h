@@ -292,4 +292,14 @@ HM_SECTION(callbacks, "What providers report: receipts, bounces, replies.")
 HM_SETTING(callbacks, public_url, STR, "", 0, 512, RELOAD, NULL,
 	   "How providers reach this API, such as https://hermod.example.com: scheme, host, perhaps a path. Signatures over the URL are checked "
 	   "with it, and channels whose provider is told where to report use it. Empty: providers are not told, such signatures do not fit.")
+HM_SETTING(callbacks, stop_words, LIST, "STOP, STOPALL, UNSUBSCRIBE, CANCEL, END, QUIT, TD, T, 退订, 退", 0, 200, RELOAD, NULL,
+	   "An answer that is nothing but one of these unsubscribes its sender from the medium; case and signs around it do not matter.")
+HM_SETTING(callbacks, start_words, LIST, "START, UNSTOP, 恢复", 0, 200, RELOAD, NULL,
+	   "An answer that is nothing but one of these takes that back.")
+HM_SETTING(callbacks, replies_max, INT, "100000", 100, 10000000, RELOAD, NULL,
+	   "Answers of people kept for GET /v1/replies; the oldest go first.")
+HM_SETTING(callbacks, rate, INT, "2000", 1, 1000000, RELOAD, NULL,
+	   "Calls per second taken for one channel by this process; further ones get 429. They need no API key, so that this protects the rest.")
+HM_SETTING(callbacks, max_body, BYTES, "1MiB", 1024, 67108864, RELOAD, NULL,
+	   "Largest body of a callback; http.max_body holds too.")
 HM_SECTION_END(callbacks)

@@ -452,7 +452,7 @@ static bool served_elsewhere(struct hm_str path)
 {
 	static const char *const starts[] = {"/v1/admin/",   "/v1/templates", "/v1/suppressions",
 					     "/v1/consents", "/v1/channels",  "/v1/routes",
-					     "/v1/schedules"};
+					     "/v1/schedules", "/v1/callbacks", "/v1/replies"};
 
 	for (size_t i = 0; i < hm_countof(starts); i++)
 		if (hm_str_starts(path, hm_str_c(starts[i])))
