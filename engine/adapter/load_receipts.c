@@ -194,9 +194,9 @@ static void load_challenges(struct hm_loader *l, const struct hm_yaml *push, con
 
 static void load_methods(struct hm_loader *l, const struct hm_yaml *push, struct hm_cb_push *to)
 {
-	static const char *const names[] = {"GET", "POST", "PUT", "HEAD", NULL};
+	static const char *const names[] = {"GET", "POST", "HEAD", NULL};
 	const struct hm_yaml *list = hm_yaml_get(push, "methods");
-	bool *flags[] = {&to->get, &to->post, &to->put, &to->head};
+	bool *flags[] = {&to->get, &to->post, &to->head};
 
 	to->post = list == NULL;
 	if (list != NULL && list->type != HM_YAML_SEQ) {

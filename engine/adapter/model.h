@@ -264,7 +264,7 @@ struct hm_cb_fetch { /* something of the provider's to be got by the hub */
 	uint32_t n_hosts;
 };
 struct hm_cb_push {
-	bool present, get, post, put, head;
+	bool present, get, post, head;
 	enum hm_cb_format format, envelope;
 	struct hm_str field;
 	struct hm_expr *decrypt, *verify;

@@ -375,7 +375,6 @@ static bool method_known(const struct hm_cb_push *p, struct hm_str m)
 {
 	return hm_str_is(m, "POST")   ? p->post
 	       : hm_str_is(m, "GET")  ? p->get
-	       : hm_str_is(m, "PUT")  ? p->put
 	       : hm_str_is(m, "HEAD") ? p->head || p->get
 				      : false;
 }

@@ -48,7 +48,7 @@ struct hm_cb_event {
 /* What a channel's receipts need of the rest of the engine. */
 struct hm_cb_info {
 	bool push, pull, session;
-	bool by_provider_id; /* no `id`: sending has to remember which message has which provider id */
+	bool by_provider_id;	   /* no `id`: sending has to remember which message has which provider id */
 	bool batch_by_provider_id; /* `id` may be missing, in calls with several recipients: the same, for those */
 	uint64_t keep_ms;	   /* how long */
 	uint64_t pull_after_ms, pull_until_ms;

@@ -40,7 +40,8 @@ static void on_stored(void *arg, const struct hm_err *err)
 	d->pids_open--;
 	if (err != NULL && !d->closed) {
 		if (err->code == HM_EREDIS)
-			HM_ERROR(DISPATCH, "the provider's id of a message cannot be stored; tried again", HM_E(err));
+			HM_ERROR(DISPATCH, "the provider's id of a message cannot be stored; tried again",
+				 HM_E(err));
 		hm_list_push(&d->pid_again, &x->node);
 		if (!hm_timer_armed(&d->pid_timer))
 			hm_timer_start(d->t, &d->pid_timer, RETRY_MS);

@@ -12,12 +12,12 @@
 #include "ingest/cancel_mark.h"
 #include "ingest/job.h"
 
-#define STORE_MAGIC  0x70696473u
-#define FIND_MAGIC   0x70696466u
-#define VALUE_MAX    2300
-#define EARLY_MS     "600000"
-#define EARLY_MAX    "-20"
-#define STREAM_MAX   "100000"
+#define STORE_MAGIC 0x70696473u
+#define FIND_MAGIC  0x70696466u
+#define VALUE_MAX   2300
+#define EARLY_MS    "600000"
+#define EARLY_MAX   "-20"
+#define STREAM_MAX  "100000"
 
 static struct hm_redis_script store_script = {
 	.name = "pid_store",
@@ -58,7 +58,8 @@ static struct hm_str plain(struct hm_str s, char *out, size_t cap)
 	return hm_str_n(out, n);
 }
 
-static size_t key_of(const struct hm_pid *p, struct hm_str id, struct hm_str recipient, bool early, char *out, size_t cap)
+static size_t key_of(const struct hm_pid *p, struct hm_str id, struct hm_str recipient, bool early, char *out,
+		     size_t cap)
 {
 	char what[160], addr[2048];
 	struct hm_str a = plain(recipient, addr, sizeof(addr));
@@ -70,8 +71,8 @@ static size_t key_of(const struct hm_pid *p, struct hm_str id, struct hm_str rec
 		g = hm_hash64(a.p, a.len, g);
 		h = hm_hash64(a.p, a.len, h);
 	}
-	snprintf(what, sizeof(what), "pid:%.*s:%016llx%016llx%s", (int)hm_min(p->channel.len, (size_t)64), p->channel.p,
-		 (unsigned long long)g, (unsigned long long)h, early ? ":early" : "");
+	snprintf(what, sizeof(what), "pid:%.*s:%016llx%016llx%s", (int)hm_min(p->channel.len, (size_t)64),
+		 p->channel.p, (unsigned long long)g, (unsigned long long)h, early ? ":early" : "");
 	return hm_job_key(p->prefix, hm_pid_partition(p, id), what, out, cap);
 }
 
@@ -179,12 +180,13 @@ static void no_memory(void *arg, hm_pid_stored_fn fn)
 	fn(arg, &e);
 }
 
-void hm_pid_store(struct hm_redis *r, const struct hm_pid *p, const struct hm_pid_note *n, hm_pid_stored_fn fn, void *arg)
+void hm_pid_store(struct hm_redis *r, const struct hm_pid *p, const struct hm_pid_note *n,
+		  hm_pid_stored_fn fn, void *arg)
 {
 	struct store *x = calloc(1, sizeof(*x));
 	struct hm_str addr = n->shared ? n->recipient : HM_STR(""), keys[3], args[4];
-	char pid[HM_PID_KEY_MAX], pull[HM_PID_KEY_MAX], value[VALUE_MAX], keep[24], due[24] = "", id[HM_ULID_TEXT + 1],
-		member[430];
+	char pid[HM_PID_KEY_MAX], pull[HM_PID_KEY_MAX], value[VALUE_MAX], keep[24],
+		due[24] = "", id[HM_ULID_TEXT + 1], member[430];
 
 	if (x == NULL) {
 		no_memory(arg, fn);
@@ -233,8 +235,8 @@ static void on_found(void *arg, const struct hm_reply *reply, const struct hm_er
 	HM_CHECK(x, FIND_MAGIC);
 	if (reply != NULL && reply->type == HM_REPLY_STR) {
 		v = reply->s;
-		f.known = hm_str_split(&v, ' ', &id) && hm_ulid_parse(id, &f.id) && hm_str_split(&v, ' ', &at) &&
-			  hm_str_u64(at, &f.sent_ms);
+		f.known = hm_str_split(&v, ' ', &id) && hm_ulid_parse(id, &f.id) &&
+			  hm_str_split(&v, ' ', &at) && hm_str_u64(at, &f.sent_ms);
 		f.address = v;
 	}
 	x->fn(x->arg, &f, reply == NULL ? err : NULL);
@@ -242,8 +244,8 @@ static void on_found(void *arg, const struct hm_reply *reply, const struct hm_er
 	free(x);
 }
 
-void hm_pid_find(struct hm_redis *r, const struct hm_pid *p, struct hm_str provider_id, struct hm_str recipient,
-		 int receipt, uint64_t at_ms, hm_pid_found_fn fn, void *arg)
+void hm_pid_find(struct hm_redis *r, const struct hm_pid *p, struct hm_str provider_id,
+		 struct hm_str recipient, int receipt, uint64_t at_ms, hm_pid_found_fn fn, void *arg)
 {
 	struct find *x = calloc(1, sizeof(*x));
 	char k[4][HM_PID_KEY_MAX], early[64] = "";
@@ -259,7 +261,8 @@ void hm_pid_find(struct hm_redis *r, const struct hm_pid *p, struct hm_str provi
 	x->fn = fn;
 	x->arg = arg;
 	for (int i = 0; i < 4; i++)
-		keys[i] = hm_str_n(k[i], key_of(p, provider_id, i < 2 ? recipient : HM_STR(""), i & 1, k[i], sizeof(k[i])));
+		keys[i] = hm_str_n(k[i], key_of(p, provider_id, i < 2 ? recipient : HM_STR(""), i & 1, k[i],
+						sizeof(k[i])));
 	if (receipt >= 0)
 		snprintf(early, sizeof(early), "%s %llu", hm_receipt_name((enum hm_receipt)receipt),
 			 (unsigned long long)at_ms);

@@ -36,8 +36,8 @@ struct hm_pid_note {
 };
 /* fn once: err when it is not (known to be) stored: to be repeated, which is harmless. */
 typedef void (*hm_pid_stored_fn)(void *arg, const struct hm_err *err);
-void hm_pid_store(struct hm_redis *r, const struct hm_pid *p, const struct hm_pid_note *n, hm_pid_stored_fn fn,
-		  void *arg);
+void hm_pid_store(struct hm_redis *r, const struct hm_pid *p, const struct hm_pid_note *n,
+		  hm_pid_stored_fn fn, void *arg);
 
 struct hm_pid_found {
 	bool known;
@@ -47,8 +47,8 @@ struct hm_pid_found {
 };
 typedef void (*hm_pid_found_fn)(void *arg, const struct hm_pid_found *f, const struct hm_err *err);
 /* receipt >= 0 (enum hm_receipt): kept for later when the id is not known. */
-void hm_pid_find(struct hm_redis *r, const struct hm_pid *p, struct hm_str provider_id, struct hm_str recipient,
-		 int receipt, uint64_t at_ms, hm_pid_found_fn fn, void *arg);
+void hm_pid_find(struct hm_redis *r, const struct hm_pid *p, struct hm_str provider_id,
+		 struct hm_str recipient, int receipt, uint64_t at_ms, hm_pid_found_fn fn, void *arg);
 /* "{hm:7}:pull:<channel>" */
 size_t hm_pid_pull_key(const struct hm_pid *p, uint32_t partition, char *out, size_t cap);
 uint32_t hm_pid_partition(const struct hm_pid *p, struct hm_str provider_id);

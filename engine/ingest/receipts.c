@@ -25,9 +25,9 @@
 #define BATCH_MAGIC    0x72636261u
 #define ASK_MAGIC      0x72636173u
 #define LATER_MAGIC    0x72636c74u
-#define DURABLE_MAGIC 0x72636475u
-#define SAVE_EVERY_MS 1000
-#define SAVE_BEHIND   32 /* of these: longer than the last look at what is under way takes */
+#define DURABLE_MAGIC  0x72636475u
+#define SAVE_EVERY_MS  1000
+#define SAVE_BEHIND    32 /* of these: longer than the last look at what is under way takes */
 #define BATCHES_MAX    64
 #define LATER_MAX      50000
 #define LATER_TRIES    8 /* 0.1 s, 0.2 s ... 12.8 s */
@@ -354,8 +354,8 @@ static const char *this_run(void)
 }
 
 /* run: of this process, which looks at it itself. Empty: whoever reads it does. */
-static void put_stream(struct hm_receipts *r, const struct hm_receipt_item *x, const char *run, hm_reply_fn fn,
-		       void *arg)
+static void put_stream(struct hm_receipts *r, const struct hm_receipt_item *x, const char *run,
+		       hm_reply_fn fn, void *arg)
 {
 	char id[HM_ULID_TEXT + 1], at[24];
 	struct hm_str argv[16];
@@ -710,8 +710,8 @@ static void on_durable_put(void *arg, const struct hm_reply *reply, const struct
 	durable_done(x); /* too much to do, or not stored: they will be sent again */
 }
 
-bool hm_receipts_take_durable(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n, hm_receipts_fn fn,
-			      void *arg)
+bool hm_receipts_take_durable(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n,
+			      hm_receipts_fn fn, void *arg)
 {
 	struct durable *x = r->stopped || n == 0 || n > HM_RECEIPTS_MAX ? NULL : calloc(1, sizeof(*x));
 
@@ -790,7 +790,8 @@ static void on_save(struct hm_timer *t)
 		return;
 	if (strcmp(oldest, next) != 0)
 		save_position(r, next);
-	snprintf(oldest, sizeof(r->behind[0]), "%s", r->known_last && strcmp(r->last, "0-0") != 0 ? r->last : "");
+	snprintf(oldest, sizeof(r->behind[0]), "%s",
+		 r->known_last && strcmp(r->last, "0-0") != 0 ? r->last : "");
 	r->behind_at = (r->behind_at + 1) % SAVE_BEHIND;
 	hm_timer_start(r->deps.tick, t, SAVE_EVERY_MS);
 }

@@ -54,7 +54,7 @@ struct hm_receipt_item {
 	uint8_t result;				  /* enum hm_receipt_result, when it is done */
 	uint64_t at_ms;				  /* when it happened */
 	char channel[HM_RECEIPT_CHANNEL_MAX + 1]; /* may be empty: that of the record */
-	bool passed; /* the stream has it already: not passed on again */
+	bool passed;				  /* the stream has it already: not passed on again */
 };
 
 struct hm_receipts_deps { /* all outlive it */
@@ -75,8 +75,8 @@ bool hm_receipts_take(struct hm_receipts *r, const struct hm_receipt_item *v, si
 		      void *arg) HM_MUSTCHECK;
 /* The same, but each is in the stream before it is taken: whatever dies after fn has come, a node that has the record, or will
  * have it, hears of it (again). A result of HM_RECEIPT_LOST means that the stream does not have it. */
-bool hm_receipts_take_durable(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n, hm_receipts_fn fn,
-			      void *arg) HM_MUSTCHECK;
+bool hm_receipts_take_durable(struct hm_receipts *r, const struct hm_receipt_item *v, size_t n,
+			      hm_receipts_fn fn, void *arg) HM_MUSTCHECK;
 /* Nothing new is begun. on_closed comes, now or from the loop, when the ledger is not used any more; before Redis is closed.
  * Redis may still answer until then, so that the memory goes later. */
 void hm_receipts_close(struct hm_receipts *r, void (*on_closed)(void *arg), void *arg);

@@ -101,8 +101,8 @@ static void entry_of(struct part *x, struct hm_str reason, struct hm_suppress_en
 	struct hm_str proof;
 
 	proof = hm_arena_printf(&t->arena, "%s%s%.*s%s%.*s%s%.*s", hm_cb_kind_name((enum hm_cb_kind)e->kind),
-				e->code.len ? " " : "", HM_STRF(e->code), e->sub.len ? " " : "", HM_STRF(e->sub),
-				e->detail.len ? ": " : "", HM_STRF(e->detail));
+				e->code.len ? " " : "", HM_STRF(e->code), e->sub.len ? " " : "",
+				HM_STRF(e->sub), e->detail.len ? ": " : "", HM_STRF(e->detail));
 	proof.len = hm_utf8_cut(proof, HM_SUPPRESS_PROOF_MAX);
 	*s = (struct hm_suppress_entry){
 		.kind = HM_SUPPRESS_ADDRESS,
@@ -195,7 +195,8 @@ static void on_entry(void *arg, const struct hm_reply *reply, const struct hm_er
 		done_one(t);
 		return;
 	}
-	hm_suppress_remove(t->cb->deps.redis, t->cb->deps.prefix, t->cb->deps.tick->wall_ms, &s, 1, on_removed, x);
+	hm_suppress_remove(t->cb->deps.redis, t->cb->deps.prefix, t->cb->deps.tick->wall_ms, &s, 1,
+			   on_removed, x);
 }
 
 static void on_mark(void *arg, const struct hm_reply *reply, const struct hm_err *err)
@@ -222,7 +223,8 @@ static void on_mark(void *arg, const struct hm_reply *reply, const struct hm_err
 	hm_buf_init_arena(&field, &t->arena, 8192);
 	hm_suppress_field(&s, &field);
 	argv[0] = HM_STR("HGET");
-	argv[1] = hm_str_n(key, hm_person_key(t->cb->deps.prefix, hm_person_slot(s.subject), "supp", key, sizeof(key)));
+	argv[1] = hm_str_n(
+		key, hm_person_key(t->cb->deps.prefix, hm_person_slot(s.subject), "supp", key, sizeof(key)));
 	argv[2] = hm_buf_str(&field);
 	hm_redis_send(t->cb->deps.redis, argv[1], argv, 3, on_entry, x);
 }
@@ -494,8 +496,8 @@ static void copy(struct hm_str *s, struct hm_arena *a)
 	*s = s->len ? hm_arena_str(a, *s) : HM_STR("");
 }
 
-bool hm_callbacks_take(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *v, size_t n,
-		       hm_callbacks_fn fn, void *arg)
+bool hm_callbacks_take(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *v,
+		       size_t n, hm_callbacks_fn fn, void *arg)
 {
 	struct take *t;
 
@@ -533,8 +535,8 @@ bool hm_callbacks_take(struct hm_callbacks *cb, const struct hm_channel *c, cons
 	return true;
 }
 
-bool hm_receipts_session_event(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_field *fields,
-			       size_t n, hm_callbacks_fn fn, void *arg)
+bool hm_receipts_session_event(struct hm_callbacks *cb, const struct hm_channel *c,
+			       const struct hm_cb_field *fields, size_t n, hm_callbacks_fn fn, void *arg)
 {
 	struct hm_arena a;
 	struct hm_cb_result r;

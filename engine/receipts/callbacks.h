@@ -54,12 +54,13 @@ struct hm_callbacks_sum { /* what became of the events of one take */
 };
 typedef void (*hm_callbacks_fn)(void *arg, const struct hm_callbacks_sum *s);
 /* Events of a channel (copied). fn once, from the loop or from inside. false: too many under way, or out of memory; fn will not come. */
-bool hm_callbacks_take(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *v, size_t n,
-		       hm_callbacks_fn fn, void *arg) HM_MUSTCHECK;
+bool hm_callbacks_take(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *v,
+		       size_t n, hm_callbacks_fn fn, void *arg) HM_MUSTCHECK;
 /* For drivers of sessions (SMPP deliver_sm): the fields of one event. fn(arg, s) as above; s->failed: answer so that the
  * provider sends it again. false: busy, the same. */
-bool hm_receipts_session_event(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_field *fields,
-			       size_t n, hm_callbacks_fn fn, void *arg) HM_MUSTCHECK;
+bool hm_receipts_session_event(struct hm_callbacks *cb, const struct hm_channel *c,
+			       const struct hm_cb_field *fields, size_t n, hm_callbacks_fn fn,
+			       void *arg) HM_MUSTCHECK;
 
 /* The same for hm_wire_opts.on_event: the channel is that of the session; the event's body is the field `body`. */
 struct hm_driver_event;

@@ -35,8 +35,8 @@ struct hm_pid hm_callbacks_pid(const struct hm_callbacks *cb, const struct hm_ch
 enum reply_meaning { REPLY_TEXT, REPLY_STOP, REPLY_START };
 enum reply_meaning hm_reply_meaning(const struct hm_settings *s, struct hm_str text);
 /* One script: the mark, and the entry when there was none. fn's reply is 1: new, 0: known. */
-void hm_reply_put(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *e, struct hm_str id,
-		  enum reply_meaning meaning, const char *mark, hm_reply_fn fn, void *arg);
+void hm_reply_put(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *e,
+		  struct hm_str id, enum reply_meaning meaning, const char *mark, hm_reply_fn fn, void *arg);
 void hm_replies_get(struct hm_http_req *r);
 
 /* pull.c */

@@ -19,7 +19,7 @@ static struct {
 		uint64_t hash, until_ms;
 		size_t len;
 		char body[BODY_MAX];
-	} *v[FETCH_KEPT];
+	} * v[FETCH_KEPT];
 } shelf = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
 struct fetch {
@@ -103,8 +103,8 @@ static void on_done(struct hm_call *c)
 	hm_callbacks_maybe_closed(cb);
 }
 
-void hm_fetch(struct hm_callbacks *cb, const struct hm_channel *c, struct hm_str url, bool certificate, hm_fetch_fn fn,
-	      void *arg)
+void hm_fetch(struct hm_callbacks *cb, const struct hm_channel *c, struct hm_str url, bool certificate,
+	      hm_fetch_fn fn, void *arg)
 {
 	const struct hm_origin_opts *of = &hm_channel_info(c)->origin;
 	struct fetch *f = calloc(1, sizeof(*f));

@@ -10,7 +10,7 @@
 #include "receipts/callbacks.h"
 
 typedef void (*hm_fetch_fn)(void *arg, struct hm_str body, const struct hm_err *err);
-void hm_fetch(struct hm_callbacks *cb, const struct hm_channel *c, struct hm_str url, bool certificate, hm_fetch_fn fn,
-	      void *arg);
+void hm_fetch(struct hm_callbacks *cb, const struct hm_channel *c, struct hm_str url, bool certificate,
+	      hm_fetch_fn fn, void *arg);
 
 #endif

@@ -177,7 +177,8 @@ static void on_answer(struct hm_call *call)
 	}
 	hm_channel_pull_events(p->c, p->ids, p->n, call, cb->deps.tick->wall_ms, &p->arena, &v, &r);
 	if (v.outcome != HM_OUT_OK || r.verdict != HM_CB_TAKEN) {
-		HM_WARN(INGEST, "a provider does not say what became of messages", HM_SV("channel", hm_channel_info(p->c)->name),
+		HM_WARN(INGEST, "a provider does not say what became of messages",
+			HM_SV("channel", hm_channel_info(p->c)->name),
 			HM_S("outcome", hm_outcome_name(v.outcome)), HM_SV("reason", v.reason));
 		next(p, false);
 		return;
@@ -204,7 +205,8 @@ static void ask(struct puller *p)
 		return;
 	}
 	memset(&p->call, 0, sizeof(p->call));
-	if (hm_channel_pull_build(p->c, p->ids, p->n, credential, cb->deps.tick->wall_ms, &p->arena, &p->call, &e) != 0 ||
+	if (hm_channel_pull_build(p->c, p->ids, p->n, credential, cb->deps.tick->wall_ms, &p->arena, &p->call,
+				  &e) != 0 ||
 	    hm_wire_origin(cb->deps.wire, &hm_channel_info(p->c)->origin, &origin, &e) != 0)
 		goto failed;
 	HM_MAGIC_SET(&p->call, HM_CALL_MAGIC);
@@ -218,8 +220,8 @@ static void ask(struct puller *p)
 	cb->calls++;
 	return;
 failed:
-	HM_WARN(INGEST, "a provider cannot be asked what became of messages", HM_SV("channel", hm_channel_info(p->c)->name),
-		HM_E(&e));
+	HM_WARN(INGEST, "a provider cannot be asked what became of messages",
+		HM_SV("channel", hm_channel_info(p->c)->name), HM_E(&e));
 	next(p, false);
 }
 

@@ -9,9 +9,9 @@
 #include "ingest/http_int.h"
 #include "receipts/callbacks_int.h"
 
-#define MARK_MS	  "604800000"
-#define PAGE_MAX  1000
-#define PAGE	  100
+#define MARK_MS	 "604800000"
+#define PAGE_MAX 1000
+#define PAGE	 100
 
 static struct hm_redis_script put_script = {
 	.name = "reply_put",
@@ -51,8 +51,8 @@ enum reply_meaning hm_reply_meaning(const struct hm_settings *s, struct hm_str t
 	return among(&s->callbacks.start_words, text) ? REPLY_START : REPLY_TEXT;
 }
 
-void hm_reply_put(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *e, struct hm_str id,
-		  enum reply_meaning meaning, const char *mark, hm_reply_fn fn, void *arg)
+void hm_reply_put(struct hm_callbacks *cb, const struct hm_channel *c, const struct hm_cb_event *e,
+		  struct hm_str id, enum reply_meaning meaning, const char *mark, hm_reply_fn fn, void *arg)
 {
 	static const char *const meanings[] = {"", "unsubscribed", "resubscribed"};
 	const struct hm_channel_info *info = hm_channel_info(c);
@@ -162,7 +162,8 @@ static void on_page(void *arg, const struct hm_reply *reply, const struct hm_err
 	hm_buf_init_arena(&b, &r->arena, HTTP_ANSWER_MAX);
 	hm_buf_lit(&b, "{\"replies\":[");
 	for (size_t i = 0; i < reply->n; i++) {
-		const struct hm_reply *id = hm_reply_at(&reply->v[i], 0), *fields = hm_reply_at(&reply->v[i], 1);
+		const struct hm_reply *id = hm_reply_at(&reply->v[i], 0),
+				      *fields = hm_reply_at(&reply->v[i], 1);
 
 		if (id == NULL)
 			continue;
@@ -178,7 +179,8 @@ static void on_page(void *arg, const struct hm_reply *reply, const struct hm_err
 		hm_buf_printf(&b, ",\"next\":\"%.*s\"", HM_STRF(last));
 	hm_buf_putc(&b, '}');
 	if (b.err != 0)
-		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "out of memory");
+		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1},
+				"out of memory");
 	else
 		hm_http_json(r, 200, hm_buf_str(&b));
 	hm_http_release(r);
@@ -193,7 +195,8 @@ void hm_replies_get(struct hm_http_req *r)
 	struct hm_problem_info info = {0};
 
 	if (p == NULL) {
-		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "out of memory");
+		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1},
+				"out of memory");
 		return;
 	}
 	p->limit = PAGE;
@@ -206,7 +209,8 @@ void hm_replies_get(struct hm_http_req *r)
 	}
 	if (cursor.len > 0 && !cursor_ok(cursor)) {
 		info.field = HM_STR("cursor");
-		hm_http_problem(r, HM_PROBLEM_INVALID, &info, "cursor: expected what an earlier answer gave as next");
+		hm_http_problem(r, HM_PROBLEM_INVALID, &info,
+				"cursor: expected what an earlier answer gave as next");
 		return;
 	}
 	snprintf(from, sizeof(from), "%s%.*s", cursor.len ? "(" : "-", HM_STRF(cursor));

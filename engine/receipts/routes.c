@@ -15,7 +15,7 @@
 
 #define ROUTE "/v1/callbacks/{channel}"
 
-struct ask { /* in the request's arena */
+struct ask {		       /* in the request's arena */
 	struct hm_http_req *r; /* held */
 	struct hm_callbacks *cb;
 	struct hm_channel_set *set; /* referenced */
@@ -35,7 +35,8 @@ static void ask_done(struct ask *a)
 static void later(struct ask *a, const char *why)
 {
 	if (!a->r->answered)
-		hm_http_problem(a->r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 2}, "%s", why);
+		hm_http_problem(a->r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 2}, "%s",
+				why);
 }
 
 static void answer(struct ask *a)
@@ -72,15 +73,16 @@ static void refuse(struct ask *a)
 
 	if (x->verdict == HM_CB_FORGED) {
 		hm_stats_inc(t->stats, HM_CT_CB_FORGED);
-		HM_WARN(INGEST, "a callback that cannot be proved genuine", HM_SV("channel", hm_channel_info(a->c)->name),
-			HM_S("reason", x->why));
+		HM_WARN(INGEST, "a callback that cannot be proved genuine",
+			HM_SV("channel", hm_channel_info(a->c)->name), HM_S("reason", x->why));
 		/* Not why: that would tell a forger. */
 		hm_http_problem(a->r, HM_PROBLEM_FORBIDDEN, NULL, "the callback cannot be proved genuine");
 	} else if (x->verdict == HM_CB_METHOD) {
 		hm_http_problem(a->r, HM_PROBLEM_METHOD, NULL, "this provider does not call with %s",
 				llhttp_method_name((llhttp_method_t)a->r->method));
 	} else if (x->verdict == HM_CB_NOT_HERE) {
-		hm_http_problem(a->r, HM_PROBLEM_NOT_FOUND, NULL, "the adapter of this channel takes no callbacks");
+		hm_http_problem(a->r, HM_PROBLEM_NOT_FOUND, NULL,
+				"the adapter of this channel takes no callbacks");
 	} else {
 		hm_stats_inc(t->stats, HM_CT_CB_UNREADABLE);
 		HM_WARN(INGEST, "a callback that is not what the adapter describes",
@@ -112,11 +114,12 @@ static void on_confirmed(void *arg, struct hm_str body, const struct hm_err *err
 
 	(void)body;
 	if (err != NULL) {
-		HM_WARN(INGEST, "a subscription cannot be confirmed", HM_SV("channel", hm_channel_info(a->c)->name),
-			HM_E(err));
+		HM_WARN(INGEST, "a subscription cannot be confirmed",
+			HM_SV("channel", hm_channel_info(a->c)->name), HM_E(err));
 		later(a, "the subscription cannot be confirmed now");
 	} else {
-		HM_INFO(INGEST, "a subscription was confirmed", HM_SV("channel", hm_channel_info(a->c)->name));
+		HM_INFO(INGEST, "a subscription was confirmed",
+			HM_SV("channel", hm_channel_info(a->c)->name));
 		answer(a);
 	}
 	ask_done(a);
@@ -192,7 +195,8 @@ void hm_callback_any(struct hm_http_req *r)
 	uint64_t wait;
 
 	if (cb == NULL || cb->stopped || a == NULL) {
-		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "no callbacks are taken now");
+		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1},
+				"no callbacks are taken now");
 		return;
 	}
 	cb->deps.now(cb->deps.arg, &now);
@@ -201,7 +205,8 @@ void hm_callback_any(struct hm_http_req *r)
 		hm_http_problem(r, HM_PROBLEM_NOT_FOUND, NULL, "there is no such channel");
 		return;
 	}
-	wait = hm_http_shared_take(r->srv->deps.shared, hm_arena_printf(&r->arena, "callback %.*s", HM_STRF(name)),
+	wait = hm_http_shared_take(r->srv->deps.shared,
+				   hm_arena_printf(&r->arena, "callback %.*s", HM_STRF(name)),
 				   (uint32_t)now.settings->callbacks.rate, cb->deps.tick->now_ns);
 	if (wait > 0) {
 		hm_http_problem(r, HM_PROBLEM_TOO_MANY,
@@ -210,7 +215,8 @@ void hm_callback_any(struct hm_http_req *r)
 		return;
 	}
 	if (r->body.len > now.settings->callbacks.max_body) {
-		hm_http_problem(r, HM_PROBLEM_TOO_LARGE, NULL, "a callback has at most %llu bytes (callbacks.max_body)",
+		hm_http_problem(r, HM_PROBLEM_TOO_LARGE, NULL,
+				"a callback has at most %llu bytes (callbacks.max_body)",
 				(unsigned long long)now.settings->callbacks.max_body);
 		return;
 	}
@@ -223,7 +229,8 @@ void hm_callback_any(struct hm_http_req *r)
 	a->call.body = hm_arena_str(&r->arena, r->body); /* of this call only otherwise */
 	a->call.wall_ms = cb->deps.tick->wall_ms;
 	if (!headers_of(a) || (r->body.len > 0 && a->call.body.p == NULL)) {
-		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1}, "out of memory");
+		hm_http_problem(r, HM_PROBLEM_BUSY, &(struct hm_problem_info){.retry_after_s = 1},
+				"out of memory");
 		return;
 	}
 	a->set = hm_channel_set_ref(now.channels);
@@ -234,7 +241,6 @@ void hm_callback_any(struct hm_http_req *r)
 const struct hm_http_route hm_callbacks_routes[] = {
 	{.method = HTTP_GET, .scope = HM_SCOPE_NONE, .pattern = ROUTE, .run = hm_callback_any},
 	{.method = HTTP_POST, .scope = HM_SCOPE_NONE, .pattern = ROUTE, .run = hm_callback_any},
-	{.method = HTTP_PUT, .scope = HM_SCOPE_NONE, .pattern = ROUTE, .run = hm_callback_any},
 	{.method = HTTP_GET, .scope = HM_SCOPE_READ, .pattern = "/v1/replies", .run = hm_replies_get},
 };
 const size_t hm_callbacks_routes_n = hm_countof(hm_callbacks_routes);

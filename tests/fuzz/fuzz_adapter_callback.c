@@ -10,16 +10,20 @@ static const char adapter[] =
 	"adapter: {name: sms/f, title: F}\n"
 	"settings:\n  secret: {type: string, secret: true, doc: d}\n"
 	"endpoint: {url: \"https://f.example\"}\nrequest: {path: /}\nanswer: {success: status == 200}\n"
-	"receipts:\n  push:\n    methods: [GET, POST, PUT]\n    format: %s\n"
-	"    decrypt: 'query.c ? (query.c | unbase64 | aes_cbc_decrypt(settings.secret | sha256, settings.secret | md5, 32) | "
+	"receipts:\n  push:\n    methods: [GET, POST]\n    format: %s\n"
+	"    decrypt: 'query.c ? (query.c | unbase64 | aes_cbc_decrypt(settings.secret | sha256, "
+	"settings.secret | md5, 32) | "
 	"envelope_open(\"x\")) : body'\n"
 	"    challenge:\n      - {when: query.hello, body: \"${query.hello}${clear}\"}\n"
-	"    verify: >-\n      [body, url, query.n] | sort | distinct | join(\"\") | hmac_sha256(settings.secret) | hex | "
+	"    verify: >-\n      [body, url, query.n] | sort | distinct | join(\"\") | "
+	"hmac_sha256(settings.secret) | hex | "
 	"equals(header.x-sign) ||\n      body | verify(\"ES256\", query.key, header.x-sign | unbase64)\n"
-	"  each: event.recipients ?? event.list ?? event\n  id: it.id\n  provider_id: it.sid\n  recipient: it.final_recipient ?? it.to\n"
+	"  each: event.recipients ?? event.list ?? event\n  id: it.id\n  provider_id: it.sid\n  recipient: "
+	"it.final_recipient ?? it.to\n"
 	"  code: it.action ?? it.status\n  detail: it.diagnostic_code\n  text: it.text\n"
 	"  time: {from: it.at, as: \"text:%%Y-%%m-%%d %%H:%%M:%%S\", zone: \"+08:00\"}\n"
-	"  events:\n    - {code: failed, event: bounced}\n    - {code: reply, event: replied}\n    - {code: \"*\", event: delivered}\n";
+	"  events:\n    - {code: failed, event: bounced}\n    - {code: reply, event: replied}\n    - {code: "
+	"\"*\", event: delivered}\n";
 static const char *const formats[] = {"json", "form", "xml", "text", "multipart", "dsn"};
 
 static struct hm_channel *channel(size_t f)

@@ -91,12 +91,12 @@ def served():
     """The routes of the program, from its tables."""
     found = set()
     for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/core/channels.c", "engine/core/routes.c", "engine/templates/routes.c", "engine/gates/api_routes.c",
-                 "engine/schedule/api.c"):
+                 "engine/schedule/api.c", "engine/receipts/routes.c"):
         text = (ROOT / file).read_text()
         for name, value in reversed(re.findall(r"^#define (\w+)\s+(.+)$", text, re.M)):
             text = re.sub(rf"\b{name}\b", value.replace("\\", ""), text)
         text = re.sub(r'"\s+"', "", text)  # strings side by side are one
-        text = re.sub(r"\{(id|name|version)\}", r"<\1>", text)
+        text = re.sub(r"\{(id|name|version|channel)\}", r"<\1>", text)
         for method, row in re.findall(r"\{\s*\.method = HTTP_(\w+),(.*?)\}", text, re.S):
             found.add((method.lower(), re.sub(r"<(\w+)>", r"{\1}", re.search(r'\.pattern = "([^"]+)"', row)[1])))
     return found
@@ -123,7 +123,7 @@ def test_every_described_route_answers_and_no_other_method(stage, doc):
             made = e.post("/v1/schedules", {"name": "described", "every": "1h", "job": GOOD})
             assert made.status in (201, 409), made.body
         name = "apns-sink" if path.startswith("/v1/channels/") else "described" if path.startswith("/v1/schedules/") else "described%2Fonce"
-        url = e.url(path.replace("{id}", dead if path.startswith("/v1/dead/") else id).replace("{name}", name).replace("{version}", "1"))
+        url = e.url(path.replace("{id}", dead if path.startswith("/v1/dead/") else id).replace("{name}", name).replace("{version}", "1").replace("{channel}", "wecom-sink"))
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             a = http(method, url, b"" if method == "POST" else None)
             if method.lower() in item:
