@@ -49,9 +49,10 @@ static struct hm_channel *channel(size_t f)
 	return v[f];
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct hm_str rest = hm_str_n((const char *)data, size), type, query;
+	struct hm_str rest = hm_str_n((const char *)data, size), type = HM_STR(""), query = HM_STR("");
 	struct hm_header h[2] = {{.name = HM_STR_INIT("Content-Type")}, {.name = HM_STR_INIT("X-Sign")}};
 	struct hm_cb_call call = {.path = HM_STR_INIT("/v1/callbacks/c"), .wall_ms = 1700000000000};
 	struct hm_cb_result r;
