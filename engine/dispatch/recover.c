@@ -25,7 +25,8 @@
 static struct hm_redis_script beat_script = {
 	.name = "heartbeat",
 	/* KEYS: consumers, one stream per lane, who had what was taken over (moves.c); ARGV: me, group, claim after ms, page, my name for what is taken over. A consumer is dead when its
-	 * heartbeat is old, or when it never had one (killed before the first) and has been silent as long.
+	 * heartbeat is old, or when it never had one (killed before the first) and has been silent as long. Who has anything
+	 * pending is never deleted: that would go with it.
 	 * Returns a list of {lane index, entries} taken over. */
 	.source =
 		"local t = redis.call('TIME')\n"
@@ -41,8 +42,8 @@ static struct hm_redis_script beat_script = {
 		"    local name, pending, idle = c[2], c[4], c[6]\n"
 		"    local beat = redis.call('ZSCORE', KEYS[1], name)\n"
 		"    local dead = (beat and tonumber(beat) < now - after) or (not beat and idle > after)\n"
+		"    if pending > 0 then busy[name] = true end\n"
 		"    if name ~= ARGV[1] and name ~= ARGV[5] and dead and pending > 0 then\n"
-		"      busy[name] = true\n"
 		"      local ids = redis.call('XPENDING', KEYS[l], ARGV[2], '-', '+', ARGV[4], name)\n"
 		"      local cmd = {'XCLAIM', KEYS[l], ARGV[2], ARGV[5], 0}\n"
 		"      local node = string.gsub(name, '%.%d+%+?$', '')\n"
@@ -56,7 +57,8 @@ static struct hm_redis_script beat_script = {
 		"    end\n"
 		"  end\n"
 		"end\n"
-		"for _, c in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - after)) do\n"
+		"for _, c in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now "
+		"- after))) do\n"
 		"  if not busy[c] then\n"
 		"    for l = 2, #KEYS - 1 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[l], ARGV[2], c) end\n"
 		"    redis.call('ZREM', KEYS[1], c)\n"

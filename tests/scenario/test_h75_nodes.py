@@ -191,6 +191,22 @@ def test_taken_over_from_a_dead_node_it_counts_there(engine, sink, redis):
     wait_for(lambda: nothing_waits(redis.client), what="everybody has been told")
 
 
+def test_dead_to_the_millisecond(engine, sink, redis):
+    """Consumers that died one after the other, a millisecond apart: whenever somebody looks, one of them has been silent for exactly so long."""
+    n, key, c = 800, "{hm:0}:q:normal", redis.client
+    c.xgroup_create(key, "hermod", "0", mkstream=True)
+    for i in range(n):
+        xadd(c, {"channel": "apns-sink", "to": f"{i:064x}", "content": {"body": "x"}, "campaign": "ghosts"}, partition=0)
+        assert c.xreadgroup("hermod", f"ghost{i}.0", {key: ">"}, count=1)
+    e = engine(sink, redis, settings={"node": {"shards": 1}, "queue": {"heartbeat": "100ms", "claim_after": "1s"}})
+    t = c.time()
+    c.zadd("{hm:0}:consumers", {f"ghost{i}.0": t[0] * 1000 + t[1] // 1000 + i for i in range(n)})
+    r = e.wait_final(n, "ghosts", seconds=30)
+    assert r["accepted"] == n, r
+    wait_for(lambda: c.xlen(key) == 0 and not c.keys("{hm:*}:taken"), what="nothing is left")
+    assert sink.ledger()["unique"] == n
+
+
 def test_a_node_that_only_seemed_dead(engine, sink, redis):
     a, b = pair(engine, sink, redis, settings={"queue": {"heartbeat": "100ms", "claim_after": "500ms"}})
     sink.knobs({"apns": {"latency": 300}})
