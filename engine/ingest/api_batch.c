@@ -207,6 +207,8 @@ static void write_errors(struct batch *b, struct hm_buf *out)
 		struct refused r;
 
 		memcpy(&r, b->refused.p + i * sizeof(r), sizeof(r));
+		if ((size_t)r.field + r.detail > b->texts.len - off)
+			break; /* there was no memory for its text */
 		hm_buf_printf(out, "%s{\"index\":%u", first ? "" : ",", r.index);
 		if (r.line)
 			hm_buf_printf(out, ",\"line\":%u", r.line);
