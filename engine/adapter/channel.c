@@ -956,6 +956,37 @@ static void fold_jwt(struct builder *b, struct hm_eval *ev)
 	c->cred_jwt = true;
 }
 
+/* Every process with this channel can make it, and nobody who only reads Redis. */
+static bool seal_key(struct hm_channel *c)
+{
+	static const char about[] = "hermod shared credential 1";
+	uint8_t part[HM_MD_MAX];
+	struct hm_buf b;
+	bool ok;
+
+	hm_buf_init(&b, 16 << 20);
+	hm_buf_put(&b, about, sizeof(about));
+	hm_buf_puts(&b, c->cred_key);
+	for (uint32_t i = 0; i < c->ad->n_settings; i++) {
+		const struct hm_val *v = &c->settings[i];
+		struct hm_str s = v->t == HM_V_STR || v->t == HM_V_JSON ? v->s : HM_STR("");
+
+		if (!c->ad->cred.uses[i] || !c->ad->settings[i].secret)
+			continue;
+		if (v->t == HM_V_KEY && hm_key_digest(v->key, part))
+			s = hm_str_n((const char *)part, 32);
+		hm_buf_printf(&b, "\n%.*s %zu ", HM_STRF(c->ad->settings[i].name), s.len);
+		hm_buf_puts(&b, s);
+	}
+	ok = b.err == 0 && hm_digest(HM_MD_SHA256, hm_buf_str(&b), part) == sizeof(c->seal);
+	if (ok)
+		memcpy(c->seal, part, sizeof(c->seal));
+	if (b.p)
+		explicit_bzero(b.p, b.len);
+	hm_buf_fini(&b);
+	return ok;
+}
+
 static void fold_credential(struct builder *b, struct hm_eval *ev)
 {
 	const struct hm_credential *cr = &b->c->ad->cred;
@@ -973,6 +1004,9 @@ static void fold_credential(struct builder *b, struct hm_eval *ev)
 	c->cred_key = hm_arena_printf(b->a, "%.*s %.*s", HM_STRF(c->ad->name), HM_STRF(key));
 	/* A gateway's token is not the provider's: the endpoint is part of what is shared. */
 	c->cred_id = hm_hash64(c->cred_key.p, c->cred_key.len, hm_hash64(c->host.p, c->host.len, 0));
+	c->first_refresh = constant_text(ev, cr->first_refresh);
+	if (!seal_key(c))
+		fail_at(b, b->map, "channel %.*s: out of memory", HM_STRF(c->info.name));
 	if (cr->jwt)
 		fold_jwt(b, ev);
 	if (cr->exchange && ev->rc == 0) {

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
@@ -141,4 +142,50 @@ int hm_rsa_encrypt(struct hm_str key, bool oaep, struct hm_str text, struct hm_b
 	EVP_PKEY_free(k);
 	ERR_clear_error();
 	return ok ? 0 : hm_err_set(e, HM_EINVAL, "the text is too long for this RSA key");
+}
+
+#define NONCE	   12
+#define SEAL_FIRST '\x01' /* the form of what follows */
+
+int hm_seal(const uint8_t key[HM_SEAL_KEY], struct hm_str about, struct hm_str text, struct hm_buf *out,
+	    struct hm_err *e)
+{
+	unsigned char nonce[NONCE];
+
+	if (RAND_bytes(nonce, NONCE) != 1)
+		return hm_err_set(e, HM_EIO, "no random numbers");
+	hm_buf_putc(out, SEAL_FIRST);
+	hm_buf_put(out, nonce, NONCE);
+	return hm_aes_encrypt(HM_AES_GCM, hm_str_n((const char *)key, HM_SEAL_KEY),
+			      hm_str_n((const char *)nonce, NONCE), about, text, out, e);
+}
+
+bool hm_unseal(const uint8_t key[HM_SEAL_KEY], struct hm_str about, struct hm_str sealed, struct hm_buf *out)
+{
+	const unsigned char *p = (const unsigned char *)sealed.p;
+	EVP_CIPHER_CTX *ctx;
+	size_t n;
+	int got = 0, end = 0, none = 0;
+	bool ok;
+
+	if (sealed.len < 1 + NONCE + TAG || sealed.p[0] != SEAL_FIRST || sealed.len > (1u << 20))
+		return false;
+	n = sealed.len - 1 - NONCE - TAG;
+	ctx = hm_buf_reserve(out, n + 1) ? EVP_CIPHER_CTX_new() : NULL;
+	ok = ctx != NULL && EVP_DecryptInit_ex2(ctx, EVP_aes_256_gcm(), key, p + 1, NULL) == 1 &&
+	     (about.len == 0 ||
+	      EVP_DecryptUpdate(ctx, NULL, &none, (const unsigned char *)about.p, (int)about.len) == 1) &&
+	     EVP_DecryptUpdate(ctx, (unsigned char *)out->p + out->len, &got, p + 1 + NONCE, (int)n) == 1;
+	if (ok) {
+		unsigned char tag[TAG];
+
+		memcpy(tag, p + 1 + NONCE + n, TAG);
+		ok = EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG, tag) == 1 &&
+		     EVP_DecryptFinal_ex(ctx, (unsigned char *)out->p + out->len + got, &end) == 1;
+	}
+	EVP_CIPHER_CTX_free(ctx);
+	ERR_clear_error();
+	if (ok)
+		out->len += (size_t)(got + end);
+	return ok;
 }

@@ -19,4 +19,11 @@ int hm_aes_encrypt(enum hm_aes mode, struct hm_str key, struct hm_str iv, struct
 int hm_rsa_encrypt(struct hm_str public_key, bool oaep, struct hm_str text, struct hm_buf *out,
 		   struct hm_err *e) HM_MUSTCHECK;
 
+/* A text kept where others may read it: AES-256-GCM with a random nonce; `about` must be the same when it is opened. */
+#define HM_SEAL_KEY 32
+int hm_seal(const uint8_t key[HM_SEAL_KEY], struct hm_str about, struct hm_str text, struct hm_buf *out,
+	    struct hm_err *e) HM_MUSTCHECK;
+bool hm_unseal(const uint8_t key[HM_SEAL_KEY], struct hm_str about, struct hm_str sealed,
+	       struct hm_buf *out) HM_MUSTCHECK; /* false: another key, or changed */
+
 #endif

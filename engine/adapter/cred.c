@@ -6,6 +6,11 @@
  *          waiters woken   <-- TOKEN/FAIL --   valid, in flight, in backoff, or start
  *          reject          --- REJECT ---->   drop, DROP to all, start
  *
+ *   start: shared? ─ no ─▶ produce ─▶ made ─▶ told to all shards
+ *            └ yes ─▶ ask others ─▶ a newer token: taken over
+ *                       ▲ │ ├ the lock ─▶ produce ─▶ made ─▶ tell others
+ *                 again └─┘ busy: later
+ *
  * Refresh is driven by use: from its refresh time on, the first get of a shard asks
  * for a successor while the old token goes on being handed out. Nothing is fetched
  * for channels nobody sends through.
@@ -21,6 +26,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "adapter/cipher.h"
+#include "adapter/cred_share.h"
 #include "adapter/model.h"
 #include "base/log.h"
 
@@ -30,6 +37,9 @@
 
 #define BACKOFF_FIRST_MS 1000u
 #define BACKOFF_MAX_MS	 60000u
+#define LOCK_SPARE_MS	 5000u /* of a lock, above the time of a request */
+#define UNTOLD_MS	 1000u
+#define POLL_MS		 50u	/* while another process fetches */
 #define OPERATOR_WAIT_MS 60000u /* a human must act: asking the provider often helps nobody */
 
 enum news { NEWS_TOKEN, NEWS_DROP, NEWS_FAIL };
@@ -43,8 +53,9 @@ struct hm_cred_service {
 	struct hm_mailbox *mb;
 	struct hm_wire *wire;
 	struct hm_list entries;
-	bool closed;
-	pthread_mutex_t lock; /* shards */
+	bool closed, shared;
+	struct hm_cred_share share; /* when shared */
+	pthread_mutex_t lock;	    /* shards */
 	struct hm_list shards;
 };
 
@@ -60,8 +71,15 @@ struct entry {
 	uint32_t failures;
 	uint64_t next_try; /* wall ms, after failures */
 	struct hm_err err; /* of the last try */
-	/* while a request is in flight */
-	bool busy;
+	/* shared with other processes */
+	uint64_t serial;	     /* of the token, as Redis numbers them; 0: not from there */
+	char *refresh;		     /* the newest refresh token when Redis may not have it yet, else NULL */
+	uint64_t give_up;	     /* monotonic ms: no more asking who has the lock */
+	bool locked, asking, untold; /* untold: made, and Redis did not take it */
+	struct hm_share_call op;
+	struct hm_timer again;
+	/* while it is being made */
+	bool busy, calling; /* calling: the request is with the wire */
 	struct hm_channel_set *set;
 	const struct hm_channel *ch;
 	struct hm_arena arena;
@@ -124,6 +142,7 @@ static void service_unref(struct hm_cred_service *s)
 
 		hm_arena_fini(&en->arena);
 		free(en->token);
+		free(en->refresh);
 		free(en);
 	}
 	pthread_mutex_destroy(&s->lock);
@@ -185,6 +204,8 @@ static void broadcast(struct entry *en, enum news news)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void on_again(struct hm_timer *t);
+
 static struct entry *find_entry(struct hm_cred_service *s, uint64_t id)
 {
 	struct entry *en;
@@ -201,6 +222,7 @@ static struct entry *find_entry(struct hm_cred_service *s, uint64_t id)
 	en->s = s;
 	en->id = id;
 	hm_arena_init(&en->arena, NULL, 8u << 20);
+	hm_timer_init(&en->again, on_again);
 	hm_list_push(&s->entries, &en->node);
 	return en;
 }
@@ -217,6 +239,9 @@ static void settle(struct entry *en)
 {
 	struct hm_channel_set *set = en->set;
 
+	if (en->locked && !en->s->closed)
+		hm_cred_share_release(&en->s->share, en->id);
+	en->locked = false;
 	en->busy = false;
 	en->set = NULL;
 	en->ch = NULL;
@@ -224,29 +249,32 @@ static void settle(struct entry *en)
 	hm_channel_set_unref(set);
 }
 
-static void succeeded(struct entry *en, const struct hm_cred_result *r)
+/* A token to hand out; serial 0: this process's own. */
+static bool adopt(struct entry *en, struct hm_str token, uint64_t made, uint64_t refresh, uint64_t expires,
+		  uint64_t serial)
 {
-	char *copy = malloc(r->token.len + 1);
+	char *copy = malloc(token.len + 1);
 
 	if (copy == NULL)
-		return;
-	memcpy(copy, r->token.p, r->token.len);
-	copy[r->token.len] = '\0';
+		return false;
+	memcpy(copy, token.p, token.len);
+	copy[token.len] = '\0';
 	drop_token(en);
 	en->token = copy;
-	en->len = r->token.len;
-	en->made_at = en->s->tick->wall_ms;
-	en->refresh_at = r->refresh_at_ms;
-	en->expires_at = r->expires_at_ms;
+	en->len = token.len;
+	en->made_at = made;
+	en->refresh_at = refresh;
+	en->expires_at = expires;
+	en->serial = serial;
 	if (en->failures)
 		HM_INFO(ADAPTER, "credential works again", HM_SV("channel", en->ch->info.name));
 	else
 		HM_DEBUG(ADAPTER, "new credential", HM_SV("channel", en->ch->info.name),
 			 HM_U("seconds", (en->expires_at - en->made_at) / 1000));
-	hm_stats_inc(en->s->tick->stats, HM_CT_TOKEN_FETCHES);
 	en->failures = 0;
 	en->next_try = 0;
 	broadcast(en, NEWS_TOKEN);
+	return true;
 }
 
 static void failed(struct entry *en, const char *text, uint64_t hint_ms, bool operator_needed)
@@ -270,6 +298,244 @@ static void failed(struct entry *en, const char *text, uint64_t hint_ms, bool op
 	broadcast(en, NEWS_FAIL);
 }
 
+/* -- with other processes (cred_share.h) ------------------------------------------------------- */
+
+static void ask_others(struct entry *en);
+static void produce(struct entry *en, struct hm_str refresh);
+
+static bool is_shared(const struct entry *en)
+{
+	return en->s->shared && en->ch->ad->cred.share;
+}
+
+/* An operation with Redis keeps the service, and with it the entry. */
+static void hold(struct entry *en)
+{
+	__atomic_add_fetch(&en->s->refs, 1, __ATOMIC_RELAXED);
+	en->asking = true;
+}
+
+/* false: the service is closing; nothing of the entry may be used then. */
+static bool let_go(struct entry *en)
+{
+	struct hm_cred_service *s = en->s;
+	bool on = !s->closed;
+
+	en->asking = false;
+	if (!on)
+		settle(en);
+	service_unref(s);
+	return on;
+}
+
+static struct hm_str about(const struct entry *en)
+{
+	return hm_str_n((const char *)&en->id, sizeof(en->id));
+}
+
+static struct hm_str sealed(struct entry *en, struct hm_str text)
+{
+	struct hm_buf b;
+	struct hm_err e;
+
+	hm_buf_init_arena(&b, &en->arena, 1u << 20);
+	return hm_seal(en->ch->seal, about(en), text, &b, &e) == 0 && !b.err ? hm_buf_str(&b) : HM_STR("");
+}
+
+/* What a refresh token descends from stands before it: an operator who enters another one means that. */
+static uint64_t first_of(const struct entry *en)
+{
+	return hm_hash64(en->ch->first_refresh.p, en->ch->first_refresh.len, 1);
+}
+
+static struct hm_str sealed_refresh(struct entry *en, struct hm_str token)
+{
+	return token.len == 0 ? HM_STR("")
+			      : sealed(en, hm_arena_printf(&en->arena, "%016llx %.*s",
+							   (unsigned long long)first_of(en), HM_STRF(token)));
+}
+
+static struct hm_str opened_refresh(struct entry *en, struct hm_str text)
+{
+	char want[18];
+	struct hm_buf b;
+
+	hm_buf_init_arena(&b, &en->arena, 1u << 20);
+	snprintf(want, sizeof(want), "%016llx ", (unsigned long long)first_of(en));
+	if (text.len == 0 || !hm_unseal(en->ch->seal, about(en), text, &b) || b.len <= 17 ||
+	    memcmp(b.p, want, 17) != 0)
+		return HM_STR("");
+	return hm_str_n(b.p + 17, b.len - 17);
+}
+
+/* "made refresh expires token", sealed. */
+static struct hm_str sealed_token(struct entry *en)
+{
+	return sealed(en, hm_arena_printf(&en->arena, "%llu %llu %llu %.*s", (unsigned long long)en->made_at,
+					  (unsigned long long)en->refresh_at,
+					  (unsigned long long)en->expires_at, (int)en->len, en->token));
+}
+
+/* true: it is ours now, and settled. */
+static bool adopt_shared(struct entry *en, const struct hm_share_reply *r)
+{
+	uint64_t now = en->s->tick->wall_ms, t[3];
+	struct hm_str rest, part;
+	struct hm_buf b;
+
+	hm_buf_init_arena(&b, &en->arena, 1u << 20);
+	if (!hm_unseal(en->ch->seal, about(en), r->text, &b))
+		return false;
+	rest = hm_buf_str(&b);
+	for (int i = 0; i < 3; i++)
+		if (!hm_str_split(&rest, ' ', &part) || !hm_str_u64(part, &t[i]))
+			return false;
+	if (rest.len == 0 || now >= t[1] || now >= t[2])
+		return false;
+	return adopt(en, rest, t[0], t[1], t[2], r->serial);
+}
+
+static void on_turn(struct hm_share_call *c, const struct hm_share_reply *r)
+{
+	struct entry *en = hm_container_of(c, struct entry, op);
+
+	HM_CHECK(en, ENTRY_MAGIC);
+	if (!let_go(en))
+		return;
+	switch (r->answer) {
+	case HM_SHARE_TOKEN:
+		if (adopt_shared(en, r)) {
+			settle(en);
+			return;
+		}
+		en->serial = r->serial; /* nothing to be had from that one */
+		ask_others(en);
+		return;
+	case HM_SHARE_MINE:
+		en->locked = true;
+		produce(en, en->refresh ? hm_str_c(en->refresh) : opened_refresh(en, r->text));
+		return;
+	case HM_SHARE_BUSY:
+		if (hm_tick_ms(en->s->tick) < en->give_up) {
+			hm_timer_start(en->s->tick, &en->again, POLL_MS);
+			return;
+		}
+		failed(en, "another process has been fetching it for too long", 0, false);
+		settle(en);
+		return;
+	case HM_SHARE_DOWN:
+		if (en->ch->ad->cred.refresh_token) {
+			failed(en, "Redis has the refresh token and does not answer", 0, false);
+			settle(en);
+			return;
+		}
+		HM_WARN(ADAPTER, "a credential is fetched for this process alone",
+			HM_SV("channel", en->ch->info.name), HM_E(r->err));
+		produce(en, HM_STR(""));
+		return;
+	}
+}
+
+static uint32_t lock_ms(const struct entry *en)
+{
+	return en->ch->info.timeout_ms + LOCK_SPARE_MS;
+}
+
+static void ask_others(struct entry *en)
+{
+	hold(en);
+	hm_cred_share_ask(&en->s->share, en->id, en->serial, lock_ms(en), &en->op, on_turn);
+}
+
+static void start(struct entry *en, struct hm_channel_set *set, const struct hm_channel *ch);
+static void on_told(struct hm_share_call *c, const struct hm_share_reply *r);
+
+static void tell_others(struct entry *en)
+{
+	uint64_t now = en->s->tick->wall_ms;
+
+	hold(en);
+	hm_cred_share_tell(
+		&en->s->share, en->id, sealed_token(en), en->expires_at > now ? en->expires_at - now : 1,
+		sealed_refresh(en, en->refresh ? hm_str_c(en->refresh) : HM_STR("")), &en->op, on_told);
+}
+
+static void on_again(struct hm_timer *t)
+{
+	struct entry *en = hm_container_of(t, struct entry, again);
+
+	HM_CHECK(en, ENTRY_MAGIC);
+	if (!en->untold) {
+		ask_others(en);
+		return;
+	}
+	hm_arena_reset(&en->arena);
+	tell_others(en);
+}
+
+static void on_told(struct hm_share_call *c, const struct hm_share_reply *r)
+{
+	struct entry *en = hm_container_of(c, struct entry, op);
+	struct hm_channel_set *set;
+	const struct hm_channel *ch;
+
+	HM_CHECK(en, ENTRY_MAGIC);
+	if (!let_go(en))
+		return;
+	if (r->answer == HM_SHARE_DOWN) {
+		if (!en->untold)
+			HM_WARN(ADAPTER, "a new credential could not be shared",
+				HM_SV("channel", en->ch->info.name), HM_E(r->err));
+		en->untold = en->refresh != NULL;
+		if (en->untold) { /* nobody else can go on without it */
+			hm_timer_start(en->s->tick, &en->again, UNTOLD_MS);
+			return;
+		}
+	} else {
+		en->locked = en->untold = false;
+		en->serial = r->serial;
+		free(en->refresh);
+		en->refresh = NULL;
+	}
+	if (en->token != NULL) {
+		settle(en);
+		return;
+	}
+	/* It was refused meanwhile, and those who wait were promised another one. */
+	set = hm_channel_set_ref(en->set);
+	ch = en->ch;
+	settle(en);
+	start(en, set, ch);
+	hm_channel_set_unref(set);
+}
+
+/* Handed out here at once; the others hear of it through Redis. Until that has the refresh token it is kept, since it is the only one
+ * that works. */
+static void made(struct entry *en, const struct hm_cred_result *r)
+{
+	struct hm_cred_service *s = en->s;
+	uint64_t now = s->tick->wall_ms;
+
+	hm_stats_inc(s->tick->stats, HM_CT_TOKEN_FETCHES);
+	if (r->refresh_token.len) {
+		char *copy = malloc(r->refresh_token.len + 1);
+
+		if (copy != NULL) {
+			memcpy(copy, r->refresh_token.p, r->refresh_token.len);
+			copy[r->refresh_token.len] = '\0';
+			free(en->refresh);
+			en->refresh = copy;
+		}
+	}
+	if (!adopt(en, r->token, now, r->refresh_at_ms, r->expires_at_ms, 0) || !en->locked) {
+		settle(en);
+		return;
+	}
+	tell_others(en);
+}
+
+/* -- making one -------------------------------------------------------------------------------- */
+
 static void on_answer(struct hm_call *call)
 {
 	struct entry *en = hm_container_of(call, struct entry, call);
@@ -278,17 +544,20 @@ static void on_answer(struct hm_call *call)
 	char text[280];
 
 	HM_CHECK(en, ENTRY_MAGIC);
-	if (!s->closed) {
+	en->calling = false;
+	if (s->closed) {
+		settle(en);
+	} else {
 		hm_cred_judge(en->ch, call, s->tick->wall_ms, &en->arena, &r);
 		if (r.outcome == HM_OUT_OK) {
-			succeeded(en, &r);
+			made(en, &r);
 		} else {
 			snprintf(text, sizeof(text), "%.*s (%s)%s%.*s", HM_STRF(r.reason),
 				 hm_outcome_name(r.outcome), r.detail.len ? ": " : "", HM_STRF(r.detail));
 			failed(en, text, r.retry_after_ms, r.operator_needed);
+			settle(en);
 		}
 	}
-	settle(en);
 	service_unref(s);
 }
 
@@ -301,23 +570,21 @@ static void mint(struct entry *en)
 	hm_err_clear(&e);
 	if (hm_cred_mint(en->ch, now, &en->arena, &r.token, &e) != 0) {
 		failed(en, e.text, 0, true);
+		settle(en);
 	} else {
 		hm_cred_lifetime(en->ch, now, &r);
-		succeeded(en, &r);
+		made(en, &r);
 	}
-	settle(en);
 }
 
-static void start(struct entry *en, struct hm_channel_set *set, const struct hm_channel *ch)
+static void produce(struct entry *en, struct hm_str refresh)
 {
 	struct hm_cred_service *s = en->s;
+	const struct hm_channel *ch = en->ch;
 	struct hm_origin_opts origin;
 	struct hm_err e;
 	int rc;
 
-	en->busy = true;
-	en->set = hm_channel_set_ref(set);
-	en->ch = ch;
 	if (!hm_cred_exchanges(ch)) {
 		mint(en);
 		return;
@@ -325,7 +592,8 @@ static void start(struct entry *en, struct hm_channel_set *set, const struct hm_
 	hm_err_clear(&e);
 	memset(&en->call, 0, sizeof(en->call));
 	en->call.magic = HM_CALL_MAGIC;
-	rc = hm_cred_request(ch, s->tick->wall_ms, HM_STR(""), &en->arena, &en->call, &origin, &e);
+	rc = hm_cred_request_with(ch, refresh, s->tick->wall_ms, HM_STR(""), &en->arena, &en->call, &origin,
+				  &e);
 	if (rc == 0)
 		rc = hm_wire_origin(s->wire, &origin, &en->call.origin, &e);
 	en->call.arena = &en->arena;
@@ -333,13 +601,29 @@ static void start(struct entry *en, struct hm_channel_set *set, const struct hm_
 	en->call.on_done = on_answer;
 	if (rc == 0) {
 		__atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+		en->calling = true;
 		rc = hm_wire_submit(&en->call, &e);
-		if (rc != 0)
+		if (rc != 0) {
+			en->calling = false;
 			__atomic_sub_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+		}
 	}
 	if (rc != 0) {
 		failed(en, e.text, 0, rc == HM_EINVAL);
 		settle(en);
+	}
+}
+
+static void start(struct entry *en, struct hm_channel_set *set, const struct hm_channel *ch)
+{
+	en->busy = true;
+	en->set = hm_channel_set_ref(set);
+	en->ch = ch;
+	if (is_shared(en)) {
+		en->give_up = hm_tick_ms(en->s->tick) + 2u * lock_ms(en);
+		ask_others(en);
+	} else {
+		produce(en, en->refresh ? hm_str_c(en->refresh) : HM_STR(""));
 	}
 }
 
@@ -402,6 +686,16 @@ int hm_cred_service_new(struct hm_tick *t, struct hm_mailbox *mb, struct hm_wire
 	return 0;
 }
 
+int hm_cred_service_share(struct hm_cred_service *s, struct hm_redis *r, struct hm_str prefix,
+			  struct hm_err *e)
+{
+	int rc = hm_cred_share_init(&s->share, r, prefix, e);
+
+	HM_CHECK(s, SERVICE_MAGIC);
+	s->shared = rc == 0;
+	return rc;
+}
+
 void hm_cred_service_close(struct hm_cred_service *s)
 {
 	if (s == NULL)
@@ -412,7 +706,11 @@ void hm_cred_service_close(struct hm_cred_service *s)
 	hm_list_foreach_safe (&s->entries, n, next) {
 		struct entry *en = hm_container_of(n, struct entry, node);
 
-		if (en->busy)
+		if (hm_timer_armed(&en->again)) {
+			hm_timer_stop(s->tick, &en->again);
+			settle(en);
+		}
+		if (en->calling)
 			hm_wire_cancel(&en->call); /* on_answer lets go of the service */
 	}
 	service_unref(s);

@@ -4,6 +4,8 @@
  * The service lives on the control thread and does the work once for all shards
  * (single flight, minimum age, early refresh before expiry, failure backoff);
  * every shard keeps a table of current tokens, so the hot path is a pointer read.
+ * Given Redis, one process fetches for all (cred_share.h): where a new token ends the
+ * old one, and where each exchange uses up the refresh token, it has to be so.
  * Static credentials (header, query, body field) are part of the channel and never
  * come here.
  */
@@ -13,6 +15,7 @@
 #include "adapter/adapter.h"
 #include "base/list.h"
 #include "loop/mailbox.h"
+#include "redis/redis.h"
 
 struct hm_cred_service; /* control thread */
 struct hm_cred_shard;	/* one per shard */
@@ -20,6 +23,10 @@ struct hm_cred_shard;	/* one per shard */
 /* w: the control thread's own wire (slow path calls to token endpoints). */
 int hm_cred_service_new(struct hm_tick *t, struct hm_mailbox *mb, struct hm_wire *w,
 			struct hm_cred_service **r, struct hm_err *e) HM_MUSTCHECK;
+/* From now on tokens that are fetched (and those of `share: yes`) are one for all processes on this Redis; the prefix of keys has a
+ * hash tag. Without Redis each process fetches its own, except where that would use up a refresh token. */
+int hm_cred_service_share(struct hm_cred_service *s, struct hm_redis *r, struct hm_str prefix,
+			  struct hm_err *e) HM_MUSTCHECK;
 void hm_cred_service_close(struct hm_cred_service *s); /* after every shard's is closed */
 struct hm_cred_shard *hm_cred_shard_new(struct hm_cred_service *s, struct hm_tick *t, struct hm_mailbox *mb);
 void hm_cred_shard_close(struct hm_cred_shard *cs); /* waiters are dropped; mail in flight is harmless */
@@ -48,10 +55,15 @@ bool hm_cred_exchanges(const struct hm_channel *ch); /* a token is asked for wit
 /* Builds the token request; *origin_r says where it goes. */
 int hm_cred_request(const struct hm_channel *ch, uint64_t wall_ms, struct hm_str nonce, struct hm_arena *a,
 		    struct hm_call *call, struct hm_origin_opts *origin_r, struct hm_err *e) HM_MUSTCHECK;
+/* The same, with what the last exchange gave for this one (empty: the first). */
+int hm_cred_request_with(const struct hm_channel *ch, struct hm_str refresh_token, uint64_t wall_ms,
+			 struct hm_str nonce, struct hm_arena *a, struct hm_call *call,
+			 struct hm_origin_opts *origin_r, struct hm_err *e) HM_MUSTCHECK;
 /* What a mint or an answer gave. */
 struct hm_cred_result {
 	enum hm_outcome outcome;	       /* ok: token and times are set */
 	struct hm_str token;		       /* arena */
+	struct hm_str refresh_token;	       /* for the next exchange; empty: as before */
 	uint64_t refresh_at_ms, expires_at_ms; /* wall */
 	struct hm_str reason, detail;
 	uint64_t retry_after_ms;

@@ -68,6 +68,13 @@ static int elsewhere(const struct hm_channel *c, struct hm_eval *ev, struct hm_s
 int hm_cred_request(const struct hm_channel *ch, uint64_t wall_ms, struct hm_str nonce, struct hm_arena *a,
 		    struct hm_call *call, struct hm_origin_opts *origin_r, struct hm_err *e)
 {
+	return hm_cred_request_with(ch, HM_STR(""), wall_ms, nonce, a, call, origin_r, e);
+}
+
+int hm_cred_request_with(const struct hm_channel *ch, struct hm_str refresh_token, uint64_t wall_ms,
+			 struct hm_str nonce, struct hm_arena *a, struct hm_call *call,
+			 struct hm_origin_opts *origin_r, struct hm_err *e)
+{
 	struct hm_str base = ch->base_path;
 	struct hm_eval ev;
 	int rc;
@@ -76,6 +83,7 @@ int hm_cred_request(const struct hm_channel *ch, uint64_t wall_ms, struct hm_str
 	if (!ch->cred_exchange)
 		return hm_err_set(e, HM_EINVAL, "channel %.*s asks for no token", HM_STRF(ch->info.name));
 	rc = hm_channel_token_eval(&ev, ch, a, wall_ms, nonce, e);
+	ev.refresh_token = refresh_token.len ? refresh_token : ch->first_refresh;
 	if (rc == 0 && ch->cred_jwt)
 		rc = mint(ch, &ev, &ev.jwt, e);
 	*origin_r = ch->info.origin;
@@ -96,6 +104,8 @@ void hm_cred_lifetime(const struct hm_channel *ch, uint64_t wall_ms, struct hm_c
 		r->refresh_at_ms = wall_ms + cr->refresh_ms;
 	else
 		r->refresh_at_ms = wall_ms + cr->lifetime_ms - hm_min(cr->margin_ms, cr->lifetime_ms / 2);
+	if (cr->max_age_ms)
+		r->refresh_at_ms = hm_min(r->refresh_at_ms, wall_ms + cr->max_age_ms);
 }
 
 void hm_cred_judge(const struct hm_channel *ch, const struct hm_call *call, uint64_t wall_ms,
@@ -133,6 +143,10 @@ void hm_cred_judge(const struct hm_channel *ch, const struct hm_call *call, uint
 		r->detail = HM_STR("the answer counts as a success but has no token in it");
 		return;
 	}
+	if (cr->refresh_token) {
+		val = hm_eval(&ev, cr->refresh_token);
+		r->refresh_token = val.t == HM_V_STR ? hm_arena_str(a, val.s) : HM_STR("");
+	}
 	hm_cred_lifetime(ch, wall_ms, r);
 	if (cr->expires == NULL)
 		return;
@@ -140,5 +154,7 @@ void hm_cred_judge(const struct hm_channel *ch, const struct hm_call *call, uint
 	if (hm_time_of(&val, cr->expires_as, wall_ms, &left) && left > 0) {
 		r->expires_at_ms = wall_ms + left;
 		r->refresh_at_ms = r->expires_at_ms - hm_min(cr->margin_ms, left / 2);
+		if (cr->max_age_ms)
+			r->refresh_at_ms = hm_min(r->refresh_at_ms, wall_ms + cr->max_age_ms);
 	}
 }

@@ -340,6 +340,8 @@ static struct hm_expr *setting(struct parser *ps, struct hm_expr *e)
 		e->op = HM_EX_SETTING;
 		e->id = (uint16_t)i;
 		e->secret = names->setting_secret[i];
+		if (names->setting_used)
+			names->setting_used[i] = true;
 		e->seg++;
 		e->n_seg--;
 		return e;
@@ -438,7 +440,8 @@ static struct hm_expr *variable(struct parser *ps, struct hm_expr *e, struct hm_
 		e->needs = vars[i].where & HM_AT_R;
 		if (i < 64) /* those of the content stand first, and nobody asks for others */
 			ps->ctx->names->used |= 1ull << i;
-		e->secret = i == HM_VAR_CREDENTIAL || i == HM_VAR_JWT || (i == HM_VAR_IT && ps->it_secret);
+		e->secret = i == HM_VAR_CREDENTIAL || i == HM_VAR_JWT || i == HM_VAR_REFRESH_TOKEN ||
+			    (i == HM_VAR_IT && ps->it_secret);
 		if (!path(ps, &e->seg, &e->n_seg))
 			return NULL;
 		if (i == HM_VAR_SETTINGS)

@@ -127,6 +127,7 @@ struct hm_tpl {
 struct hm_names {
 	const struct hm_str *settings;
 	const bool *setting_secret;
+	bool *setting_used; /* NULL, or marked when an expression asks for it */
 	uint32_t n_settings;
 	const struct hm_str *lets;
 	const struct hm_expr *const *let_expr;
@@ -181,6 +182,7 @@ struct hm_eval {
 	bool know_options; /* folding: the options a message gives are known, by slot */
 	uint64_t present;
 	/* request parts, as they become known */
+	struct hm_str refresh_token;
 	struct hm_str method, scheme, host, path, req_body;
 	struct hm_val query, form, headers;
 	/* answer */

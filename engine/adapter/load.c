@@ -332,6 +332,7 @@ static void load_settings(struct hm_loader *l, const struct hm_yaml *root)
 	ad->names.settings = l->cred_names.settings = names;
 	ad->names.setting_secret = l->cred_names.setting_secret = secret;
 	ad->names.n_settings = l->cred_names.n_settings = i;
+	ad->cred.uses = l->cred_names.setting_used = hm_load_alloc(l, (map->len + 1) * sizeof(bool));
 	i = 0;
 	for (y = map->first; y; y = y->next, i++) { /* now that all names are known */
 		struct hm_parse p = scope(l, &ad->names, HM_AT_K, "required_when");
@@ -568,7 +569,8 @@ static void load_jwt(struct hm_loader *l, const struct hm_yaml *y, struct hm_cre
 
 static void load_exchange(struct hm_loader *l, const struct hm_yaml *y, struct hm_credential *cr)
 {
-	static const char *const keys[] = {"request", "answer", "outcomes", "token", "expires", NULL};
+	static const char *const keys[] = {"request", "answer",	       "outcomes", "token",
+					   "expires", "refresh_token", NULL};
 	static const char *const as[] = {"seconds", "ms", "epoch", "epoch_ms", NULL};
 	struct hm_scope_of in = {&l->cred_names, HM_AT_C, "credential.exchange.request"};
 	struct hm_parse p = scope(l, &l->cred_names, HM_AT_A, "credential.exchange");
@@ -586,6 +588,7 @@ static void load_exchange(struct hm_loader *l, const struct hm_yaml *y, struct h
 	cr->token = hm_load_expr(l, y, "token", &p);
 	if (cr->token == NULL)
 		hm_load_fail(l, y, "credential.exchange: token is missing (token: answer.access_token)");
+	cr->refresh_token = hm_load_expr(l, y, "refresh_token", &p);
 	ex = hm_yaml_get(y, "expires");
 	if (ex != NULL) {
 		static const char *const ekeys[] = {"from", "as", NULL};
@@ -601,8 +604,9 @@ static void load_exchange(struct hm_loader *l, const struct hm_yaml *y, struct h
 
 static void load_credential(struct hm_loader *l, const struct hm_yaml *root)
 {
-	static const char *const keys[] = {"when",     "key",	  "let",    "jwt",     "exchange",
-					   "lifetime", "refresh", "margin", "min_age", NULL};
+	static const char *const keys[] = {"when",     "key",		"let",	  "jwt",     "exchange",
+					   "lifetime", "refresh",	"margin", "min_age", "max_age",
+					   "share",    "refresh_token", NULL};
 	const struct hm_yaml *y = hm_yaml_get(root, "credential");
 	struct hm_credential *cr = &l->ad->cred;
 	struct hm_parse k = scope(l, &l->cred_names, HM_AT_K, "credential");
@@ -626,6 +630,18 @@ static void load_credential(struct hm_loader *l, const struct hm_yaml *root)
 	cr->refresh_ms = hm_load_duration(l, y, "refresh", 0);
 	cr->margin_ms = hm_load_duration(l, y, "margin", 300000);
 	cr->min_age_ms = hm_load_duration(l, y, "min_age", 0);
+	cr->max_age_ms = hm_load_duration(l, y, "max_age", 0);
+	cr->share = hm_load_bool(l, y, "share", cr->exchange);
+	cr->first_refresh = hm_load_tpl(l, y, "refresh_token", &k);
+	if ((cr->refresh_token != NULL) != (cr->first_refresh != NULL))
+		hm_load_fail(
+			l, y,
+			"credential: refresh_token (the first one, such as ${settings.refresh_token}) and "
+			"exchange.refresh_token (where an answer has the next) belong together");
+	if (cr->refresh_token && !cr->share)
+		hm_load_fail(l, y, "credential: a refresh token that changes must be shared");
+	if (cr->max_age_ms && cr->max_age_ms < cr->min_age_ms)
+		hm_load_fail(l, y, "credential: max_age is less than min_age");
 	if (cr->refresh_ms > cr->lifetime_ms)
 		hm_load_fail(l, y, "credential: refresh is later than the end of the lifetime");
 }

@@ -228,8 +228,12 @@ struct hm_credential {
 	struct hm_request request;
 	struct hm_answer answer;
 	struct hm_expr *token, *expires;
+	struct hm_expr *refresh_token; /* of the answer: for the next exchange */
+	struct hm_tpl *first_refresh;  /* before there was one */
 	enum hm_time_kind expires_as;
-	uint64_t lifetime_ms, refresh_ms, margin_ms, min_age_ms;
+	uint64_t lifetime_ms, refresh_ms, margin_ms, min_age_ms, max_age_ms;
+	bool share; /* one for all processes */
+	bool *uses; /* by setting: does the credential depend on it? */
 };
 
 /* -- section receipts (load_receipts.c) ------------------------------------------ */
@@ -390,6 +394,8 @@ struct hm_channel {
 	struct hm_expr *jwt_key;
 	struct hm_tree *jwt_header, *jwt_claims;
 	struct hm_request token_request;
+	struct hm_str first_refresh;
+	uint8_t seal[32]; /* key of what is kept in Redis, from the secrets it is made of */
 	bool cred_jwt, cred_exchange;
 	struct hm_str callback_url, callback_token; /* may be empty */
 	struct hm_request pull_request;		    /* folded */

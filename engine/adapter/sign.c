@@ -318,6 +318,21 @@ bool hm_key_fits(const struct hm_key *k, enum hm_sig_alg alg)
 	}
 }
 
+bool hm_key_digest(const struct hm_key *k, uint8_t out[HM_MD_MAX])
+{
+	unsigned char *der = NULL;
+	int n;
+
+	HM_CHECK(k, HM_KEY_MAGIC);
+	n = i2d_PrivateKey(k->pkey, &der);
+	ERR_clear_error();
+	if (n <= 0)
+		return false;
+	n = (int)hm_digest(HM_MD_SHA256, hm_str_n((const char *)der, (size_t)n), out);
+	OPENSSL_clear_free(der, (size_t)i2d_PrivateKey(k->pkey, NULL));
+	return n == 32;
+}
+
 bool hm_key_public(const struct hm_key *k, struct hm_buf *out)
 {
 	unsigned char raw[133];

@@ -42,6 +42,8 @@ int hm_key_parse(struct hm_str pem, const char *what, struct hm_key **r, struct 
 int hm_key_ed25519(struct hm_str seed, struct hm_key **r, struct hm_err *e) HM_MUSTCHECK;
 void hm_key_free(struct hm_key *k);
 bool hm_key_fits(const struct hm_key *k, enum hm_sig_alg alg);
+/* SHA-256 over the private key: makes other secrets of it, shows nothing of it. */
+bool hm_key_digest(const struct hm_key *k, uint8_t out[HM_MD_MAX]);
 /* The raw public key: Ed25519 32 bytes, P-256 65 bytes (uncompressed point). */
 bool hm_key_public(const struct hm_key *k, struct hm_buf *out);
 /* Appends the raw signature. */

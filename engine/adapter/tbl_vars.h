@@ -32,6 +32,7 @@ HM_VAR(EXPIRES, "expires", M, "Unix second after which the message is worthless;
 HM_VAR(TTL, "ttl", M, "seconds until expires; none if never")
 HM_VAR(CREDENTIAL, "credential", M | Q, "the token made by the section credential")
 HM_VAR(JWT, "jwt", C, "the assertion made by credential.jwt, in credential.exchange")
+HM_VAR(REFRESH_TOKEN, "refresh_token", C, "what the last exchange gave for this one; at first credential.refresh_token")
 HM_VAR(NOW, "now", M | C | A | P | Q, "Unix second of this attempt")
 HM_VAR(NOW_MS, "now_ms", M | C | A | P | Q, "Unix millisecond of this attempt")
 HM_VAR(NONCE, "nonce", M | C | P | Q, "32 random hex digits, the same all through a request")

@@ -27,6 +27,7 @@
 #include "core/preflight.h"
 #include "core/shard.h"
 #include "shape/pauses.h"
+#include "ingest/cancel_mark.h"
 #include "loop/addr.h"
 
 #define EMBEDDED_START_MS 30000
@@ -332,6 +333,7 @@ static int prepare(struct hm_engine *en, struct hm_err *e)
 	const struct hm_settings *s = &en->first_cfg->settings;
 	struct hm_ledger_opts lo;
 	struct hm_wire_opts wo;
+	char cred_keys[96];
 
 	raise_fd_limit();
 	if (RAND_bytes((unsigned char *)&en->boot_id, (int)sizeof(en->boot_id)) != 1)
@@ -354,6 +356,11 @@ static int prepare(struct hm_engine *en, struct hm_err *e)
 	if (hm_wire_new(&en->tick, &wo, &en->wire, e) != 0)
 		return e->code;
 	if (hm_cred_service_new(&en->tick, &en->mailbox, en->wire, &en->creds, e) != 0)
+		return e->code;
+	if (hm_cred_service_share(
+		    en->creds, en->redis,
+		    hm_str_n(cred_keys, hm_ctl_key(s->queue.prefix, "cred:", cred_keys, sizeof(cred_keys))),
+		    e) != 0)
 		return e->code;
 	en->cancels = hm_cancel_new();
 	en->http_shared = hm_http_shared_new();

@@ -508,6 +508,33 @@ static void rsa_encryption(void **state)
 	EVP_PKEY_free(k);
 }
 
+static void sealing(void **state)
+{
+	uint8_t key[HM_SEAL_KEY] = {7}, other[HM_SEAL_KEY] = {8};
+	struct hm_buf sealed, again, text;
+
+	hm_buf_init(&sealed, 4096);
+	hm_buf_init(&again, 4096);
+	hm_buf_init(&text, 4096);
+	assert_int_equal(hm_seal(key, HM_STR("id"), HM_STR("a token"), &sealed, &err), 0);
+	assert_int_equal(hm_seal(key, HM_STR("id"), HM_STR("a token"), &again, &err), 0);
+	assert_true(sealed.len == again.len && memcmp(sealed.p, again.p, sealed.len) != 0);
+	assert_true(hm_unseal(key, HM_STR("id"), hm_buf_str(&sealed), &text));
+	assert_true(hm_str_is(hm_buf_str(&text), "a token"));
+	assert_false(hm_unseal(other, HM_STR("id"), hm_buf_str(&sealed), &text));
+	assert_false(hm_unseal(key, HM_STR("if"), hm_buf_str(&sealed), &text));
+	for (size_t i = 0; i < sealed.len; i++) { /* changed or cut anywhere: nothing */
+		sealed.p[i] ^= 1;
+		assert_false(hm_unseal(key, HM_STR("id"), hm_buf_str(&sealed), &text));
+		sealed.p[i] ^= 1;
+		assert_false(hm_unseal(key, HM_STR("id"), hm_str_n(sealed.p, i), &text));
+	}
+	assert_true(hm_str_is(hm_buf_str(&text), "a token"));
+	hm_buf_fini(&sealed);
+	hm_buf_fini(&again);
+	hm_buf_fini(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,6 +545,7 @@ int main(void)
 		cmocka_unit_test(jwt_hs256),
 		cmocka_unit_test(more_filters),
 		cmocka_unit_test(rsa_encryption),
+		cmocka_unit_test(sealing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

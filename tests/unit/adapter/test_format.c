@@ -496,7 +496,7 @@ static void mistakes_in_files(void **state)
 		 "depends on the serialised request"},
 		{HEAD "request: {path: /, json: {$iff: x}}\n" ANSWER, "is no instruction"},
 		{HEAD "request: {path: /, headers: {\"a b\": x}}\n" ANSWER, "is not a header name"},
-		{HEAD "request: {path: /, method: SEND}\n" ANSWER, "method"},
+		{HEAD "request: {path: /, method: SENT}\n" ANSWER, "method"},
 		{HEAD "request: {path: /}\n" ANSWER "outcomes: [{code: 1}]\n", "without outcome"},
 		{HEAD "request: {path: /}\n" ANSWER "outcomes: [{code: 1, outcome: invalid}]\n", "outcome"},
 		{HEAD "request: {path: /}\n" ANSWER "outcomes: [{outcome: ok}]\n", "makes anything ok"},
