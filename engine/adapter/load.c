@@ -35,10 +35,21 @@ void *hm_load_alloc(struct hm_loader *l, size_t n)
 	return p;
 }
 
+static void (*watch)(void *arg, const char *what, const char *const *keys);
+static void *watch_arg;
+
+void hm_load_watch(void (*fn)(void *arg, const char *what, const char *const *keys), void *arg)
+{
+	watch = fn;
+	watch_arg = arg;
+}
+
 bool hm_load_known(struct hm_loader *l, const struct hm_yaml *map, const char *what, const char *const *keys)
 {
 	struct hm_err e;
 
+	if (watch)
+		watch(watch_arg, what, keys);
 	if (map->type != HM_YAML_MAP) {
 		hm_load_fail(l, map, "%s: expected a map (name: value)", what);
 		return false;

@@ -132,7 +132,7 @@ static void load_fetch(struct hm_loader *l, const struct hm_yaml *push, const ch
 	static const char *const keys[] = {"when", "url", "hosts", NULL};
 	const struct hm_yaml *y = hm_yaml_get(push, key), *hosts;
 
-	if (y == NULL || !hm_load_known(l, y, "receipts.push", keys))
+	if (y == NULL || !hm_load_known(l, y, "receipts.push.fetch", keys))
 		return;
 	f->when = hm_load_expr(l, y, "when", p);
 	f->url = hm_load_expr(l, y, "url", p);

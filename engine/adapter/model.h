@@ -448,6 +448,8 @@ bool hm_load_bool(struct hm_loader *l, const struct hm_yaml *map, const char *ke
 uint64_t hm_load_duration(struct hm_loader *l, const struct hm_yaml *map, const char *key, uint64_t def);
 int64_t hm_load_int(struct hm_loader *l, const struct hm_yaml *map, const char *key, int64_t min, int64_t max,
 		    int64_t def);
+/* Tells which section is read with which keys; for the test that compares with schema.json. */
+void hm_load_watch(void (*fn)(void *arg, const char *what, const char *const *keys), void *arg);
 bool hm_load_known(struct hm_loader *l, const struct hm_yaml *map, const char *what, const char *const *keys);
 /* Index of the text of `node` in a NULL-terminated list; -1 after a report with a suggestion. */
 int hm_load_choice(struct hm_loader *l, const struct hm_yaml *node, const char *what,
