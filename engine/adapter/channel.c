@@ -306,6 +306,33 @@ static void check_known(struct builder *b)
 
 /* -- options every channel has ------------------------------------------------------------ */
 
+/* "0.5" as 1 in twice the time: a bucket counts whole requests. */
+static bool whole_of(struct hm_str s, uint64_t *n_r, uint64_t *times_r)
+{
+	ptrdiff_t dot = hm_str_chr(s, '.');
+	uint64_t whole, frac = 0, times = 1, n;
+
+	if (!hm_str_u64(dot < 0 ? s : hm_str_n(s.p, (size_t)dot), &whole) || whole > 1000000000)
+		return false;
+	if (dot >= 0) {
+		struct hm_str rest = hm_str_n(s.p + dot + 1, s.len - (size_t)dot - 1);
+
+		if (rest.len == 0 || rest.len > 3 || !hm_str_u64(rest, &frac))
+			return false;
+		for (size_t i = 0; i < rest.len; i++)
+			times *= 10;
+	}
+	n = whole * times + frac;
+	for (uint64_t p = 2; p <= 5; p += 3)
+		while (times % p == 0 && n % p == 0) {
+			n /= p;
+			times /= p;
+		}
+	*n_r = n;
+	*times_r = times;
+	return n > 0 && n <= 1000000000;
+}
+
 /* "500/s" "600/min" "10000/h" "1000/day" "5/2s" */
 static bool parse_quota(struct hm_str s, struct hm_quota *q)
 {
@@ -317,12 +344,12 @@ static bool parse_quota(struct hm_str s, struct hm_quota *q)
 		     {"d", 86400000}, {"day", 86400000}};
 	ptrdiff_t slash = hm_str_chr(s, '/');
 	struct hm_str per;
-	uint64_t n;
+	uint64_t n, times;
 
 	if (slash <= 0)
 		return false;
 	per = hm_str_trim(hm_str_n(s.p + slash + 1, s.len - (size_t)slash - 1));
-	if (!hm_str_u64(hm_str_trim(hm_str_n(s.p, (size_t)slash)), &n) || n == 0 || n > 1000000000)
+	if (!whole_of(hm_str_trim(hm_str_n(s.p, (size_t)slash)), &n, &times))
 		return false;
 	*q = (struct hm_quota){.max = (uint32_t)n};
 	for (size_t i = 0; i < hm_countof(units); i++)
@@ -330,6 +357,7 @@ static bool parse_quota(struct hm_str s, struct hm_quota *q)
 			q->window_ms = units[i].ms;
 	if (q->window_ms == 0 && !hm_str_duration_ms(per, &q->window_ms))
 		return false;
+	q->window_ms *= times;
 	return q->window_ms >= 10 && q->window_ms <= 31 * 86400000ull;
 }
 

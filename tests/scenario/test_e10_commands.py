@@ -195,6 +195,16 @@ def test_adapters_list(hermod):
     described = {a["name"]: a for a in json.loads(hermod("adapters", "list", "--json").stdout)}
     for a in FOUR:
         assert described[a]["settings"], a
+    wecom = described["chat/wecom-app"]
+    assert wecom["batch"] == {"max": 1000, "computed": False} and wecom["facts"]["unverified"] == 1
+    assert {"field": "body", "max": 2048, "computed": False, "conditional": True, "unit": "bytes", "over": "cut"} in wecom["limits"]["fields"]
+    assert wecom["rates"] == [{"per": "recipient", "max": 30, "window_ms": 60000}]
+    assert described["sms/tencent"]["batch"] == {"max": 200, "computed": True}
+    assert described["sms/twilio"]["receipts"] == "push"
+    lines = r.stdout.splitlines()
+    assert lines[0].split()[:4] == ["ADAPTER", "MEDIUM", "BATCH", "RECEIPTS"]
+    assert any(x.split()[:3] == ["chat/wecom-app", "chat", "1000"] and "1 unverified" in x for x in lines)
+    assert any("limits url 2048 bytes, title 128 bytes, body 2048 bytes, 30/1m per recipient" in x for x in lines)
     one_sentence(hermod("adapters", "list", "--dir", "/nowhere"), 2, "/nowhere")
 
 

@@ -198,11 +198,38 @@ static void mistakes(void **state)
 	}
 }
 
+/* A bucket counts whole requests: a part of one per second is one in a longer time. */
+static void fractional_rates(void **state)
+{
+	static const struct {
+		const char *rate;
+		uint32_t max;
+		uint64_t window_ms;
+	} rows[] = {{"0.5/s", 1, 2000}, {"12.5/min", 25, 120000}, {"20/min", 20, 60000},
+		    {"1.0/s", 1, 1000}, {"0.125/s", 1, 8000},	  {"1.5/2s", 3, 4000}};
+	static const char *const wrong[] = {"0.0/s",   "1./s", ".5/s",	   "0.0001/s",
+					    "1.2.3/s", "-1/s", "0.001/day"};
+
+	for (size_t i = 0; i < hm_countof(rows); i++) {
+		kit_use(&k, HEAD "request: {path: /}\n" ANSWER,
+			hm_arena_printf(&k.a, "    adapter: sms/test\n    rate: %s\n", rows[i].rate).p);
+		assert_int_equal(k.c->info.rate.n, 1);
+		assert_int_equal(k.c->info.rate.v[0].max, rows[i].max);
+		assert_int_equal(k.c->info.rate.v[0].window_ms, rows[i].window_ms);
+	}
+	for (size_t i = 0; i < hm_countof(wrong); i++)
+		if (kit_channel(&k,
+				hm_arena_printf(&k.a, "    adapter: sms/test\n    rate: %s\n", wrong[i]).p) !=
+		    NULL)
+			fail_msg("%s was accepted", wrong[i]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_target), cmocka_unit_test(ids_and_failures), cmocka_unit_test(many),
-		cmocka_unit_test(split_rows),  cmocka_unit_test(mistakes),
+		cmocka_unit_test(each_target), cmocka_unit_test(ids_and_failures),
+		cmocka_unit_test(many),	       cmocka_unit_test(split_rows),
+		cmocka_unit_test(mistakes),    cmocka_unit_test(fractional_rates),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
