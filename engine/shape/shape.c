@@ -383,16 +383,22 @@ void hm_shape_leave(struct hm_shape_listener *l)
 
 void hm_shape_hungry(struct hm_shape *sh, bool urgent)
 {
+	uint64_t now = shape_now(sh), others;
+
 	if (!sh->limited)
 		return;
 	if (!sh->wanted) {
 		sh->wanted = true;
 		sh->stats->waits++;
 	}
-	/* Tokens nobody could use yet would only be missing elsewhere: asked for when they are what is short. */
-	if (!sh->paused && sh->breaker.state != HM_BREAKER_OPEN && sh->stop_until_ms <= shape_now(sh) &&
-	    hm_lease_room(&sh->lease, urgent, shape_now(sh)) <= hm_aimd_room(&sh->aimd, shape_now(sh)))
-		hm_lease_hungry(&sh->lease, urgent, shape_now(sh));
+	/* Tokens nobody could use yet would only be missing elsewhere: asked for when they are what is short. (A breaker that lets
+	 * three probes through once took a minute's whole quota for them, twice as many with each ask.) */
+	others = hm_aimd_room(&sh->aimd, now);
+	if (sh->breaker.state == HM_BREAKER_HALF_OPEN)
+		others = hm_min(others, (uint64_t)hm_breaker_room(&sh->breaker));
+	if (!sh->paused && sh->breaker.state != HM_BREAKER_OPEN && sh->stop_until_ms <= now && others > 0 &&
+	    hm_lease_room(&sh->lease, urgent, now) <= others)
+		hm_lease_hungry(&sh->lease, urgent, now);
 	shape_schedule(sh);
 }
 

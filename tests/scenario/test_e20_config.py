@@ -169,7 +169,7 @@ def test_bad_key_material_is_named_not_shown(conf):
 def test_show_says_who_set_what(conf):
     r = conf("http:\n  max_body: 1MiB\n").check("--show", "--set", "http.max_batch=7", env={"HERMOD_LOG_LEVEL": "warn"})
     said = {x.split(":")[0].strip(): x for x in r.stdout.splitlines() if ":" in x}
-    assert "1MiB" in said["max_body"] and "file" in said["max_body"]
+    assert any("max_body: 1MiB" in x and "file" in x for x in r.stdout.splitlines())
     assert "7" in said["max_batch"] and "command line" in said["max_batch"]
     assert "warn" in said["level"] and "environment" in said["level"]
     assert "default" in said["max_header"]

@@ -444,6 +444,42 @@ static void test_breaker_and_its_word_in_redis(void **state)
 	sides_close();
 }
 
+/* While the breaker lets three probes through, and they are on their way, nothing but they are short: no tokens are hoarded. */
+static void test_probes_do_not_hoard(void **state)
+{
+	struct hm_channel_info info = rated(600000, 60000, 600000);
+	struct answer got = {0};
+	uint64_t taken = 0;
+
+	info.breaker.min = 10;
+	info.breaker.open_ms = 1000;
+	sides_open(1, &info, NULL);
+	begin();
+	for (int i = 0; i < 20 && sides[0].sent < 20; i++) { /* the first tokens */
+		pass(10);
+		drain(&sides[0], false, true, 20);
+	}
+	fail_some(&sides[0], 60, HM_OUT_PROVIDER_DOWN);
+	assert_int_equal(hm_shape_breaker(sides[0].shape), HM_BREAKER_OPEN);
+	pass(1001);
+	pass(1);
+	assert_int_equal(hm_shape_breaker(sides[0].shape), HM_BREAKER_HALF_OPEN);
+	for (int i = 0; i < 300; i++) { /* what waits asks again and again */
+		if (hm_shape_room(sides[0].shape, false) > 0 && i < 3)
+			hm_shape_take(sides[0].shape, 1, 1);
+		hm_shape_hungry(sides[0].shape, false);
+		pass(5);
+	}
+	hm_redis_sendf(hub.r, HM_STR("{hm:ch:c}"), on_answer, &got, "HGET {hm:ch:c}:rate w60000");
+	RUN_UNTIL(&env, got.calls > 0, 5000);
+	for (char *p = got.text; *p;) { /* "second tokens second tokens ..." */
+		(void)strtoull(p, &p, 10);
+		taken += strtoull(p, &p, 10);
+	}
+	assert_in_range(taken, 20, 1000);
+	sides_close();
+}
+
 static void test_paused_by_hand(void **state)
 {
 	struct hm_channel_info info = channel();
@@ -530,6 +566,7 @@ int main(void)
 		cmocka_unit_test_setup(test_complaints_slow_down_and_stop, fresh),
 		cmocka_unit_test_setup(test_others_are_told, fresh),
 		cmocka_unit_test_setup(test_breaker_and_its_word_in_redis, fresh),
+		cmocka_unit_test_setup(test_probes_do_not_hoard, fresh),
 		cmocka_unit_test_setup(test_paused_by_hand, fresh),
 		cmocka_unit_test_setup(test_numbers, fresh),
 	};
