@@ -31,14 +31,14 @@
 #include "adapt/measure.h"
 #include "base/yaml.h"
 
-enum hm_place {		      /* bits: who may be used where (tbl_vars.h) */
-		HM_AT_M = 1,  /* message */
-		HM_AT_C = 2,  /* credential request */
-		HM_AT_R = 4,  /* request as serialised */
-		HM_AT_A = 8,  /* answer */
-		HM_AT_L = 16, /* element of a loop */
-		HM_AT_K = 32, /* constants: endpoint, defaults */
-		HM_AT_P = 64, /* section receipts: a call of the provider, its events */
+enum hm_place {		       /* bits: who may be used where (tbl_vars.h) */
+		HM_AT_M = 1,   /* message */
+		HM_AT_C = 2,   /* credential request */
+		HM_AT_R = 4,   /* request as serialised */
+		HM_AT_A = 8,   /* answer */
+		HM_AT_L = 16,  /* element of a loop */
+		HM_AT_K = 32,  /* constants: endpoint, defaults */
+		HM_AT_P = 64,  /* section receipts: a call of the provider, its events */
 		HM_AT_Q = 128, /* request of receipts.pull */
 };
 enum hm_var {
@@ -188,7 +188,8 @@ struct hm_eval {
 	/* answer */
 	const struct hm_call *call;
 	bool answer_ok, answer_xml;
-	const struct hm_cb_names *cb; /* section receipts. A secret setting that is missing then fails what asks for it */
+	const struct hm_cb_names
+		*cb; /* section receipts. A secret setting that is missing then fails what asks for it */
 	struct hm_str callback_url;
 	bool cut_read; /* the body was asked for, and only its beginning is there */
 	struct hm_str answer;
@@ -217,7 +218,8 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e); /* fi
 struct hm_val hm_eval_filter_more(struct hm_eval *ev, const struct hm_expr *e, struct hm_val in);
 /* A time by strftime pattern, %L its milliseconds. */
 struct hm_val hm_time_text(struct hm_eval *ev, struct hm_str pattern, struct hm_str offset, int64_t ms);
-struct hm_val hm_eval_verify(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s); /* filters_verify.c */
+struct hm_val hm_eval_verify(struct hm_eval *ev, const struct hm_expr *e,
+			     struct hm_str s); /* filters_verify.c */
 
 /* Shared with other sections of an adapter file (filters.c). */
 bool hm_contains(struct hm_str s, struct hm_str what);		    /* ignoring ASCII case */
