@@ -216,10 +216,8 @@ static void load_head(struct hm_loader *l, const struct hm_yaml *root)
 	slash = hm_str_chr(ad->name, '/');
 	medium = slash > 0 ? hm_medium_find(hm_str_n(ad->name.p, (size_t)slash)) : -1;
 	if (medium < 0 || (size_t)slash + 1 >= ad->name.len)
-		hm_load_fail(
-			l, y,
-			"adapter.name: expected medium/name, such as push/apns; media are push, sms, email, "
-			"chat, voice, inbox, webhook");
+		hm_load_fail(l, y, "adapter.name: expected medium/name, such as push/apns; media are %s",
+			     hm_media_list());
 	else
 		ad->medium = (enum hm_medium)medium;
 	if (ad->title.len == 0)

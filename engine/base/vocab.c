@@ -34,6 +34,11 @@ static const struct {
 #include "tbl/media.h"
 #undef HM_MEDIUM
 };
+static const char media_list[] =
+#define HM_MEDIUM(name, text) ", " text
+#include "tbl/media.h"
+#undef HM_MEDIUM
+	;
 static const struct {
 	const char *name;
 	unsigned level;
@@ -97,6 +102,11 @@ unsigned hm_lane_weight(enum hm_lane l)
 const char *hm_medium_name(enum hm_medium m)
 {
 	return ROW(media, m)->name;
+}
+
+const char *hm_media_list(void)
+{
+	return media_list + 2; /* the first comma */
 }
 
 const char *hm_receipt_name(enum hm_receipt r)

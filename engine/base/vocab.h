@@ -47,6 +47,7 @@ bool hm_state_final(enum hm_state s);
 const char *hm_lane_name(enum hm_lane l);
 unsigned hm_lane_weight(enum hm_lane l); /* default share; 0 = never waits behind another lane */
 const char *hm_medium_name(enum hm_medium m);
+const char *hm_media_list(void); /* "push, sms, ...": for sentences */
 const char *hm_receipt_name(enum hm_receipt r);
 unsigned
 hm_receipt_level(enum hm_receipt r); /* a higher one says all that a lower one says; 0: it did not arrive */

@@ -113,11 +113,9 @@ static bool load_channel(struct config_load *l, const struct hm_yaml *n, struct 
 	name = slash < 0 ? HM_STR("")
 			 : hm_str_n(adapter->text.p + slash + 1, adapter->text.len - (size_t)slash - 1);
 	if (hm_medium_find(medium) < 0 || !config_good_name(name)) {
-		config_problem_at(
-			l, adapter,
-			"channel %s: adapter is written medium/name, with a medium of push, sms, email, "
-			"chat, voice, inbox, webhook",
-			n->key.p);
+		config_problem_at(l, adapter,
+				  "channel %s: adapter is written medium/name, with a medium of %s", n->key.p,
+				  hm_media_list());
 		return false;
 	}
 	*c = (struct hm_channel_conf){

@@ -37,9 +37,11 @@ int hm_suppress_read_medium(struct hm_str s, int *medium_r, struct hm_err *e)
 	if (s.len == 0 || hm_str_is(s, "*"))
 		return 0;
 	*medium_r = hm_medium_find(s);
-	return *medium_r >= 0
-		       ? 0
-		       : wrong(e, "medium", "must be push, sms, email, chat, voice, inbox, webhook or *");
+	if (*medium_r >= 0)
+		return 0;
+	hm_err_set(e, HM_EINVAL, "medium: must be %s or *", hm_media_list());
+	hm_err_field(e, "medium");
+	return HM_EINVAL;
 }
 
 static int unknown(struct hm_str key, struct hm_err *e)

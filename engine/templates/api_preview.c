@@ -6,6 +6,8 @@
  */
 #include <stdlib.h>
 
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/obj.h"
 #include "templates/api_int.h"
@@ -114,9 +116,12 @@ static bool read_request(struct view *v)
 	for (size_t i = 0; i < n_media; i++) {
 		int m = hm_medium_find(media[i]);
 
-		if (m < 0)
-			return wrong(v, "media",
-				     "must name media: push, sms, email, chat, voice, inbox, webhook");
+		if (m < 0) {
+			char text[160];
+
+			snprintf(text, sizeof(text), "must name media: %s", hm_media_list());
+			return wrong(v, "media", text);
+		}
 		v->p.media |= 1u << m;
 	}
 	return true;

@@ -145,7 +145,9 @@ static const char *const samples[HM_MED_COUNT] = {[HM_MED_PUSH] = "recipient",
 						  [HM_MED_CHAT] = "recipient",
 						  [HM_MED_VOICE] = "+8613800000000",
 						  [HM_MED_INBOX] = "recipient",
-						  [HM_MED_WEBHOOK] = "recipient"};
+						  [HM_MED_WEBHOOK] = "recipient",
+						  [HM_MED_ALERT] = "recipient",
+						  [HM_MED_IOT] = "recipient"};
 
 /* false: none was given, it is made up */
 static bool address(const struct row *w, struct hm_str *s_r)

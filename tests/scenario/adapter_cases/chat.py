@@ -34,9 +34,6 @@ CASES = {
     "chat/whatsapp-cloud": Case(
         PHONE, says(200, {"messaging_product": "whatsapp", "messages": [{"id": "wamid.1"}]}), says(400, {"error": {"code": 131026, "message": "m"}}),
         "invalid_recipient", {"token": "t0ken-1", "phone_number_id": "1065"}, "/v21.0/1065/messages"),
-    "chat/pagerduty": Case(
-        "ops", says(202, {"status": "success", "message": "Event processed", "dedup_key": "k"}), says(400, {"status": "invalid event", "errors": ["e"]}),
-        "bad_request", {"routing_key": "0123456789abcdef0123456789abcdef"}, "/v2/enqueue"),
     "chat/rcs": Case(
         PHONE, says(200, {"name": "phones/+8613800000000/agentMessages/M", "sendTime": "2025-01-02T03:04:05Z"}),
         says(404, {"error": {"code": 404, "message": "m", "status": "NOT_FOUND"}}), "invalid_recipient",

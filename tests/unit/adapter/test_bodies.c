@@ -159,7 +159,7 @@ static void one_content(void **state)
 		 "1111\",\"type\":\"image\",\"image\":{\"link\":\"https://x.example.com/i.png\",\"caption"
 		 "\":\"*Price drop & more*\\nOnly *3* left of this: https://x.example.com/a\\nhttps://x.ex"
 		 "ample.com/p?a=1&b=2\"},\"biz_opaque_callback_data\":\"01HF7YAT000000000000000001\"}"},
-		{"chat/pagerduty", "    routing_key: R\n", "ops", "/v2/enqueue",
+		{"alert/pagerduty", "    routing_key: R\n", "ops", "/v2/enqueue",
 		 "{\"routing_key\":\"R\",\"event_action\":\"trigger\",\"dedup_key\":\"01HF7YAT000000000000"
 		 "000001\",\"client\":\"Hermod\",\"client_url\":\"https://x.example.com/p?a=1&b=2\",\"payl"
 		 "oad\":{\"summary\":\"Price drop & more\",\"source\":\"hermod\",\"severity\":\"error\",\""

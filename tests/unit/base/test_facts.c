@@ -82,6 +82,7 @@ static void test_vocab(void **state)
 		assert_int_equal(hm_lane_find(hm_str_c(hm_lane_name((enum hm_lane)i))), i);
 	for (int i = 0; i < HM_MED_COUNT; i++)
 		assert_int_equal(hm_medium_find(hm_str_c(hm_medium_name((enum hm_medium)i))), i);
+	assert_string_equal(hm_media_list(), "push, sms, email, chat, voice, inbox, webhook, alert, iot");
 	assert_int_equal(hm_lane_find(HM_STR("Bulk")), -1);
 }
 
