@@ -90,6 +90,8 @@ struct hm_channel_info {
 	uint32_t max_concurrency;     /* requests on the wire, likewise; 0 = no limit */
 	uint64_t account; /* equal for channels that share a credential; 0: it has none of its own */
 	struct hm_breaker_conf breaker;
+	const uint64_t *retry_waits_ms; /* its own schedule: the waits before attempt 2, 3, ... */
+	uint32_t n_retry_waits;		/* 0: waits grow as dispatch says */
 };
 const struct hm_channel_info *hm_channel_info(const struct hm_channel *c);
 

@@ -188,6 +188,17 @@ static void put_path(struct hm_buf *b, struct hm_str s)
 		hm_buf_percent(b, s);
 }
 
+/* What the adapter's author has written into a path, also in a choice, has its slashes; a value never does. */
+static void put_path_tpl(struct hm_eval *ev, const struct hm_tpl *t, struct hm_buf *out)
+{
+	for (uint32_t i = 0; i < t->n; i++) {
+		const struct hm_tpl one = {.part = &t->part[i], .n = 1};
+		const struct hm_expr *e = t->part[i].e;
+
+		hm_eval_tpl_put(ev, &one, e && e->written ? NULL : put_path, out);
+	}
+}
+
 static void put_pairs(struct hm_eval *ev, const struct hm_val *pairs, hm_escape_fn encode, struct hm_buf *out,
 		      char first)
 {
@@ -500,13 +511,13 @@ int hm_request_build(struct hm_eval *ev, const struct hm_request *r, struct hm_s
 	hm_buf_reserve(&path, 192);
 	hm_buf_puts(&path, base_path);
 	if (r->path)
-		hm_eval_tpl_put(ev, r->path, put_path, &path);
+		put_path_tpl(ev, r->path, &path);
 	if (path.len == 0 || path.p[0] != '/') {
 		hm_buf_reset(&path);
 		hm_buf_putc(&path, '/');
 		hm_buf_puts(&path, base_path);
 		if (r->path)
-			hm_eval_tpl_put(ev, r->path, put_path, &path);
+			put_path_tpl(ev, r->path, &path);
 	}
 	ev->path = hm_buf_str(&path);
 	rc = put_body(ev, r, &body, &mark);

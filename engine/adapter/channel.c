@@ -273,10 +273,10 @@ static void check_required_when(struct builder *b, struct hm_eval *ev)
 	}
 }
 
-static const char *const common[] = {"adapter",	       "endpoint",	 "timeout", "max_attempts",
-				     "resend_unknown", "rate",		 "burst",   "concurrency",
-				     "batch",	       "title",		 "breaker", "cost",
-				     "per_recipient",  "callback_token", NULL};
+static const char *const common[] = {"adapter",	       "endpoint",	 "timeout",	   "max_attempts",
+				     "resend_unknown", "rate",		 "burst",	   "concurrency",
+				     "batch",	       "title",		 "breaker",	   "cost",
+				     "per_recipient",  "callback_token", "retry_schedule", NULL};
 
 static void check_known(struct builder *b)
 {
@@ -537,6 +537,41 @@ static void load_callbacks(struct builder *b)
 		c->callback_url = hm_buf_str(&u);
 }
 
+#define RETRY_WAITS_MAX 30u
+
+/* retry_schedule: [5s, 5m, 30m]: these waits instead of growing ones; as many attempts as it says, and the first. */
+static void load_retry_schedule(struct builder *b)
+{
+	struct hm_channel_info *info = &b->c->info;
+	const struct hm_yaml *y = hm_yaml_get(b->map, "retry_schedule"), *one;
+	uint64_t *waits;
+	struct hm_err e;
+
+	if (y == NULL)
+		return;
+	if (y->type != HM_YAML_SEQ || y->len == 0 || y->len > RETRY_WAITS_MAX) {
+		fail_at(b, y, "retry_schedule: expected a list of 1 to %u waits such as [5s, 5m, 30m]",
+			RETRY_WAITS_MAX);
+		return;
+	}
+	waits = hm_arena_alloc(b->a, y->len * sizeof(*waits));
+	if (waits == NULL)
+		return;
+	hm_err_clear(&e);
+	for (one = y->first; one; one = one->next) {
+		uint64_t *ms = &waits[info->n_retry_waits++];
+
+		*ms = 0;
+		if (hm_yaml_duration(one, ms, &e) != 0)
+			problem(b, &e);
+		else if (*ms == 0 || *ms > 7 * 86400000ull)
+			fail_at(b, one, "retry_schedule: expected waits between 1ms and 7d");
+	}
+	info->retry_waits_ms = waits;
+	if (info->max_attempts == 0)
+		info->max_attempts = info->n_retry_waits + 1;
+}
+
 static void load_common(struct builder *b)
 {
 	struct hm_channel_info *info = &b->c->info;
@@ -559,6 +594,7 @@ static void load_common(struct builder *b)
 	if ((y = hm_yaml_get(b->map, "resend_unknown")) && hm_yaml_bool(y, &info->resend_unknown, &e) != 0)
 		problem(b, &e);
 	load_int(b, "max_attempts", 1, 100, &info->max_attempts);
+	load_retry_schedule(b);
 	load_int(b, "concurrency", 1, 1000000, &info->max_concurrency);
 	load_rates(b);
 	load_breaker(b);

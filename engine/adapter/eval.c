@@ -563,6 +563,7 @@ static struct hm_expr *constant(struct hm_eval *ev, struct hm_arena *a, const st
 	c->op = HM_EX_CONST;
 	c->k = v;
 	c->secret = e->secret;
+	c->written = e->written;
 	c->line = e->line;
 	c->col = e->col;
 	return c;

@@ -518,6 +518,7 @@ static struct hm_expr *primary(struct parser *ps)
 		if ((e = node_new(ps, HM_EX_CONST, 0)) == NULL || !string(ps, &name))
 			return NULL;
 		e->k = hm_val_str(name);
+		e->written = true;
 		return e;
 	}
 	if (digit(c))
@@ -787,6 +788,7 @@ static struct hm_expr *parse_cond(struct parser *ps)
 		adopt(e);
 		/* Which branch was taken does not show the condition. */
 		e->secret = e->a[1]->secret || e->a[2]->secret;
+		e->written = e->a[1]->written && e->a[2]->written;
 		c = e;
 	}
 	ps->depth--;

@@ -100,6 +100,7 @@ enum hm_op {
 struct hm_expr {
 	uint8_t op;
 	bool secret;	/* shows a secret when printed */
+	bool written;	/* its value stands in the file as it is, whatever a condition says */
 	uint16_t id;	/* hm_var, hm_fn, let index, setting index, option slot */
 	uint32_t needs; /* HM_AT_R when anything below waits for the serialised request */
 	uint16_t depth; /* nodes below on the longest way, lets included */

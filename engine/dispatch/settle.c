@@ -227,15 +227,23 @@ void hm_settle_unknown_before(struct msg *m, unsigned runs)
 	(void)hm_fault(HM_FAULT_unknown_before);
 }
 
-/* Full jitter (uniform in 0..cap, cap doubling), never below the provider's hint. */
+/* Full jitter (uniform in 0..cap, cap doubling), or the channel's own schedule and up to a tenth; never below the
+ * provider's hint. */
 static uint64_t backoff_ms(const struct msg *m, uint64_t hint_ms)
 {
 	const struct hm_dispatch *d = m->job->d;
+	const struct hm_channel_info *info = m->chan->info;
 	unsigned shift = hm_min((unsigned)(m->chan_attempts ? m->chan_attempts - 1 : 0), 20u);
 	uint64_t cap = hm_min((uint64_t)d->o.retry_base_ms << shift, (uint64_t)d->o.retry_max_ms);
 	uint64_t rnd = 0;
 
 	(void)RAND_bytes((unsigned char *)&rnd, (int)sizeof(rnd));
+	if (info->n_retry_waits > 0) {
+		uint32_t past = m->chan_attempts ? m->chan_attempts - 1u : 0;
+
+		cap = info->retry_waits_ms[hm_min(past, info->n_retry_waits - 1)];
+		return hm_max(hint_ms, cap) + rnd % (cap / 10 + 1);
+	}
 	rnd = cap / 10 + rnd % (cap - cap / 10 + 1); /* a floor, so that a retry is never immediate */
 	return hint_ms > rnd ? hint_ms + rnd / 10 : rnd;
 }

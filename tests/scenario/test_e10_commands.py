@@ -208,6 +208,12 @@ def test_adapters_list(hermod):
     one_sentence(hermod("adapters", "list", "--dir", "/nowhere"), 2, "/nowhere")
 
 
+def test_adapters_check_all_at_once(hermod):
+    files = sorted((ROOT / "adapters").glob("*/*.yaml"))
+    r = hermod("adapters", "check", *files, *files)
+    assert r.returncode == 0 and r.stdout.count("all good") == 2 * len(files), r.stderr
+
+
 @pytest.mark.parametrize("name", FOUR)
 def test_adapters_check_the_four(hermod, name):
     r = hermod("adapters", "check", ROOT / "adapters" / f"{name}.yaml")
