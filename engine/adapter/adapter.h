@@ -79,6 +79,7 @@ struct hm_channel_info {
 	struct hm_origin_opts origin; /* where calls go; unused when recipient_is_url */
 	bool recipient_is_url;	      /* the address is the URL (webhook, Web Push): origin per host */
 	bool needs_credential;	      /* a token must be got before building */
+	bool prepares;		      /* a request may have to be made before the send: hm_channel_prepare */
 	uint32_t batch_max;	      /* recipients per call sharing one content; 1 = no batching */
 	uint32_t batch_max_bytes;     /* of the joined recipients, 0 = no limit */
 	uint32_t timeout_ms;	      /* per request */
@@ -117,6 +118,7 @@ struct hm_build_in {
 	size_t n_rcpts; /* 1 .. batch_max */
 	const struct hm_content *content;
 	struct hm_str credential; /* empty when none is needed */
+	struct hm_str prepared;	  /* what the request before this one gave, where there is one */
 	uint64_t wall_ms;	  /* time of this attempt */
 	uint64_t expires_ms;	  /* of the message, 0 = none */
 	enum hm_lane lane;
@@ -156,6 +158,11 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 		     struct hm_origin_opts *origin_r, enum hm_outcome *outcome_r,
 		     struct hm_err *e) HM_MUSTCHECK;
 
+/* Two-step sends (section prepare): what must be asked of the provider before in can be built. *key_r names the result: the same text
+ * is asked once and kept for *keep_ms_r. Empty: nothing is needed. call NULL: only the key is wanted. Errors as hm_channel_build. */
+int hm_channel_prepare(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,
+		       struct hm_str *key_r, uint64_t *keep_ms_r, enum hm_outcome *outcome_r,
+		       struct hm_err *e) HM_MUSTCHECK;
 enum hm_scope { HM_SCOPE_RECIPIENT, HM_SCOPE_CREDENTIAL, HM_SCOPE_CHANNEL };
 struct hm_partial {
 	uint32_t index; /* into rcpts */
@@ -172,6 +179,7 @@ struct hm_verdict {
 	enum hm_scope scope;	 /* whom a rate limit concerns */
 	bool refresh_credential; /* auth: get a new one, then one more try */
 	bool operator_needed;	 /* auth/config: stop the channel, a human must act */
+	bool prepare_again;	 /* what was prepared is not good any more */
 	bool split;   /* the call failed as a whole because of one recipient: each goes alone now */
 	bool suspect; /* invalid_recipient that a wrong setting gives to every address: look before deleting */
 	uint64_t gone_since_ms;	   /* invalid_recipient: provider's timestamp (APNs 410), 0 = none */
@@ -184,5 +192,9 @@ struct hm_verdict {
  * an answer (fate != ANSWERED): NOT_SENT -> provider_down/retry, MAYBE -> unknown. */
 void hm_channel_classify(const struct hm_channel *c, const struct hm_build_in *in, const struct hm_call *call,
 			 struct hm_arena *a, struct hm_verdict *v);
+
+/* Judges the answer of that request. v->outcome ok: *value_r (arena) is hm_build_in.prepared of the send. */
+void hm_channel_prepared(const struct hm_channel *c, const struct hm_build_in *in, const struct hm_call *call,
+			 struct hm_arena *a, struct hm_verdict *v, struct hm_str *value_r);
 
 #endif

@@ -704,8 +704,32 @@ static int build_within(struct hm_eval *ev, const struct hm_variant *form, struc
 	return rc ? rc : ev->rc;
 }
 
-int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,
-		     struct hm_origin_opts *origin_r, enum hm_outcome *outcome_r, struct hm_err *e)
+/* What is wanted of a message. */
+struct wanted {
+	struct hm_call *call;
+	struct hm_origin_opts *origin_r;
+	bool prepare; /* the request before it, and: */
+	struct hm_str key;
+};
+
+static int build_wanted(struct hm_eval *ev, const struct hm_variant *form, struct hm_str base,
+			struct wanted *w)
+{
+	struct hm_val v;
+
+	if (!w->prepare)
+		return build_within(ev, form, base, w->call);
+	v = form->prepare_when ? hm_eval(ev, form->prepare_when) : hm_val_bool(true);
+	if (ev->rc || !hm_val_true(&v))
+		return ev->rc;
+	w->key = part_text(ev, form->prepare_key);
+	if (ev->rc == 0 && w->key.len == 0)
+		hm_eval_fail(ev, HM_EINVAL, "prepare: the key is empty");
+	return ev->rc || w->call == NULL ? ev->rc : hm_request_build(ev, &form->prepare, base, w->call);
+}
+
+static int build(const struct hm_build_in *in, struct hm_arena *a, struct wanted *w,
+		 enum hm_outcome *outcome_r, struct hm_err *e)
 {
 	const struct hm_channel *c = in->channel;
 	const msgpack_object *options = in->content->options;
@@ -742,14 +766,14 @@ int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm
 		ev.n_opt = c->ad->names.n_options;
 		form = present ? hm_channel_variant(c, present) : &c->full;
 	}
-	if (c->info.recipient_is_url && (rc = url_recipient(&ev, c, &base, origin_r, e)) != 0)
+	if (c->info.recipient_is_url && (rc = url_recipient(&ev, c, &base, w->origin_r, e)) != 0)
 		return rc;
 	*outcome_r = HM_OUT_BAD_REQUEST;
 	if ((rc = give_lets(&ev, form->let, form->n_lets)) != 0 ||
 	    (rc = hm_texts_begin(&ev, &texts, c, form)) != 0 ||
-	    (rc = apply_checks(&ev, form, outcome_r)) != 0 || (rc = build_within(&ev, form, base, call)) != 0)
+	    (rc = apply_checks(&ev, form, outcome_r)) != 0 || (rc = build_wanted(&ev, form, base, w)) != 0)
 		goto failed;
-	if ((in->part || in->parts_r) && (rc = hm_texts_parts(&ev)) != 0)
+	if (!w->prepare && (in->part || in->parts_r) && (rc = hm_texts_parts(&ev)) != 0)
 		goto failed;
 	if (ev.rc == 0)
 		return 0;
@@ -759,6 +783,28 @@ failed:
 		*outcome_r = HM_OUT_RETRY; /* nothing is wrong with the message */
 	else if (rc != HM_EINVAL)
 		rc = HM_EINVAL;
+	return rc;
+}
+
+int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,
+		     struct hm_origin_opts *origin_r, enum hm_outcome *outcome_r, struct hm_err *e)
+{
+	struct wanted w = {.call = call, .origin_r = origin_r};
+
+	return build(in, a, &w, outcome_r, e);
+}
+
+int hm_channel_prepare(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,
+		       struct hm_str *key_r, uint64_t *keep_ms_r, enum hm_outcome *outcome_r,
+		       struct hm_err *e)
+{
+	struct wanted w = {.call = call, .prepare = true};
+	int rc = 0;
+
+	*keep_ms_r = in->channel->ad->prepare.keep_ms;
+	if (in->channel->info.prepares)
+		rc = build(in, a, &w, outcome_r, e);
+	*key_r = w.key;
 	return rc;
 }
 

@@ -898,6 +898,17 @@ static int fold_limits(struct hm_eval *ev, struct hm_arena *a, const struct hm_v
 	return ev->rc ? ev->rc : fold_text(ev, a, from, form);
 }
 
+static int fold_prepare(struct hm_eval *ev, struct hm_arena *a, const struct hm_variant *from,
+			struct hm_variant *form)
+{
+	if (from->prepare_key == NULL)
+		return 0;
+	form->prepare_key = hm_tpl_fold(ev, a, from->prepare_key);
+	form->prepare_when = from->prepare_when ? hm_expr_truth(hm_expr_fold(ev, a, from->prepare_when))
+						: NULL;
+	return ev->rc ? ev->rc : hm_request_fold(ev, a, &from->prepare, &form->prepare);
+}
+
 /* Folds a form further, for the options in ev. */
 static int specialise(struct hm_eval *ev, struct hm_arena *a, const struct hm_variant *from,
 		      struct hm_variant *form)
@@ -916,6 +927,8 @@ static int specialise(struct hm_eval *ev, struct hm_arena *a, const struct hm_va
 	}
 	ev->n_lets = form->n_lets = from->n_lets;
 	rc = fold_limits(ev, a, from, form);
+	if (rc == 0)
+		rc = fold_prepare(ev, a, from, form);
 	return rc ? rc : hm_request_fold(ev, a, &from->send, &form->send);
 }
 
@@ -1093,7 +1106,10 @@ static void fold_full(struct builder *b, struct hm_eval *ev)
 				  .payload_bytes = ad->payload_bytes,
 				  .dialect = hm_dialect_plain(),
 				  .dialect_tpl = ad->dialect,
-				  .link_text = ad->link_text};
+				  .link_text = ad->link_text,
+				  .prepare = ad->prepare.request,
+				  .prepare_when = ad->prepare.when,
+				  .prepare_key = ad->prepare.key};
 
 	memcpy(from.place, ad->place, sizeof(from.place));
 	ev->n_lets = 0;
@@ -1103,6 +1119,8 @@ static void fold_full(struct builder *b, struct hm_eval *ev)
 	form->n_lets = ad->lets.n;
 	if (fold_limits(ev, b->a, &from, form) != 0)
 		fold_failed(b, ev, "limits and checks");
+	else if (fold_prepare(ev, b->a, &from, form) != 0)
+		fold_failed(b, ev, "prepare");
 	else if (hm_request_fold(ev, b->a, &ad->send, &form->send) != 0)
 		fold_failed(b, ev, "request");
 }
@@ -1130,6 +1148,7 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 	}
 	pthread_mutex_init(&c->more->lock, NULL);
 	fold_full(b, ev);
+	c->info.prepares = ad->prepare.present && !never(c->full.prepare_when);
 	if (b->errors == 0)
 		fold_plain(b, ev);
 	if (b->errors)

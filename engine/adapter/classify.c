@@ -600,6 +600,7 @@ static void failed(const struct hm_answer *an, struct hm_eval *ev, struct hm_ver
 	v->operator_needed = row ? row->operator_needed : v->outcome == HM_OUT_AUTH && j.status != 401;
 	v->suspect = row && row->suspect;
 	v->split = row && row->split;
+	v->prepare_again = row && row->prepare_again;
 	if (v->outcome == HM_OUT_INVALID_RECIPIENT && an->gone_since) {
 		struct hm_val t = hm_eval(ev, an->gone_since);
 
@@ -683,4 +684,39 @@ void hm_channel_classify(const struct hm_channel *c, const struct hm_build_in *i
 	ev.in = in;
 	ev.call = call;
 	hm_answer_judge(&c->ad->answer, &ev, v);
+}
+
+void hm_channel_prepared(const struct hm_channel *c, const struct hm_build_in *in, const struct hm_call *call,
+			 struct hm_arena *a, struct hm_verdict *v, struct hm_str *value_r)
+{
+	const struct hm_prepare *p = &c->ad->prepare;
+	struct hm_eval ev;
+	struct hm_val val;
+
+	HM_CHECK(c, HM_CHANNEL_MAGIC);
+	memset(v, 0, sizeof(*v));
+	*value_r = HM_STR("");
+	if (call->fate != HM_FATE_ANSWERED) {
+		unanswered(call, a, v);
+	} else {
+		hm_eval_channel(&ev, c, a, in->wall_ms, NULL);
+		ev.in = in;
+		ev.call = call;
+		hm_answer_judge(&p->answer, &ev, v);
+		if (v->outcome == HM_OUT_OK) {
+			val = hm_eval(&ev, p->value);
+			*value_r = hm_arena_str(a, hm_val_text(&val, a));
+			if (value_r->len == 0) {
+				v->outcome = HM_OUT_PROVIDER_DOWN;
+				v->reason = HM_STR("nothing prepared");
+			}
+		}
+	}
+	/* Nobody has been sent anything yet: there is no perhaps. */
+	if (v->outcome == HM_OUT_UNKNOWN)
+		v->outcome = HM_OUT_PROVIDER_DOWN;
+	v->partial = NULL;
+	v->n_partial = 0;
+	v->split = false;
+	v->provider_id = v->new_address = HM_STR("");
 }

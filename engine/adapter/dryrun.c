@@ -237,6 +237,30 @@ static void put_report(const struct hm_build_report *r, struct hm_buf *out)
 		hm_buf_printf(out, "# warning: %.*s\n", HM_STRF(r->warning[i]));
 }
 
+/* What is asked for first, where the adapter does. */
+static int put_prepare(const struct hm_dryrun *d, struct hm_build_in *in, struct hm_arena *a,
+		       struct hm_str token, bool first, struct hm_buf *out, struct hm_err *e)
+{
+	const struct hm_channel_info *info = hm_channel_info(d->channel);
+	struct hm_call call = {0};
+	enum hm_outcome o;
+	struct hm_str key;
+	uint64_t keep_ms;
+
+	if (!info->prepares)
+		return 0;
+	if (hm_channel_prepare(in, a, &call, &key, &keep_ms, &o, e) != 0)
+		return hm_err_wrap(e, "not sent (%s)", hm_outcome_name(o));
+	if (key.len == 0)
+		return 0;
+	hm_buf_printf(out, "%s# prepare: asked once, kept for %llu s\n", first ? "" : "\n",
+		      (unsigned long long)(keep_ms / 1000));
+	put_request(d, &call, &info->origin, token, out);
+	hm_buf_putc(out, '\n');
+	in->prepared = HM_STR("<prepared>");
+	return 0;
+}
+
 /* One call's worth of recipients: as many requests as the text has parts. */
 static int put_parts(const struct hm_dryrun *d, struct hm_build_in *in, struct hm_arena *a,
 		     struct hm_str token, bool first, struct hm_buf *out, struct hm_err *e)
@@ -316,7 +340,9 @@ static int requests(const struct hm_dryrun *d, struct hm_arena *a, struct hm_buf
 	for (size_t i = 0; i < n && rc == 0; i += in.n_rcpts) {
 		in.rcpts = rcpts + i;
 		in.n_rcpts = hm_min(n - i, (size_t)info->batch_max);
-		rc = put_parts(d, &in, a, token, i == 0, out, e);
+		rc = put_prepare(d, &in, a, token, i == 0, out, e);
+		if (rc == 0)
+			rc = put_parts(d, &in, a, token, i == 0, out, e);
 	}
 	if (rc != 0)
 		return rc;

@@ -300,6 +300,7 @@ static struct hm_val variable(struct hm_eval *ev, const struct hm_expr *e)
 		return hm_val_int(
 			in->expires_ms > ev->wall_ms ? (int64_t)((in->expires_ms - ev->wall_ms) / 1000) : 0);
 	case HM_VAR_CREDENTIAL: return hm_val_given(ev->credential);
+	case HM_VAR_PREPARED: return in ? hm_val_given(in->prepared) : HM_NONE;
 	case HM_VAR_JWT: return hm_val_given(ev->jwt);
 	case HM_VAR_REFRESH_TOKEN: return hm_val_given(ev->refresh_token);
 	case HM_VAR_NOW: return hm_val_int((int64_t)(ev->wall_ms / 1000));

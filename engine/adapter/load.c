@@ -655,12 +655,43 @@ static void load_credential(struct hm_loader *l, const struct hm_yaml *root)
 		hm_load_fail(l, y, "credential: refresh is later than the end of the lifetime");
 }
 
+static void load_prepare(struct hm_loader *l, const struct hm_yaml *root)
+{
+	static const char *const keys[] = {"when",     "key",	"request", "answer",
+					   "outcomes", "value", "keep",	   NULL};
+	const struct hm_yaml *y = hm_yaml_get(root, "prepare");
+	struct hm_scope_of in = {&l->ad->names, HM_AT_M, "prepare.request"};
+	struct hm_parse m = scope(l, &l->ad->names, HM_AT_M, "prepare");
+	struct hm_parse a = scope(l, &l->ad->names, HM_AT_A, "prepare");
+	struct hm_prepare *p = &l->ad->prepare;
+
+	if (y == NULL || !hm_load_known(l, y, "prepare", keys))
+		return;
+	p->present = true;
+	p->when = hm_load_expr(l, y, "when", &m);
+	p->key = hm_load_tpl(l, y, "key", &m);
+	if (p->key == NULL)
+		hm_load_fail(l, y,
+			     "prepare: key is missing; the text that tells which messages share the result");
+	if (hm_yaml_get(y, "request"))
+		hm_load_request(l, hm_yaml_get(y, "request"), &in, false, &p->request);
+	else
+		hm_load_fail(l, y, "prepare: request is missing");
+	hm_load_answer(l, y, &l->ad->names, "prepare", &p->answer);
+	p->value = hm_load_expr(l, y, "value", &a);
+	if (p->value == NULL)
+		hm_load_fail(l, y, "prepare: value is missing (value: answer.media_id)");
+	p->keep_ms = hm_load_duration(l, y, "keep", 3600000);
+	if (l->ad->recipient_is_url)
+		hm_load_fail(l, y, "prepare: not where the recipient is the URL");
+}
+
 static void load_all(struct hm_loader *l, const struct hm_yaml *root)
 {
 	static const char *const keys[] = {"adapter",	  "settings", "endpoint", "address",  "credential",
 					   "let",	  "checks",   "request",  "batch",    "limits",
 					   "dialect",	  "text",     "answer",	  "outcomes", "partial",
-					   "retry_after", "rates",    "receipts", NULL};
+					   "retry_after", "rates",    "receipts", "prepare",  NULL};
 	struct hm_scope_of in = {&l->ad->names, HM_AT_M, "request"};
 
 	hm_load_known(l, root, "adapter file", keys);
@@ -677,6 +708,7 @@ static void load_all(struct hm_loader *l, const struct hm_yaml *root)
 		hm_load_request(l, hm_yaml_get(root, "request"), &in, false, &l->ad->send);
 	else
 		hm_load_fail(l, root, "the section request is missing");
+	load_prepare(l, root);
 	load_batch(l, root);
 	hm_load_limits(l, root);
 	hm_load_text(l, root);

@@ -111,9 +111,9 @@ static void load_wait(struct hm_loader *l, const struct hm_yaml *row, struct hm_
 
 static void load_row(struct hm_loader *l, const struct hm_yaml *y, const struct hm_parse *p, struct hm_row *r)
 {
-	static const char *const keys[] = {"status",  "code", "sub",   "message", "header",   "when",
-					   "outcome", "wait", "scope", "refresh", "operator", "suspect",
-					   "partial", "say",  "split", NULL};
+	static const char *const keys[] = {"status",  "code", "sub",   "message",	"header",   "when",
+					   "outcome", "wait", "scope", "refresh",	"operator", "suspect",
+					   "partial", "say",  "split", "prepare_again", NULL};
 	static const char *const scopes[] = {"recipient", "credential", "channel", NULL};
 	const struct hm_yaml *c;
 	int i;
@@ -151,6 +151,7 @@ static void load_row(struct hm_loader *l, const struct hm_yaml *y, const struct 
 	r->suspect = hm_load_bool(l, y, "suspect", false);
 	r->partial = hm_load_bool(l, y, "partial", false);
 	r->split = hm_load_bool(l, y, "split", false);
+	r->prepare_again = hm_load_bool(l, y, "prepare_again", false);
 	if (r->split && r->outcome == HM_OUT_OK)
 		hm_load_fail(l, y, "outcomes: split is for calls that failed");
 	r->say = hm_load_str(l, y, "say", "");

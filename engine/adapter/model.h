@@ -158,7 +158,7 @@ struct hm_row {
 	enum hm_wait_kind wait;
 	uint64_t wait_ms;
 	enum hm_scope scope;
-	bool has_scope, refresh, operator_needed, suspect, partial, split;
+	bool has_scope, refresh, operator_needed, suspect, partial, split, prepare_again;
 	struct hm_str say;
 	int line;
 };
@@ -296,6 +296,17 @@ struct hm_cb_decl {
 	struct hm_cb_view view; /* of sessions */
 };
 
+/* A request made before the send, whose answer gives `prepared`. */
+struct hm_prepare {
+	bool present;
+	struct hm_expr *when;
+	struct hm_tpl *key;
+	struct hm_request request;
+	struct hm_answer answer;
+	struct hm_expr *value;
+	uint64_t keep_ms;
+};
+
 #define HM_ADAPTER_MAX_LETS 48
 struct hm_adapter {
 	uint32_t magic;
@@ -335,6 +346,7 @@ struct hm_adapter {
 	struct hm_rate *rates;
 	uint32_t n_rates;
 	struct hm_credential cred;
+	struct hm_prepare prepare;
 	struct hm_answer answer;
 	struct hm_cb_decl receipts;
 };
@@ -370,6 +382,9 @@ struct hm_variant {
 	enum hm_place_of place_of[HM_PLACED_COUNT];
 	bool places, into_body; /* some place is computed; some may be the body */
 	struct hm_request send;
+	struct hm_request prepare; /* with the adapter's section */
+	struct hm_expr *prepare_when;
+	struct hm_tpl *prepare_key;
 };
 struct hm_channel {
 	uint32_t magic;

@@ -180,6 +180,7 @@ int hm_dispatch_new(const struct hm_dispatch_deps *deps, struct hm_runtime *rt, 
 		hm_fair_init(&d->lanes[l].runnable, l == HM_LANE_CRITICAL ? 1 : TENANT_TURN);
 		d->lanes[l].per_entry_x16 = 100 * 16; /* nothing is known: better a small first read */
 	}
+	hm_list_init(&d->prepared);
 	hm_list_init(&d->held);
 	hm_list_init(&d->asking);
 	hm_list_init(&d->free_jobs);
@@ -384,8 +385,8 @@ static void report_drained(struct hm_dispatch *d)
 /* Nothing of this shard is under way to Redis, and every record is on the disk. */
 static bool settled(const struct hm_dispatch *d)
 {
-	if (!hm_ack_idle(d) || !hm_dead_idle(d) || !hm_pids_idle(d) || !hm_moves_idle(d) || !hm_aside_idle(d) ||
-	    hm_aside_count(d) > 0 || !hm_pull_idle(d))
+	if (!hm_ack_idle(d) || !hm_dead_idle(d) || !hm_pids_idle(d) || !hm_moves_idle(d) ||
+	    !hm_aside_idle(d) || hm_aside_count(d) > 0 || !hm_pull_idle(d))
 		return false;
 	hm_list_foreach (&d->jobs, n) {
 		const struct job *j = hm_container_of(n, const struct job, all);
@@ -513,6 +514,7 @@ void hm_dispatch_free(struct hm_dispatch *d)
 	for (int l = 0; l < HM_LANE_COUNT; l++)
 		hm_fair_fini(&d->lanes[l].runnable);
 	hm_slab_fini(&d->msg_slab);
+	hm_prepare_fini(d);
 	hm_slab_fini(&d->send_slab);
 	hm_slab_fini(&d->past_slab);
 	hm_slab_fini(&d->facts_slab);

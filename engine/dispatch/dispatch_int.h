@@ -189,6 +189,12 @@ struct send {
 	uint32_t parts; /* what the build made of the content; several: one message, one part */
 	struct hm_call call;
 	struct hm_cred_waiter cred;
+	struct send_prepare {		/* prepare.c */
+		struct hm_node node;	/* prepared.waiters */
+		struct prepared *entry; /* this one asks for it */
+		uint64_t id;		/* of what it is built with; 0: nothing */
+		bool waiting, answered, done;
+	} prepare;
 	struct hm_verdict verdict;
 	uint64_t started_ms;
 };
@@ -205,7 +211,8 @@ struct chan {
 	struct send *open;     /* takes more messages until it is full or the tick ends */
 	struct hm_flush flush; /* closes `open` */
 	struct runtime_ref *rt;
-	bool notes_pid, notes_shared_only; /* provider's ids are noted for receipts; only of calls with several messages (pids.c) */
+	bool notes_pid,
+		notes_shared_only; /* provider's ids are noted for receipts; only of calls with several messages (pids.c) */
 	uint32_t asking;	  /* messages in d.gating and d.asking that will leave here */
 	uint32_t unsubmitted;	  /* sends that have not reached the driver */
 	uint64_t paused_until_ms; /* monotonic; provider said slow down */
@@ -275,6 +282,7 @@ struct hm_dispatch {
 	struct hm_book_eye templates;
 	struct hm_ledger_writer *writer;
 	struct lane lanes[HM_LANE_COUNT];
+	struct hm_list prepared;   /* of prepare.c, the one unused for longest first */
 	struct hm_list held;	   /* msgs */
 	struct hm_list gating;	   /* msgs */
 	struct hm_list asking;	   /* msgs */
@@ -553,7 +561,17 @@ void hm_chan_flush_init(struct chan *c);
 /* -- settle.c -- */
 /* p: what is different for this message; NULL: it fared as the call did. */
 void hm_settle_attempt(struct send *s, struct msg *m, const struct hm_verdict *v, const struct hm_partial *p);
-void hm_settle_split(struct send *s); /* all messages of a call that failed because of one of them */
+enum step_next { STEP_MORE, STEP_WAIT, STEP_DONE };
+/* prepare.c */
+enum step_next hm_prepare_step(struct send *s);
+void hm_prepare_drop(struct hm_dispatch *d, uint64_t id); /* the provider does not know it any more */
+void hm_prepare_fini(struct hm_dispatch *d);
+/* send.c, for it */
+enum step_next hm_send_goto(struct send *s, enum send_step to);
+int hm_send_fill(struct send *s, struct hm_err *e) HM_MUSTCHECK; /* s->in */
+enum step_next hm_send_unfit(struct send *s, enum hm_outcome o, struct hm_str reason, const struct hm_err *e);
+enum step_next hm_send_later(struct send *s); /* the driver takes nothing now */
+void hm_settle_split(struct send *s);	      /* all messages of a call that failed because of one of them */
 void hm_settle_final(struct msg *m, enum hm_state state, struct hm_str reason);
 /* A value it needs cannot be had and has no fallback: as after an attempt that may be tried again, on this channel. */
 void hm_settle_unanswered(struct msg *m, struct hm_str reason);

@@ -18,8 +18,6 @@
 
 #define BUSY_MS 10 /* the driver's queue was full: a moment before the next try */
 
-enum step_next { STEP_MORE, STEP_WAIT, STEP_DONE };
-
 #define HM_SEND_STEP(fn, name, waits) static enum step_next step_##fn(struct send *s);
 #include "tbl/send_steps.h"
 #undef HM_SEND_STEP
@@ -38,7 +36,8 @@ static void send_free(struct send *s)
 	struct hm_dispatch *d = c->d;
 
 	HM_CHECK(s, HM_SEND_MAGIC);
-	hm_assert(hm_list_empty(&s->msgs) && !s->cred_waiting);
+	hm_assert(hm_list_empty(&s->msgs) && !s->cred_waiting && !s->prepare.waiting &&
+		  s->prepare.entry == NULL);
 	if (c->open == s)
 		c->open = NULL;
 	if (!s->submitted)
@@ -71,7 +70,7 @@ static struct send *send_new(struct chan *c)
 	return s;
 }
 
-static enum step_next send_goto(struct send *s, enum send_step to)
+enum step_next hm_send_goto(struct send *s, enum send_step to)
 {
 	hm_assert(to > s->step || s->step == SEND_CREDENTIAL);
 	s->step = to;
@@ -131,7 +130,7 @@ static void on_credential(struct hm_cred_waiter *w, const struct hm_err *err)
 		s->verdict.reason = HM_STR("credential");
 		s->verdict.detail = hm_arena_str(&s->arena, hm_str_c(err->text));
 		s->answered = true;
-		(void)send_goto(s, SEND_SETTLE);
+		(void)hm_send_goto(s, SEND_SETTLE);
 	}
 	hm_send_run(s);
 }
@@ -152,7 +151,12 @@ static enum step_next step_credential(struct send *s)
 		}
 		s->in.credential = hm_arena_str(&s->arena, token); /* kept for hm_cred_reject */
 	}
-	return send_goto(s, SEND_BUILD);
+	return hm_send_goto(s, SEND_PREPARE);
+}
+
+static enum step_next step_prepare(struct send *s)
+{
+	return s->chan->info->prepares ? hm_prepare_step(s) : hm_send_goto(s, SEND_BUILD);
 }
 
 static void on_answer(struct hm_call *call)
@@ -164,13 +168,13 @@ static void on_answer(struct hm_call *call)
 	hm_send_run(s);
 }
 
-static enum step_next unfit(struct send *s, enum hm_outcome o, struct hm_str reason, const struct hm_err *e)
+enum step_next hm_send_unfit(struct send *s, enum hm_outcome o, struct hm_str reason, const struct hm_err *e)
 {
 	memset(&s->verdict, 0, sizeof(s->verdict));
 	s->verdict.outcome = o;
 	s->verdict.reason = reason;
 	s->verdict.detail = hm_arena_str(&s->arena, hm_str_c(e->text));
-	return send_goto(s, SEND_SETTLE);
+	return hm_send_goto(s, SEND_SETTLE);
 }
 
 /* Parts go out one after the other, each message by itself: all but the first message wait for a send of their own. */
@@ -189,47 +193,53 @@ static void one_message(struct send *s)
 	hm_chan_wake_later(s->chan);
 }
 
-static enum step_next step_build(struct send *s)
+int hm_send_fill(struct send *s, struct hm_err *e)
 {
-	struct chan *c = s->chan;
-	struct hm_dispatch *d = c->d;
 	const struct msg *first = hm_container_of(hm_list_first(&s->msgs), struct msg, node);
-	enum hm_outcome o = HM_OUT_BAD_REQUEST;
-	struct hm_origin_opts origin;
-	struct hm_err e = {0};
 	size_t i = 0;
 
 	s->rcpts = hm_arena_alloc(&s->arena, s->msgs.len * sizeof(*s->rcpts));
-	if (s->rcpts == NULL) {
-		hm_err_set(&e, HM_ENOMEM, "out of memory");
-		return unfit(s, HM_OUT_RETRY, HM_STR("memory"), &e);
-	}
+	if (s->rcpts == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	hm_list_foreach (&s->msgs, n) {
 		const struct msg *m = hm_container_of(n, struct msg, node);
 
 		s->rcpts[i++] = (struct hm_build_rcpt){.addr = m->addr, .user = m->user, .id = m->id};
 	}
-	s->in.channel = c->ch;
+	s->in.channel = s->chan->ch;
 	s->in.rcpts = s->rcpts;
 	s->in.n_rcpts = i;
 	s->in.content = &s->content;
-	s->in.wall_ms = d->t->wall_ms;
+	s->in.wall_ms = s->chan->d->t->wall_ms;
 	s->in.expires_ms = first->job->expires_ms;
 	s->in.lane = (enum hm_lane)s->lane;
 	s->in.part = first->part;
 	s->in.parts_r = &s->parts;
+	return 0;
+}
+
+static enum step_next step_build(struct send *s)
+{
+	struct chan *c = s->chan;
+	struct hm_dispatch *d = c->d;
+	enum hm_outcome o = HM_OUT_BAD_REQUEST;
+	struct hm_origin_opts origin;
+	struct hm_err e = {0};
+
+	if (hm_send_fill(s, &e) != 0)
+		return hm_send_unfit(s, HM_OUT_RETRY, HM_STR("memory"), &e);
 	memset(&s->call, 0, sizeof(s->call));
 	HM_MAGIC_SET(&s->call, HM_CALL_MAGIC);
 	s->call.arena = &s->arena;
 	if (hm_channel_build(&s->in, &s->arena, &s->call, &origin, &o, &e) != 0)
-		return unfit(s, o, HM_STR("request"), &e);
+		return hm_send_unfit(s, o, HM_STR("request"), &e);
 	if (s->parts > 1 && s->msgs.len > 1) {
 		one_message(s);
 		return STEP_MORE; /* built again */
 	}
 	s->call.origin = c->origin;
 	if (c->origin == NULL && hm_wire_origin(d->deps.wire, &origin, &s->call.origin, &e) != 0)
-		return unfit(s, HM_OUT_INVALID_RECIPIENT, HM_STR("address"), &e);
+		return hm_send_unfit(s, HM_OUT_INVALID_RECIPIENT, HM_STR("address"), &e);
 	s->call.timeout_ms = c->info->timeout_ms ? c->info->timeout_ms : d->o.request_timeout_ms;
 	hm_list_foreach (&s->msgs, n) { /* a step of a route may end sooner */
 		uint32_t left = hm_route_time_left(hm_container_of(n, struct msg, node));
@@ -238,7 +248,14 @@ static enum step_next step_build(struct send *s)
 	}
 	s->call.urgent = s->lane == HM_LANE_CRITICAL;
 	s->call.on_done = on_answer;
-	return send_goto(s, SEND_TRANSMIT);
+	return hm_send_goto(s, SEND_TRANSMIT);
+}
+
+enum step_next hm_send_later(struct send *s)
+{
+	send_undo(s);
+	hm_chan_rest(s->chan, BUSY_MS);
+	return STEP_DONE;
 }
 
 static enum step_next step_transmit(struct send *s)
@@ -248,7 +265,7 @@ static enum step_next step_transmit(struct send *s)
 	struct hm_err e = {0};
 
 	if (s->answered)
-		return send_goto(s, SEND_CLASSIFY);
+		return hm_send_goto(s, SEND_CLASSIFY);
 	if (s->submitted)
 		return STEP_WAIT;
 	hm_list_foreach (&s->msgs, n) {
@@ -260,10 +277,8 @@ static enum step_next step_transmit(struct send *s)
 	(void)hm_fault(HM_FAULT_transmit_before);
 	if (hm_wire_submit(&s->call, &e) != 0) {
 		if (e.code != HM_EAGAIN)
-			return unfit(s, HM_OUT_RETRY, HM_STR("driver"), &e);
-		send_undo(s);
-		hm_chan_rest(c, BUSY_MS);
-		return STEP_DONE;
+			return hm_send_unfit(s, HM_OUT_RETRY, HM_STR("driver"), &e);
+		return hm_send_later(s);
 	}
 	s->submitted = true;
 	(void)hm_fault(HM_FAULT_wire_submitted);
@@ -282,7 +297,7 @@ static enum step_next step_classify(struct send *s)
 	if (s->call.done_ns > s->call.started_ns)
 		hm_stats_record_us(d->t->stats, HM_HG_ATTEMPT, (s->call.done_ns - s->call.started_ns) / 1000);
 	(void)hm_fault(HM_FAULT_classify_after);
-	return send_goto(s, SEND_SETTLE);
+	return hm_send_goto(s, SEND_SETTLE);
 }
 
 /* Addresses that are gone are not used again (gates/suppress.h). What a wrong setting may have caused is no proof alone. */
@@ -317,6 +332,8 @@ static enum step_next step_settle(struct send *s)
 			if (v->partial[k].index < s->msgs.len)
 				by_index[v->partial[k].index] = &v->partial[k];
 	}
+	if (v->prepare_again && s->prepare.id)
+		hm_prepare_drop(c->d, s->prepare.id);
 	if (v->refresh_credential && s->in.credential.len > 0)
 		hm_cred_reject(c->d->deps.creds, c->ch, s->in.credential);
 	if (v->split && s->submitted && s->msgs.len > 1) {

@@ -108,6 +108,7 @@ static const char made_up[] =
 	"  exchange:\n    request: {path: /, sign: {headers: {a: b}}}\n    answer: {success: status == 200}\n"
 	"    token: answer.t\n    expires: {from: answer.e}\n"
 	"request: {path: /, mime: {from: a, dkim: {domain: a, selector: b, key: c}}}\n"
+	"prepare: {key: k, request: {path: /p}, answer: {success: status == 200}, value: answer.id}\n"
 	"batch: {max: 1}\nlimits: {payload_bytes: 1, fields: [{field: body, max: 1, unit: bytes}]}\ntext: "
 	"{links: yes}\n"
 	"answer: {success: status == 200, gone_since: {from: answer.t}}\noutcomes: [{status: 400, outcome: "
