@@ -77,7 +77,8 @@ struct hm_channel_info {
 	uint32_t index; /* place in the set: per-shard tables use it */
 	enum hm_medium medium;
 	struct hm_origin_opts origin; /* where calls go; unused when recipient_is_url */
-	bool recipient_is_url;	      /* the address is the URL (webhook, Web Push): origin per host */
+	bool recipient_is_url;	      /* the address is the URL (webhook), or holds it (Web Push): origin per host */
+	struct hm_str sample;	      /* an address as it could be, for previews; empty: any of the medium */
 	bool needs_credential;	      /* a token must be got before building */
 	bool prepares;		      /* a request may have to be made before the send: hm_channel_prepare */
 	uint32_t batch_max;	      /* recipients per call sharing one content; 1 = no batching */

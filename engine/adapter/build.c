@@ -162,11 +162,12 @@ int hm_request_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_requ
 {
 	*r = *from;
 	if (!fold_tpl(ev, a, &r->url) || !fold_tpl(ev, a, &r->path) || !fold_tpl(ev, a, &r->body_text) ||
-	    !fold_node(ev, a, &r->query) || !fold_node(ev, a, &r->headers) || !fold_node(ev, a, &r->body) ||
-	    !fold_node(ev, a, &r->sign_query) || !fold_node(ev, a, &r->sign_form) ||
-	    !fold_node(ev, a, &r->sign_headers) || !fold_tpl(ev, a, &r->sign_id) ||
-	    !fold_tpl(ev, a, &r->sign_secret) || !fold_tpl(ev, a, &r->sign_region) ||
-	    !fold_tpl(ev, a, &r->sign_service) || !fold_tpl(ev, a, &r->sign_token))
+	    !fold_tpl(ev, a, &r->wrap) || !fold_node(ev, a, &r->query) || !fold_node(ev, a, &r->headers) ||
+	    !fold_node(ev, a, &r->body) || !fold_node(ev, a, &r->sign_query) ||
+	    !fold_node(ev, a, &r->sign_form) || !fold_node(ev, a, &r->sign_headers) ||
+	    !fold_tpl(ev, a, &r->sign_id) || !fold_tpl(ev, a, &r->sign_secret) ||
+	    !fold_tpl(ev, a, &r->sign_region) || !fold_tpl(ev, a, &r->sign_service) ||
+	    !fold_tpl(ev, a, &r->sign_token))
 		return ev->rc ? ev->rc : HM_ENOMEM;
 	return r->headers ? fold_headers(ev, a, r) : 0;
 }
@@ -287,6 +288,20 @@ static struct hm_str default_type(const struct hm_request *r, struct hm_str mark
 	return HM_STR("");
 }
 
+/* Encrypted, mostly: what goes out takes the place of what was written. */
+static int wrap_body(struct hm_eval *ev, const struct hm_request *r, struct hm_buf *body)
+{
+	struct hm_val v = hm_eval_tpl(ev, r->wrap);
+	struct hm_str s = hm_val_text(&v, ev->a);
+
+	if (ev->rc)
+		return ev->rc;
+	hm_buf_init_arena(body, ev->a, MAX_BODY);
+	hm_buf_puts(body, s);
+	ev->req_body = hm_buf_str(body);
+	return body->err;
+}
+
 static int put_body(struct hm_eval *ev, const struct hm_request *r, struct hm_buf *body,
 		    struct hm_str *mark_r)
 {
@@ -320,7 +335,7 @@ static int put_body(struct hm_eval *ev, const struct hm_request *r, struct hm_bu
 	ev->req_body = hm_buf_str(body);
 	if (body->err)
 		return hm_err_set(ev->err, body->err, "the request body grew over %u bytes", MAX_BODY);
-	return ev->rc;
+	return r->wrap && ev->rc == 0 ? wrap_body(ev, r, body) : ev->rc;
 }
 
 struct header_list {
@@ -638,9 +653,17 @@ static int url_recipient(struct hm_eval *ev, const struct hm_channel *c, struct 
 			 struct hm_origin_opts *origin_r, struct hm_err *e)
 {
 	struct hm_str url = ev->in->rcpts[0].addr, authority;
+	struct hm_val in_address;
 	struct hm_origin_opts o = c->info.origin;
 	ptrdiff_t start, end;
 
+	if (c->ad->recipient_url) {
+		in_address = hm_eval(ev, c->ad->recipient_url);
+		if (in_address.t != HM_V_STR && in_address.t != HM_V_JSON)
+			return hm_err_set(e, HM_EINVAL, "the address is not %.*s",
+					  HM_STRF(c->ad->address.what));
+		url = hm_val_text(&in_address, ev->a);
+	}
 	for (size_t i = 0; i < url.len; i++)
 		if ((unsigned char)url.p[i] <= 0x20 || (unsigned char)url.p[i] >= 0x7f)
 			return hm_err_set(e, HM_EINVAL,
@@ -781,9 +804,9 @@ static int build(const struct hm_build_in *in, struct hm_arena *a, struct wanted
 failed:
 	if (rc == HM_ENOMEM)
 		*outcome_r = HM_OUT_RETRY; /* nothing is wrong with the message */
-	else if (rc != HM_EINVAL)
-		rc = HM_EINVAL;
-	return rc;
+	else if (strcmp(e->field, "to") == 0)
+		*outcome_r = HM_OUT_INVALID_RECIPIENT; /* keys of a subscription that are none */
+	return rc == HM_ENOMEM ? rc : HM_EINVAL;
 }
 
 int hm_channel_build(const struct hm_build_in *in, struct hm_arena *a, struct hm_call *call,

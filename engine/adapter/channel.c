@@ -1155,6 +1155,7 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 		return;
 	ev->let = c->full.let;
 	ev->n_lets = c->full.n_lets;
+	c->info.sample = ad->address.sample;
 	c->info.batch_max = 1;
 	c->info.batch_max_bytes = ad->batch_max_bytes;
 	if (ad->batch_max) {

@@ -96,7 +96,11 @@ static void put_request(const struct hm_dryrun *d, const struct hm_call *call, c
 		hm_buf_putc(&text, '\n');
 	}
 	hm_buf_putc(&text, '\n');
-	if (call->body.len) {
+	if (call->body.len && !hm_utf8_valid(call->body)) { /* encrypted */
+		hm_buf_printf(&text, "%zu bytes, in base64: ", call->body.len);
+		hm_buf_base64(&text, call->body.p, call->body.len);
+		hm_buf_putc(&text, '\n');
+	} else if (call->body.len) {
 		hm_buf_puts(&text, call->body);
 		hm_buf_putc(&text, '\n');
 	}

@@ -686,9 +686,9 @@ static struct hm_expr *fold_call(struct hm_eval *ev, struct hm_arena *a, struct 
 		return NULL;
 	if (is_hmac(e) && is_const(e->a[1]) && e->cache_id == 0)
 		e->cache_id = hm_hmac_cache_id();
-	/* require is about the message even when its operand is constant, and so is the dialect. */
+	/* require is about the message even when its operand is constant, and so is the dialect; these two are new each time. */
 	if (all && !lambda && e->id != HM_FN_REQUIRE && e->id != HM_FN_ESCAPE && e->id != HM_FN_BOLD &&
-	    e->id != HM_FN_LINK)
+	    e->id != HM_FN_LINK && e->id != HM_FN_WEBPUSH && e->id != HM_FN_VAPID)
 		return compute(ev, a, e);
 	return e;
 }

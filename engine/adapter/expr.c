@@ -581,6 +581,7 @@ static bool shows_secret(const struct hm_expr *e)
 	case HM_FN_VERIFY:
 	case HM_FN_EQUALS:
 	case HM_FN_AES_CBC_ENCRYPT:
+	case HM_FN_WEBPUSH:
 	case HM_FN_STARTS:
 	case HM_FN_ENDS:
 	case HM_FN_CONTAINS:

@@ -8,6 +8,7 @@
 #include "adapter/expr.h"
 #include "adapter/jsonscan.h"
 #include "adapter/texts.h"
+#include "adapter/webpush.h"
 #include "base/json.h"
 
 static struct hm_val no_memory(struct hm_eval *ev)
@@ -357,6 +358,54 @@ static struct hm_val sign(struct hm_eval *ev, const struct hm_expr *e, struct hm
 		return hm_eval_fail(ev, HM_EINVAL, "sign needs a private key");
 	hm_buf_init_arena(&b, ev->a, 2048);
 	if (hm_sign(key.key, alg, s, &b, ev->err) != 0) {
+		ev->rc = ev->rc ? ev->rc : HM_EINVAL;
+		return HM_NONE;
+	}
+	return buf_val(ev, &b);
+}
+
+static struct hm_str unbase64_arg(struct hm_eval *ev, const struct hm_expr *e, uint32_t i)
+{
+	struct hm_val v = e->n > i ? decoded(ev, arg_text(ev, e, i), false) : HM_NONE;
+
+	return v.t == HM_V_STR ? v.s : HM_STR("");
+}
+
+/* A request that is made for show has a given nonce: then key and salt come from it, so that it is the same each time. */
+static struct hm_val webpush(struct hm_eval *ev, const struct hm_expr *e, struct hm_str s)
+{
+	struct hm_str p256dh = unbase64_arg(ev, e, 1), auth = unbase64_arg(ev, e, 2);
+	struct hm_str salt = unbase64_arg(ev, e, 3), scalar = unbase64_arg(ev, e, 4);
+	uint8_t seed[HM_MD_MAX];
+	struct hm_buf b;
+
+	if (ev->rc) {
+		hm_err_field(ev->err, "to"); /* the keys are the recipient's */
+		return HM_NONE;
+	}
+	if (scalar.len == 0 && ev->in && ev->in->nonce.len && hm_digest(HM_MD_SHA512, ev->in->nonce, seed)) {
+		scalar = hm_arena_str(ev->a, hm_str_n((const char *)seed, HM_WEBPUSH_SCALAR));
+		salt = hm_arena_str(ev->a, hm_str_n((const char *)seed + HM_WEBPUSH_SCALAR, HM_ECE_SALT));
+	}
+	hm_buf_init_arena(&b, ev->a, HM_VAL_MAX_TEXT);
+	if (hm_webpush_encrypt(p256dh, auth, salt, scalar, s, &b, ev->err) != 0) {
+		ev->rc = ev->rc ? ev->rc : HM_EINVAL;
+		hm_err_field(ev->err, s.len > HM_WEBPUSH_MAX ? "body" : "to");
+		return HM_NONE;
+	}
+	return buf_val(ev, &b);
+}
+
+static struct hm_val vapid(struct hm_eval *ev, const struct hm_expr *e, struct hm_str url)
+{
+	struct hm_val key = hm_eval(ev, e->a[1]);
+	struct hm_buf b;
+
+	if (key.t != HM_V_KEY)
+		return hm_eval_fail(ev, HM_EINVAL, "vapid needs a private key");
+	hm_buf_init_arena(&b, ev->a, 4096);
+	if (hm_vapid(key.key, url, e->n > 2 ? arg_text(ev, e, 2) : HM_STR(""), ev->wall_ms / 1000, &b,
+		     ev->err) != 0) {
 		ev->rc = ev->rc ? ev->rc : HM_EINVAL;
 		return HM_NONE;
 	}
@@ -856,6 +905,8 @@ struct hm_val hm_eval_filter(struct hm_eval *ev, const struct hm_expr *e)
 	case HM_FN_HMAC_SHA256: return hmac(ev, e, HM_MD_SHA256, s);
 	case HM_FN_HMAC_SHA512: return hmac(ev, e, HM_MD_SHA512, s);
 	case HM_FN_SIGN: return sign(ev, e, s);
+	case HM_FN_WEBPUSH: return webpush(ev, e, s);
+	case HM_FN_VAPID: return vapid(ev, e, s);
 	case HM_FN_VERIFY:
 	case HM_FN_EQUALS:
 	case HM_FN_AES_CBC_DECRYPT:

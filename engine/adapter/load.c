@@ -355,13 +355,11 @@ static void load_settings(struct hm_loader *l, const struct hm_yaml *root)
 
 static void load_endpoint(struct hm_loader *l, const struct hm_yaml *root)
 {
-	static const char *const keys[] = {"url",	  "recipient_is_url",
-					   "https_only",  "deny_private",
-					   "http",	  "allow_hosts",
-					   "timeout",	  "client_cert",
-					   "client_key",  "max_connections",
-					   "max_streams", "idempotent",
-					   "session",	  NULL};
+	static const char *const keys[] = {"url",	   "recipient_is_url", "https_only",
+					   "deny_private", "recipient_url",    "http",
+					   "allow_hosts",  "timeout",	       "client_cert",
+					   "client_key",   "max_connections",  "max_streams",
+					   "idempotent",   "session",	       NULL};
 	static const char *const versions[] = {"auto", "1.1", "2", "h2c", NULL};
 	static const enum hm_http_version version_of[] = {HM_HTTP_AUTO, HM_HTTP_1, HM_HTTP_2,
 							  HM_HTTP_2_PRIOR};
@@ -381,6 +379,9 @@ static void load_endpoint(struct hm_loader *l, const struct hm_yaml *root)
 	ad->client_cert = hm_load_tpl(l, y, "client_cert", &p);
 	ad->client_key = hm_load_tpl(l, y, "client_key", &p);
 	ad->recipient_is_url = hm_load_expr(l, y, "recipient_is_url", &p);
+	p.allowed = HM_AT_M;
+	ad->recipient_url = hm_load_expr(l, y, "recipient_url", &p);
+	p.allowed = HM_AT_K;
 	ad->https_only = hm_load_expr(l, y, "https_only", &p);
 	ad->deny_private = hm_load_expr(l, y, "deny_private", &p);
 	ad->timeout_ms = hm_load_duration(l, y, "timeout", ad->timeout_ms);
@@ -417,7 +418,7 @@ static void load_chars(struct hm_str s, uint8_t set[32])
 
 static void load_address(struct hm_loader *l, const struct hm_yaml *root)
 {
-	static const char *const keys[] = {"chars", "except", "min", "max", "what", NULL};
+	static const char *const keys[] = {"chars", "except", "min", "max", "what", "sample", NULL};
 	const struct hm_yaml *y = hm_yaml_get(root, "address");
 	struct hm_address *ad = &l->ad->address;
 	struct hm_str except;
@@ -431,6 +432,7 @@ static void load_address(struct hm_loader *l, const struct hm_yaml *root)
 	ad->min = (uint32_t)hm_load_int(l, y, "min", 1, 4096, 1);
 	ad->max = (uint32_t)hm_load_int(l, y, "max", 1, 8192, 2048);
 	ad->what = hm_load_str(l, y, "what", "");
+	ad->sample = hm_load_str(l, y, "sample", "");
 	if (hm_yaml_get(y, "chars")) {
 		memset(ad->chars, 0, sizeof(ad->chars));
 		load_chars(hm_load_str(l, y, "chars", ""), ad->chars);

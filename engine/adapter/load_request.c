@@ -425,8 +425,9 @@ static void load_sign(struct hm_loader *l, const struct hm_yaml *map, const stru
 void hm_load_request(struct hm_loader *l, const struct hm_yaml *map, const struct hm_scope_of *in, bool token,
 		     struct hm_request *r)
 {
-	static const char *const keys[] = {"method", "url",  "path",	  "query", "headers",  "json", "form",
-					   "xml",    "text", "multipart", "mime",  "encoding", "sign", NULL};
+	static const char *const keys[] = {"method", "url",	 "path", "query", "headers",
+					   "json",   "form",	 "xml",	 "text",  "multipart",
+					   "mime",   "encoding", "sign", "wrap",  NULL};
 	static const char *const methods[] = {"POST",
 					      "GET",
 					      "PUT",
@@ -460,6 +461,11 @@ void hm_load_request(struct hm_loader *l, const struct hm_yaml *map, const struc
 	if ((y = hm_yaml_get(map, "encoding")) && hm_load_choice(l, y, "encoding", encodings) == 1)
 		r->encode = hm_buf_percent;
 	load_body(l, map, &p, r);
+	r->wrap = hm_load_tpl(l, map, "wrap", &after);
+	if (r->wrap && (r->body_kind == HM_BODY_FORM || r->body_kind == HM_BODY_MULTIPART ||
+			r->body_kind == HM_BODY_NONE))
+		hm_load_fail(l, hm_yaml_get(map, "wrap"), "%s.wrap needs a body of json, xml or text",
+			     in->where);
 	r->query = params(l, hm_yaml_get(map, "query"), &p);
 	r->headers = params(l, hm_yaml_get(map, "headers"), &after);
 	check_headers(l, map, r->headers);

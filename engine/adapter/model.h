@@ -74,6 +74,7 @@ struct hm_request {
 	enum hm_body_kind body_kind;
 	struct hm_tree *body;				       /* JSON, FORM, MULTIPART, MIME */
 	struct hm_tpl *body_text;			       /* XML, TEXT */
+	struct hm_tpl *wrap;				       /* what goes out instead, made from request.body */
 	hm_escape_fn encode;				       /* of form and query values */
 	struct hm_tree *sign_query, *sign_form, *sign_headers; /* added last */
 	enum hm_canon_scheme scheme;			       /* sign.scheme, and what it asks for */
@@ -132,6 +133,7 @@ struct hm_address {
 	uint8_t chars[32]; /* allowed bytes */
 	uint32_t min, max;
 	struct hm_str what; /* "64 to 200 hex digits" */
+	struct hm_str sample; /* one, for previews */
 };
 struct hm_rate {
 	enum hm_scope per;
@@ -321,6 +323,7 @@ struct hm_adapter {
 	struct hm_tpl *url, *client_cert, *client_key;
 	struct hm_tree *session; /* other protocols than HTTP: what logs in */
 	struct hm_expr *recipient_is_url, *https_only, *deny_private;
+	struct hm_expr *recipient_url; /* where in the address the URL is; NULL: the address is the URL */
 	enum hm_http_version version;
 	struct hm_str *allow_hosts;
 	uint32_t n_allow_hosts, max_connections, max_streams;

@@ -1,5 +1,5 @@
 /*
- * sign.c - digests, HMAC, signatures; beside verify.c the only file of the adapters that knows OpenSSL
+ * sign.c - digests, HMAC, signatures; beside cipher.c, verify.c and webpush.c the only file of the adapters that knows OpenSSL
  *
  * Algorithms are fetched once per process: in OpenSSL 3 an implicit fetch costs more
  * than the digest of a short text. Contexts are kept per thread and freed when the
@@ -13,6 +13,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -208,6 +209,7 @@ static int key_new(EVP_PKEY *pkey, struct hm_key **r, struct hm_err *e)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	}
 	HM_MAGIC_SET(k, HM_KEY_MAGIC);
+	k->serial = hm_hmac_cache_id();
 	k->pkey = pkey;
 	*r = k;
 	return 0;
@@ -231,6 +233,37 @@ static EVP_PKEY *parse_pem(struct hm_str pem)
 	return pkey;
 }
 
+/* A P-256 key from its private half. */
+static EVP_PKEY *p256(const unsigned char scalar[32])
+{
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+	EC_POINT *point = group ? EC_POINT_new(group) : NULL;
+	BIGNUM *d = BN_bin2bn(scalar, 32, NULL);
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY *pkey = NULL;
+	unsigned char raw[65];
+
+	if (point && d && build && ctx && !BN_is_zero(d) && BN_cmp(d, EC_GROUP_get0_order(group)) < 0 &&
+	    EC_POINT_mul(group, point, d, NULL, NULL, NULL) == 1 &&
+	    EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, raw, sizeof(raw), NULL) ==
+		    sizeof(raw) &&
+	    OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) == 1 &&
+	    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, d) == 1 &&
+	    OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, raw, sizeof(raw)) == 1 &&
+	    (params = OSSL_PARAM_BLD_to_param(build)) != NULL && EVP_PKEY_fromdata_init(ctx) == 1 &&
+	    EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_KEYPAIR, params) != 1)
+		pkey = NULL;
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(build);
+	EVP_PKEY_CTX_free(ctx);
+	BN_clear_free(d);
+	EC_POINT_free(point);
+	EC_GROUP_free(group);
+	return pkey;
+}
+
 static EVP_PKEY *parse_der(struct hm_str text)
 {
 	struct hm_buf packed, der;
@@ -244,7 +277,7 @@ static EVP_PKEY *parse_der(struct hm_str text)
 			hm_buf_putc(&packed, text.p[i]);
 	if (!packed.err && hm_buf_unbase64(&der, hm_buf_str(&packed)) && der.len) {
 		p = (const unsigned char *)der.p;
-		pkey = d2i_AutoPrivateKey(NULL, &p, (long)der.len);
+		pkey = der.len == 32 ? p256(p) : d2i_AutoPrivateKey(NULL, &p, (long)der.len);
 	}
 	if (packed.p)
 		OPENSSL_cleanse(packed.p, packed.len);
@@ -303,6 +336,12 @@ void hm_key_free(struct hm_key *k)
 	EVP_PKEY_free(k->pkey);
 	HM_MAGIC_CLEAR(k);
 	free(k);
+}
+
+uint64_t hm_key_serial(const struct hm_key *k)
+{
+	HM_CHECK(k, HM_KEY_MAGIC);
+	return k->serial;
 }
 
 bool hm_key_fits(const struct hm_key *k, enum hm_sig_alg alg)

@@ -36,11 +36,12 @@ const char *hm_sig_alg_name(enum hm_sig_alg alg);    /* as a JOSE header says it
 #define HM_KEY_MAGIC 0x6b657920u
 struct hm_key;
 /* A private key in PEM (PKCS#8 or traditional, not encrypted); also one line of base64 DER, as consoles
- * copy it. `what` names it in the error; the key itself never appears there. */
+ * copy it, or the 32 bytes of a P-256 key in base64url, as tools for Web Push print them. `what` names it in the error; the key itself never appears there. */
 int hm_key_parse(struct hm_str pem, const char *what, struct hm_key **r, struct hm_err *e) HM_MUSTCHECK;
 /* An Ed25519 key from its 32-byte seed (64 bytes: seed and public key, NaCl style). */
 int hm_key_ed25519(struct hm_str seed, struct hm_key **r, struct hm_err *e) HM_MUSTCHECK;
 void hm_key_free(struct hm_key *k);
+uint64_t hm_key_serial(const struct hm_key *k); /* its number in this process, never 0, never used again */
 bool hm_key_fits(const struct hm_key *k, enum hm_sig_alg alg);
 /* SHA-256 over the private key: makes other secrets of it, shows nothing of it. */
 bool hm_key_digest(const struct hm_key *k, uint8_t out[HM_MD_MAX]);

@@ -11,6 +11,7 @@
 
 struct hm_key {
 	uint32_t magic;
+	uint64_t serial; /* its number in this process */
 	EVP_PKEY *pkey;
 };
 

@@ -76,6 +76,11 @@ HM_FILTER(HMAC_SHA1, "hmac_sha1", 1, 1, "HMAC, as bytes")
 HM_FILTER(HMAC_SHA256, "hmac_sha256", 1, 1, "HMAC, as bytes")
 HM_FILTER(HMAC_SHA512, "hmac_sha512", 1, 1, "HMAC, as bytes")
 HM_FILTER(SIGN, "sign", 2, 2, "signature as bytes: sign('RS256'|'RS1'|'PS256'|'ES256'|'EdDSA', key)")
+HM_FILTER(WEBPUSH, "webpush_encrypt", 2, 4,
+	  "the text encrypted for a browser (RFC 8291): webpush_encrypt(p256dh, auth), both in base64url; in "
+	  "tests also salt and private key")
+HM_FILTER(VAPID, "vapid", 1, 2,
+	  "who sends to this URL (RFC 8292), as header authorization wants it: vapid(key, 'mailto:...')")
 HM_FILTER(AES_CBC, "aes_cbc", 2, 2, "AES-CBC with PKCS#7 padding, as bytes: aes_cbc(key, iv); the key's length tells which AES")
 HM_FILTER(AES_ECB, "aes_ecb", 1, 1, "AES-ECB with PKCS#7 padding, as bytes (only where a provider knows nothing better)")
 HM_FILTER(AES_GCM, "aes_gcm", 2, 3, "AES-GCM, the tag behind the text, as bytes: aes_gcm(key, iv), aes_gcm(key, iv, aad)")

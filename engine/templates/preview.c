@@ -161,7 +161,9 @@ static bool address(const struct row *w, struct hm_str *s_r)
 	}
 	if (hm_mp_str(o, s_r) && s_r->len > 0)
 		return true;
-	*s_r = w->info->recipient_is_url ? SAMPLE_URL : hm_str_c(samples[w->info->medium]);
+	*s_r = w->info->sample.len	   ? w->info->sample
+	       : w->info->recipient_is_url ? SAMPLE_URL
+					   : hm_str_c(samples[w->info->medium]);
 	return false;
 }
 

@@ -13,13 +13,14 @@ class Case:
     """settings of the channel; an address; the provider's yes and no (replies of a script), and what the no means.
 
     token: (path, reply) of the request for a token that comes first. In settings, @SINK@ stands for this channel's place at the
-    simulator, @ACCOUNT@ for the text of a Google service account, @ALIPAY_KEY@ for a private RSA key.
+    simulator (also in the address), @ACCOUNT@ for the text of a Google service account, @ALIPAY_KEY@ for a private RSA key.
+    opens: what makes the body readable.
     """
 
-    def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None, token=None):
+    def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None, token=None, opens=None):
         self.to, self.yes, self.no, self.outcome, self.settings = to, yes, no, outcome, settings
         self.path, self.method, self.special, self.options, self.has = path, method, special, options, has
-        self.token = token
+        self.token, self.opens = token, opens
         assert outcome in OUTCOMES
 
 

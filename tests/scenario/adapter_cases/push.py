@@ -2,9 +2,11 @@
 import pathlib
 
 from adapter_cases import Case, says, DEVICE
+from browser import Browser
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TOKEN = says(200, {"access_token": "t0ken-1", "expires_in": 3600, "token_type": "Bearer"})
+BROWSER = Browser("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94", "BTBZMqHH6r4Tts7J_aSIgg")
 HUAWEI_ACCOUNT = "tests/unit/adapter/vectors/huawei_service_account.json"
 
 CASES = {
@@ -63,4 +65,9 @@ CASES = {
         "AuDeviceToken01", says(200, {"ret": "SUCCESS", "data": {"msg_id": "uu1"}}),
         says(400, {"ret": "FAIL", "data": {"error_code": "1018", "error_msg": "m"}}), "bad_request",
         {"app_key": "key-1", "app_master_secret": "s3cret-1"}, "/api/send?sign="),
+    # The browser of RFC 8291, section 5: test_g10 opens what it gets.
+    "push/webpush": Case(
+        BROWSER.subscription("@SINK@/push/1"), says(201, location="https://push.example.net/message/1"), says(410), "invalid_recipient",
+        {"vapid_key": "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw", "contact": "mailto:ops@example.com", "allow_private": True}, "/push/1",
+        opens=BROWSER.open),
 }
