@@ -62,4 +62,8 @@ CASES = {
         says(200, {"header": {"resultCode": -1028, "resultMessage": "m", "isSuccessful": False}}), "bad_request",
         {"app_key": "k", "secret_key": "s3cret-1", "sender_key": "0" * 40, "template": "T1", "body_param": "text"},
         "/alimtalk/v2.2/appkeys/k/messages", has='"recipientNo":"01012345678"'),
+    "chat/feishu-batch": Case(
+        "ou_1", says(200, {"code": 0, "msg": "success", "data": {"message_id": "bm-1"}}), says(400, {"code": 230022, "msg": "m"}), "bad_request",
+        {"app_id": "cli_2", "app_secret": "s3cret-1"}, "/open-apis/message/v4/batch_send/",
+        token=("/open-apis/auth/v3/tenant_access_token", says(200, {"code": 0, "tenant_access_token": "t-1", "expire": 7200}))),
 }
