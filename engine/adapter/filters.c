@@ -348,16 +348,30 @@ static struct hm_val sign(struct hm_eval *ev, const struct hm_expr *e, struct hm
 	struct hm_str name = arg_text(ev, e, 1);
 	enum hm_sig_alg alg = hm_sig_alg_find(name);
 	struct hm_val key = hm_eval(ev, e->a[2]);
+	struct hm_key *own = NULL;
 	struct hm_buf b;
+	int rc = 0;
 
 	if (alg == HM_SIG_NONE || alg == HM_SIG_HS256)
 		return hm_eval_fail(ev, HM_EINVAL,
 				    "sign knows RS256, RS1, PS256, ES256 and EdDSA, not \"%.*s\"",
 				    HM_STRF(name));
+	/* Sections that answer calls are not folded: there the key is made anew, calls are few beside messages. */
+	if (key.t == HM_V_STR && ev->cb != NULL) {
+		if (alg == HM_SIG_EDDSA && key.s.len == 32)
+			rc = hm_key_ed25519(key.s, &own, ev->err);
+		else
+			rc = hm_key_parse(key.s, "key", &own, ev->err);
+		key = (struct hm_val){.t = HM_V_KEY, .key = own};
+	}
 	if (key.t != HM_V_KEY)
 		return hm_eval_fail(ev, HM_EINVAL, "sign needs a private key");
 	hm_buf_init_arena(&b, ev->a, 2048);
-	if (hm_sign(key.key, alg, s, &b, ev->err) != 0) {
+	if (rc == 0)
+		rc = hm_sign(key.key, alg, s, &b, ev->err);
+	if (own != NULL)
+		hm_key_free(own);
+	if (rc != 0) {
 		ev->rc = ev->rc ? ev->rc : HM_EINVAL;
 		return HM_NONE;
 	}

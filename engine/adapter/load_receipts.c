@@ -280,7 +280,7 @@ static void load_pull(struct hm_loader *l, const struct hm_yaml *outer, const st
 	hm_load_answer(l, y, s->p.names, "receipts.pull", &to->answer);
 	inner.inner = y;
 	load_view(&inner, &to->view);
-	if (to->view.provider_id == NULL)
+	if (to->view.provider_id == NULL && to->max > 1)
 		hm_load_fail(l, y, "receipts.pull: provider_id is missing: which message an event is about");
 }
 

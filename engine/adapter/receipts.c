@@ -705,6 +705,10 @@ void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids
 	struct reading g = {.c = c, .view = &p->view, .ev = &ev, .r = r};
 
 	r->verdict = read_events(&g) ? HM_CB_TAKEN : HM_CB_UNREADABLE;
+	/* An answer about one message seldom repeats which. */
+	for (size_t i = 0; n == 1 && i < r->n; i++)
+		if (!r->events[i].has_id && r->events[i].provider_id.len == 0)
+			r->events[i].provider_id = ids[0];
 }
 
 void hm_channel_session_events(const struct hm_channel *c, const struct hm_cb_field *v, size_t n,

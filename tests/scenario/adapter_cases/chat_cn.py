@@ -66,4 +66,9 @@ CASES = {
         "ou_1", says(200, {"code": 0, "msg": "success", "data": {"message_id": "bm-1"}}), says(400, {"code": 230022, "msg": "m"}), "bad_request",
         {"app_id": "cli_2", "app_secret": "s3cret-1"}, "/open-apis/message/v4/batch_send/",
         token=("/open-apis/auth/v3/tenant_access_token", says(200, {"code": 0, "tenant_access_token": "t-1", "expire": 7200}))),
+    "chat/zalo": Case(
+        "0987654321", says(200, {"error": 0, "message": "Success", "data": {"msg_id": "a1"}}), says(200, {"error": -118, "message": "m"}),
+        "invalid_recipient", {"app_id": "1", "app_secret": "s3cret-1", "refresh_token": "first", "template": "7", "body_param": "text", "token_url": "@SINK@/tokens"},
+        "/message/template", has='"phone":"84987654321"',
+        token=("/tokens", says(200, {"access_token": "T1", "refresh_token": "next", "expires_in": "90000"}))),
 }
