@@ -798,10 +798,15 @@ static int build(const struct hm_build_in *in, struct hm_arena *a, struct wanted
 		goto failed;
 	if (!w->prepare && (in->part || in->parts_r) && (rc = hm_texts_parts(&ev)) != 0)
 		goto failed;
-	if (ev.rc == 0)
-		return 0;
 	rc = ev.rc;
+	/* A text that found no memory is empty, and an empty header is left out: such a request is not the one that was meant. */
+	if (rc == 0 && a->failed)
+		rc = no_memory(e);
+	if (rc == 0)
+		return 0;
 failed:
+	if (a->failed)
+		rc = no_memory(e);
 	if (rc == HM_ENOMEM)
 		*outcome_r = HM_OUT_RETRY; /* nothing is wrong with the message */
 	else if (strcmp(e->field, "to") == 0)

@@ -86,6 +86,7 @@ void hm_arena_fini(struct hm_arena *a)
 	struct hm_arena_mark nothing = {0};
 
 	hm_arena_rewind(a, nothing);
+	a->failed = false;
 }
 
 void hm_arena_reset(struct hm_arena *a)
@@ -102,17 +103,18 @@ void hm_arena_reset(struct hm_arena *a)
 	m.block = first;
 	m.pos = block_data(first);
 	hm_arena_rewind(a, m);
+	a->failed = false;
 }
 
 static void *alloc_big(struct hm_arena *a, size_t n)
 {
 	struct hm_arena_block *b;
 
-	if (n > SIZE_MAX - HEAD)
+	b = n > SIZE_MAX - HEAD ? NULL : block_new(a, HEAD + n, false);
+	if (b == NULL) {
+		a->failed = true;
 		return NULL;
-	b = block_new(a, HEAD + n, false);
-	if (b == NULL)
-		return NULL;
+	}
 	__atomic_add_fetch(&big_count, 1, __ATOMIC_RELAXED);
 	b->next = a->big;
 	a->big = b;
@@ -132,8 +134,10 @@ static void *alloc_slow(struct hm_arena *a, size_t n)
 	b = block_new(a, bytes, a->pool != NULL);
 	if (b == NULL && a->pool == NULL && bytes > HM_ARENA_BLOCK)
 		b = block_new(a, HM_ARENA_BLOCK, false); /* near the limit a small block may still fit */
-	if (b == NULL)
+	if (b == NULL) {
+		a->failed = true;
 		return NULL;
+	}
 	b->next = a->blocks;
 	use_block(a, b);
 	a->pos += n;
@@ -146,8 +150,10 @@ void *hm_arena_alloc(struct hm_arena *a, size_t n)
 	size_t size;
 	char *p = a->pos;
 
-	if (hm_unlikely(n > SIZE_MAX - 64))
+	if (hm_unlikely(n > SIZE_MAX - 64)) {
+		a->failed = true;
 		return NULL;
+	}
 	size = round16(n ? n : 1);
 	if (hm_unlikely(size > (size_t)(a->end - a->pos)))
 		return alloc_slow(a, size);

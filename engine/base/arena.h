@@ -17,6 +17,7 @@ struct hm_arena_block;
 struct hm_arena {
 	struct hm_slab *pool; /* slab of blocks, or NULL */
 	size_t limit;	      /* most bytes in all blocks, 0 = no limit */
+	bool failed; /* an allocation has failed since init or reset: a text may be missing somewhere, what was made is not to be used */
 	/* private */
 	struct hm_arena_block *blocks; /* the one in use first */
 	struct hm_arena_block *big;    /* allocations with a malloc of their own, newest first */
