@@ -101,7 +101,8 @@ static void harmonyos(void **state)
 	hm_err_clear(&e);
 	assert_int_equal(hm_cred_mint(k.c, WALL_MS, &k.a, &token, &e), 0);
 	rest = token;
-	assert_true(hm_str_split(&rest, '.', &header) && hm_str_split(&rest, '.', &claims));
+	assert_true(hm_str_split(&rest, '.', &header));
+	assert_true(hm_str_split(&rest, '.', &claims));
 	hm_buf_init_arena(&b, &k.a, 4096);
 	assert_true(hm_buf_unbase64(&b, header));
 	hm_buf_putc(&b, ' ');
