@@ -77,19 +77,19 @@ struct hm_channel_info {
 	uint32_t index; /* place in the set: per-shard tables use it */
 	enum hm_medium medium;
 	struct hm_origin_opts origin; /* where calls go; unused when recipient_is_url */
-	bool recipient_is_url;	      /* the address is the URL (webhook), or holds it (Web Push): origin per host */
-	struct hm_str sample;	      /* an address as it could be, for previews; empty: any of the medium */
-	bool needs_credential;	      /* a token must be got before building */
-	bool prepares;		      /* a request may have to be made before the send: hm_channel_prepare */
-	uint32_t batch_max;	      /* recipients per call sharing one content; 1 = no batching */
-	uint32_t batch_max_bytes;     /* of the joined recipients, 0 = no limit */
-	uint32_t timeout_ms;	      /* per request */
-	uint32_t max_attempts;	      /* on this channel; 0 = dispatch default */
-	bool resend_unknown;	      /* send again when the answer was lost */
-	bool idempotent;	      /* the provider drops repeats of the same id: resending is safe */
-	struct hm_quotas rate;	      /* requests, of all processes together */
-	struct hm_quotas recipient;   /* messages to one address, likewise */
-	uint32_t max_concurrency;     /* requests on the wire, likewise; 0 = no limit */
+	bool recipient_is_url; /* the address is the URL (webhook), or holds it (Web Push): origin per host */
+	struct hm_str sample;  /* an address as it could be, for previews; empty: any of the medium */
+	bool needs_credential; /* a token must be got before building */
+	bool prepares;	       /* a request may have to be made before the send: hm_channel_prepare */
+	uint32_t batch_max;    /* recipients per call sharing one content; 1 = no batching */
+	uint32_t batch_max_bytes;   /* of the joined recipients, 0 = no limit */
+	uint32_t timeout_ms;	    /* per request */
+	uint32_t max_attempts;	    /* on this channel; 0 = dispatch default */
+	bool resend_unknown;	    /* send again when the answer was lost */
+	bool idempotent;	    /* the provider drops repeats of the same id: resending is safe */
+	struct hm_quotas rate;	    /* requests, of all processes together */
+	struct hm_quotas recipient; /* messages to one address, likewise */
+	uint32_t max_concurrency;   /* requests on the wire, likewise; 0 = no limit */
 	uint64_t account; /* equal for channels that share a credential; 0: it has none of its own */
 	struct hm_breaker_conf breaker;
 	const uint64_t *retry_waits_ms; /* its own schedule: the waits before attempt 2, 3, ... */

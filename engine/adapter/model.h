@@ -72,10 +72,10 @@ struct hm_request {
 	struct hm_tpl *path; /* behind the endpoint's own path */
 	struct hm_tree *query, *headers;
 	enum hm_body_kind body_kind;
-	struct hm_tree *body;				       /* JSON, FORM, MULTIPART, MIME */
-	struct hm_tpl *body_text;			       /* XML, TEXT */
-	struct hm_tpl *wrap;				       /* what goes out instead, made from request.body */
-	hm_escape_fn encode;				       /* of form and query values */
+	struct hm_tree *body;	  /* JSON, FORM, MULTIPART, MIME */
+	struct hm_tpl *body_text; /* XML, TEXT */
+	struct hm_tpl *wrap;	  /* what goes out instead, made from request.body */
+	hm_escape_fn encode;	  /* of form and query values */
 	struct hm_tree *sign_query, *sign_form, *sign_headers; /* added last */
 	enum hm_canon_scheme scheme;			       /* sign.scheme, and what it asks for */
 	struct hm_tpl *sign_id, *sign_secret, *sign_region, *sign_service, *sign_token;
@@ -132,7 +132,7 @@ struct hm_address {
 	bool any;
 	uint8_t chars[32]; /* allowed bytes */
 	uint32_t min, max;
-	struct hm_str what; /* "64 to 200 hex digits" */
+	struct hm_str what;   /* "64 to 200 hex digits" */
 	struct hm_str sample; /* one, for previews */
 };
 struct hm_rate {

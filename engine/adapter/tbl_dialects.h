@@ -11,13 +11,13 @@
  */
 HM_DIALECT(SIGV4, "sigv4", "AWS4-HMAC-SHA256", "AWS4", "aws4_request", "%Y%m%d", "drst", "x-amz-date", 'b',
 	   "x-amz-security-token", NULL, NULL, "x-amz-*", ", ", HM_CANON_TWICE)
-HM_DIALECT(VOLCENGINE, "volcengine", "HMAC-SHA256", "", "request", "%Y%m%d", "drst", "x-date", 'b', "x-security-token",
-	   "x-content-sha256", NULL, "x-date x-content-sha256 x-security-token", ", ", 0)
-HM_DIALECT(TC3, "tc3", "TC3-HMAC-SHA256", "TC3", "tc3_request", "%Y-%m-%d", "dst", "x-tc-timestamp", 'u', "x-tc-token", NULL,
-	   NULL, "x-tc-action", ", ", HM_CANON_LOWER)
-HM_DIALECT(ACS3, "acs3", "ACS3-HMAC-SHA256", "", "", "", "", "x-acs-date", 'i', "x-acs-security-token", "x-acs-content-sha256",
-	   "x-acs-signature-nonce", "x-acs-*", ",", HM_CANON_NO_DATE)
-HM_DIALECT(HUAWEI, "huawei_sdk", "SDK-HMAC-SHA256", "", "", "", "", "x-sdk-date", 'b', "x-security-token", NULL, NULL, "x-sdk-date",
-	   ", ", HM_CANON_SLASH | HM_CANON_ACCESS)
+HM_DIALECT(VOLCENGINE, "volcengine", "HMAC-SHA256", "", "request", "%Y%m%d", "drst", "x-date", 'b',
+	   "x-security-token", "x-content-sha256", NULL, "x-date x-content-sha256 x-security-token", ", ", 0)
+HM_DIALECT(TC3, "tc3", "TC3-HMAC-SHA256", "TC3", "tc3_request", "%Y-%m-%d", "dst", "x-tc-timestamp", 'u',
+	   "x-tc-token", NULL, NULL, "x-tc-action", ", ", HM_CANON_LOWER)
+HM_DIALECT(ACS3, "acs3", "ACS3-HMAC-SHA256", "", "", "", "", "x-acs-date", 'i', "x-acs-security-token",
+	   "x-acs-content-sha256", "x-acs-signature-nonce", "x-acs-*", ",", HM_CANON_NO_DATE)
+HM_DIALECT(HUAWEI, "huawei_sdk", "SDK-HMAC-SHA256", "", "", "", "", "x-sdk-date", 'b', "x-security-token",
+	   NULL, NULL, "x-sdk-date", ", ", HM_CANON_SLASH | HM_CANON_ACCESS)
 HM_DIALECT(BCE, "bce", "bce-auth-v1", "", "", "", "", "x-bce-date", 'i', "x-bce-security-token", NULL, NULL,
 	   "x-bce-date x-bce-security-token", "/", HM_CANON_PREFIX)

@@ -34,9 +34,11 @@ HM_FILTER(PREFIX, "prefix", 1, 1, "with this beginning, unless it has it")
 HM_FILTER(STARTS, "starts", 1, 1, "true when the text starts with ... (none: false)")
 HM_FILTER(ENDS, "ends", 1, 1, "true when the text ends with ... (none: false)")
 HM_FILTER(CONTAINS, "contains", 1, 1, "true when the text contains ..., ignoring ASCII case (none: false)")
-HM_FILTER(MATCHES, "matches", 1, 1, "true when the regular expression (PCRE2, a constant) is found (none: false)")
+HM_FILTER(MATCHES, "matches", 1, 1,
+	  "true when the regular expression (PCRE2, a constant) is found (none: false)")
 HM_FILTER(CAPTURE, "capture", 1, 2,
-	  "what the regular expression finds: its first group, else all; capture(pattern, group); none when not found")
+	  "what the regular expression finds: its first group, else all; capture(pattern, group); none when "
+	  "not found")
 HM_FILTER(IS_GSM, "is_gsm", 0, 0, "true when a text message needs no UCS-2 for it (none: true)")
 HM_FILTER(UCS2, "ucs2", 0, 0, "the text in UTF-16BE, as bytes: follow with hex")
 HM_FILTER(PAD, "pad", 1, 2, "at least N characters, filled in front: pad(4, '0')")
@@ -44,8 +46,11 @@ HM_FILTER(SPLIT, "split", 1, 1, "list of the parts between separators; empty tex
 HM_FILTER(JOIN, "join", 1, 1, "the elements with a text between them")
 HM_FILTER(FIRST, "first", 0, 0, "first element; none when empty")
 HM_FILTER(LAST, "last", 0, 0, "last element; none when empty")
-HM_FILTER(CONCAT, "concat", 1, 8, "elements of this list and of those, pairs of this map and of those (none: the others)")
-HM_FILTER(SLICE, "slice", 1, 2, "slice(from), slice(from, count): elements of a list, bytes of a text; from < 0 counts from the end")
+HM_FILTER(CONCAT, "concat", 1, 8,
+	  "elements of this list and of those, pairs of this map and of those (none: the others)")
+HM_FILTER(
+	SLICE, "slice", 1, 2,
+	"slice(from), slice(from, count): elements of a list, bytes of a text; from < 0 counts from the end")
 HM_FILTER(LEN, "len", 0, 0, "elements of a container, bytes of a text (none: 0)")
 HM_FILTER(CHARS, "chars", 0, 0, "code points of a text (none: 0)")
 HM_FILTER(STR, "str", 0, 0, "as text")
@@ -81,29 +86,39 @@ HM_FILTER(WEBPUSH, "webpush_encrypt", 2, 4,
 	  "tests also salt and private key")
 HM_FILTER(VAPID, "vapid", 1, 2,
 	  "who sends to this URL (RFC 8292), as header authorization wants it: vapid(key, 'mailto:...')")
-HM_FILTER(AES_CBC, "aes_cbc", 2, 2, "AES-CBC with PKCS#7 padding, as bytes: aes_cbc(key, iv); the key's length tells which AES")
-HM_FILTER(AES_ECB, "aes_ecb", 1, 1, "AES-ECB with PKCS#7 padding, as bytes (only where a provider knows nothing better)")
-HM_FILTER(AES_GCM, "aes_gcm", 2, 3, "AES-GCM, the tag behind the text, as bytes: aes_gcm(key, iv), aes_gcm(key, iv, aad)")
-HM_FILTER(RSA_ENCRYPT, "rsa_encrypt", 1, 2, "RSA with a public key (PEM or base64 DER), as bytes: rsa_encrypt(key), rsa_encrypt(key, 'oaep')")
+HM_FILTER(AES_CBC, "aes_cbc", 2, 2,
+	  "AES-CBC with PKCS#7 padding, as bytes: aes_cbc(key, iv); the key's length tells which AES")
+HM_FILTER(AES_ECB, "aes_ecb", 1, 1,
+	  "AES-ECB with PKCS#7 padding, as bytes (only where a provider knows nothing better)")
+HM_FILTER(AES_GCM, "aes_gcm", 2, 3,
+	  "AES-GCM, the tag behind the text, as bytes: aes_gcm(key, iv), aes_gcm(key, iv, aad)")
+HM_FILTER(RSA_ENCRYPT, "rsa_encrypt", 1, 2,
+	  "RSA with a public key (PEM or base64 DER), as bytes: rsa_encrypt(key), rsa_encrypt(key, 'oaep')")
 HM_FILTER(VERIFY, "verify", 3, 3,
-	  "true when a signature (bytes) of the text fits: verify('RS256'|'RS1'|'PS256'|'ES256'|'EdDSA', key, signature); "
+	  "true when a signature (bytes) of the text fits: verify('RS256'|'RS1'|'PS256'|'ES256'|'EdDSA', "
+	  "key, signature); "
 	  "key: public key or certificate, PEM, base64 DER, or raw Ed25519 (none: false)")
 HM_FILTER(EQUALS, "equals", 1, 1,
-	  "true when both texts are there, not empty and the same, in a time that does not tell where they differ (none: "
+	  "true when both texts are there, not empty and the same, in a time that does not tell where they "
+	  "differ (none: "
 	  "false)")
 HM_FILTER(AES_CBC_DECRYPT, "aes_cbc_decrypt", 2, 3,
-	  "clear bytes: aes_cbc_decrypt(key, iv), with PKCS#7 padding to 16 bytes, or (key, iv, 32); none when it does not fit")
+	  "clear bytes: aes_cbc_decrypt(key, iv), with PKCS#7 padding to 16 bytes, or (key, iv, 32); none "
+	  "when it does not fit")
 HM_FILTER(AES_CBC_ENCRYPT, "aes_cbc_encrypt", 2, 3, "the other way round, as bytes")
 HM_FILTER(AES_GCM_DECRYPT, "aes_gcm_decrypt", 2, 3,
-	  "clear bytes of text and 16 bytes of tag: aes_gcm_decrypt(key, nonce), aes_gcm_decrypt(key, nonce, additional); none "
+	  "clear bytes of text and 16 bytes of tag: aes_gcm_decrypt(key, nonce), aes_gcm_decrypt(key, nonce, "
+	  "additional); none "
 	  "when the tag does not fit")
 HM_FILTER(ENVELOPE_OPEN, "envelope_open", 1, 1,
-	  "the text in a clear WeCom or DingTalk envelope (16 random bytes, length, text, receiver); none unless it names this "
+	  "the text in a clear WeCom or DingTalk envelope (16 random bytes, length, text, receiver); none "
+	  "unless it names this "
 	  "receiver")
 HM_FILTER(ENVELOPE_SEAL, "envelope_seal", 1, 1, "such an envelope around a text, to be encrypted")
 HM_FILTER(WITH_PORT, "with_port", 0, 0, "a URL with its port written out, also the scheme's own")
 HM_FILTER(WITH_QUERY, "with_query", 2, 2,
-	  "a URL with one more query parameter: callback_url | with_query(\"id\", id); none as value leaves it as it is")
+	  "a URL with one more query parameter: callback_url | with_query(\"id\", id); none as value leaves "
+	  "it as it is")
 HM_FILTER(SORT, "sort", 0, 0, "pairs by name and then value, lists by text (bytes)")
 HM_FILTER(DISTINCT, "distinct", 0, 0, "pairs and elements, each once, where it first stands")
 HM_FILTER(FLAT, "flat", 0, 0, "lists in a list, to any depth, as one list")

@@ -135,7 +135,8 @@ bool hm_xml_next(struct hm_str *content, struct hm_str *name_r, struct hm_str *i
 	while (next_tag(p, end, &t) > 0) {
 		p = t.end;
 		if (depth == 0 && t.kind == TAG_EMPTY) {
-			*name_r = t.name.p[t.name.len - 1] == '/' ? hm_str_n(t.name.p, t.name.len - 1) : t.name;
+			*name_r = t.name.p[t.name.len - 1] == '/' ? hm_str_n(t.name.p, t.name.len - 1)
+								  : t.name;
 			*inner_r = HM_STR("");
 			*content = hm_str_n(p, (size_t)(end - p));
 			return true;

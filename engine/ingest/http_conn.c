@@ -339,7 +339,8 @@ static bool keeps_head(struct hm_http_req *r)
 	return true;
 }
 
-bool hm_http_header_next(const struct hm_http_req *r, size_t *at, struct hm_str *name_r, struct hm_str *value_r)
+bool hm_http_header_next(const struct hm_http_req *r, size_t *at, struct hm_str *name_r,
+			 struct hm_str *value_r)
 {
 	const char *end;
 

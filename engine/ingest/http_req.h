@@ -138,7 +138,8 @@ void hm_http_stream_end(struct hm_http_req *r);
 
 /* -- helpers for handlers -- */
 /* Headers as they came, one after another from *at = 0; requests below /v1/callbacks/ keep all of theirs. */
-bool hm_http_header_next(const struct hm_http_req *r, size_t *at, struct hm_str *name_r, struct hm_str *value_r);
+bool hm_http_header_next(const struct hm_http_req *r, size_t *at, struct hm_str *name_r,
+			 struct hm_str *value_r);
 /* A query parameter, decoded into the arena; p == NULL when absent. */
 struct hm_str hm_http_query(struct hm_http_req *r, const char *name);
 /* Percent-decodes; p == NULL on a bad escape. */

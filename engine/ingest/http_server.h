@@ -86,7 +86,7 @@ int hm_http_server_reload(struct hm_http_server *s, const struct hm_settings *se
 void hm_http_server_drain(struct hm_http_server *s);
 void *hm_http_server_arg(const struct hm_http_server *s); /* deps.arg, for handlers of extra routes */
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s); /* deps.templates */
-struct hm_callbacks *hm_http_server_callbacks(const struct hm_http_server *s);		   /* deps.callbacks */
+struct hm_callbacks *hm_http_server_callbacks(const struct hm_http_server *s);	   /* deps.callbacks */
 struct hm_str hm_http_server_prefix(const struct hm_http_server *s);		   /* queue.prefix */
 uint64_t hm_http_server_wall_ms(const struct hm_http_server *s);
 struct hm_redis *hm_http_server_redis(const struct hm_http_server *s);

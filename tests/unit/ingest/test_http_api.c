@@ -450,8 +450,8 @@ static const msgpack_object *at(const msgpack_object *o, const char *key)
 /* The tables of other folders. */
 static bool served_elsewhere(struct hm_str path)
 {
-	static const char *const starts[] = {"/v1/admin/",   "/v1/templates", "/v1/suppressions",
-					     "/v1/consents", "/v1/channels",  "/v1/routes",
+	static const char *const starts[] = {"/v1/admin/",    "/v1/templates", "/v1/suppressions",
+					     "/v1/consents",  "/v1/channels",  "/v1/routes",
 					     "/v1/schedules", "/v1/callbacks", "/v1/replies"};
 
 	for (size_t i = 0; i < hm_countof(starts); i++)
