@@ -669,6 +669,7 @@ static void test_many_at_once(void **state)
 static void test_close_with_work(void **state)
 {
 	struct asked q;
+	unsigned before;
 
 	configure(CHANNELS "caps: {a: {max: 1, per: 1h}}\n");
 	put(&q, message(1, "u"));
@@ -678,8 +679,9 @@ static void test_close_with_work(void **state)
 
 		hm_gates_commit(gates, &s);
 	}
+	before = q.answers; /* a quick Redis may have answered already */
 	gates_close();
-	RUN_WHILE(&env, q.answers == 0, 50);
+	RUN_WHILE(&env, q.answers == before, 50);
 	gates_open();
 	ANSWERS(message(3, "w"), HM_GATE_CAPPED); /* it was sent on the way out */
 }
