@@ -196,7 +196,7 @@ def test_adapters_list(hermod):
     for a in FOUR:
         assert described[a]["settings"], a
     wecom = described["chat/wecom-app"]
-    assert wecom["batch"] == {"max": 1000, "computed": False} and wecom["facts"]["unverified"] == 1
+    assert wecom["batch"] == {"max": 1000, "computed": True} and wecom["facts"]["unverified"] == 1
     assert {"field": "body", "max": 2048, "computed": False, "conditional": True, "unit": "bytes", "over": "cut"} in wecom["limits"]["fields"]
     assert wecom["rates"] == [{"per": "recipient", "max": 30, "window_ms": 60000}]
     assert described["sms/tencent"]["batch"] == {"max": 200, "computed": True}
