@@ -127,10 +127,7 @@ def power_cut(times, seed):
             for id in gone:
                 oldest = max(oldest, at - p.accepted[id][1])
                 del p.accepted[id]
-            one = compare(row.name, b.books, [w], [p], p.campaign, 1)
-            # what HTTP accepted and Redis forgot stays pending in the report: that is how one finds out
-            one.wrong = [x for x in one.wrong if "the report says" not in x]
-            row.add(one)
+            row.add(compare(row.name, b.books, [w], [p], p.campaign, 1, forgotten=True))
             cuts.append(f"{len(gone)} of {len(before)}")
         stop.set()
         row.note = f"acceptances lost: {', '.join(cuts)}; the oldest {oldest:.2f} s before the cut"
