@@ -91,8 +91,8 @@ static void on_again(struct hm_timer *t)
 		send_note(hm_container_of(n, struct pid_note, node));
 }
 
-static void note(struct job *j, const struct chan *c, const struct hm_ulid *id, struct hm_str recipient,
-		 struct hm_str provider_id, uint64_t sent_ms, bool shared)
+static void note_one(struct job *j, const struct chan *c, const struct hm_ulid *id, struct hm_str recipient,
+		     struct hm_str provider_id, uint64_t sent_ms, bool shared)
 {
 	struct hm_dispatch *d = j->d;
 	struct pid_note *x = hm_slab_alloc(&d->pid_slab);
@@ -114,6 +114,23 @@ static void note(struct job *j, const struct chan *c, const struct hm_ulid *id, 
 	memcpy(x->text, provider_id.p, x->len);
 	j->owed++;
 	send_note(x);
+}
+
+/* A driver's session tells of each part of a text by itself (SMPP): its ids come joined by commas, and each is noted. */
+static void note(struct job *j, const struct chan *c, const struct hm_ulid *id, struct hm_str recipient,
+		 struct hm_str provider_id, uint64_t sent_ms, bool shared)
+{
+	struct hm_cb_info i;
+	struct hm_str one;
+
+	hm_channel_receipts(c->ch, &i);
+	if (!i.session) {
+		note_one(j, c, id, recipient, provider_id, sent_ms, shared);
+		return;
+	}
+	while (hm_str_split(&provider_id, ',', &one))
+		if (one.len)
+			note_one(j, c, id, recipient, one, sent_ms, shared);
 }
 
 void hm_pids_sent(const struct msg *m, struct hm_str provider_id, bool shared)

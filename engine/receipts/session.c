@@ -21,7 +21,7 @@ static void on_taken(void *arg, const struct hm_callbacks_sum *s)
 static const struct hm_channel *channel_of(const struct hm_callbacks_now *now, const struct hm_origin *o)
 {
 	for (size_t i = 0; i < now->channels->n; i++)
-		if (hm_origin_opts_eq(&hm_channel_info(now->channels->v[i])->origin, hm_origin_options(o)))
+		if (hm_origin_is(o, &hm_channel_info(now->channels->v[i])->origin))
 			return now->channels->v[i];
 	return NULL;
 }

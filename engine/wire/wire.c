@@ -671,21 +671,37 @@ static int origin_new(struct hm_wire *w, const struct hm_origin_opts *opts, stru
 	return 0;
 }
 
+/* What an origin holds: defaults filled in. */
+static struct hm_origin_opts filled(const struct hm_wire *w, const struct hm_origin_opts *opts)
+{
+	struct hm_origin_opts o = *opts;
+
+	o.max_connections = opts->max_connections ? opts->max_connections : w->opts.max_connections;
+	o.max_streams = opts->max_streams ? opts->max_streams : w->opts.max_streams;
+	o.verify = opts->verify && w->opts.verify;
+	if (o.ca_file.len == 0)
+		o.ca_file = w->opts.ca_file;
+	return o;
+}
+
+bool hm_origin_is(const struct hm_origin *o, const struct hm_origin_opts *opts)
+{
+	struct hm_origin_opts want;
+
+	HM_CHECK(o, HM_ORIGIN_MAGIC);
+	want = filled(o->wire, opts);
+	return hm_origin_opts_eq(&o->opts, &want);
+}
+
 int hm_wire_origin(struct hm_wire *w, const struct hm_origin_opts *opts, struct hm_origin **r,
 		   struct hm_err *e)
 {
 	uint64_t b = bucket_of(opts);
-	struct hm_origin_opts want = *opts;
+	struct hm_origin_opts want = filled(w, opts);
 	struct hm_origin *o;
 	int rc;
 
 	HM_CHECK(w, HM_WIRE_MAGIC);
-	/* Compare what the origin will hold, defaults filled in. */
-	want.max_connections = opts->max_connections ? opts->max_connections : w->opts.max_connections;
-	want.max_streams = opts->max_streams ? opts->max_streams : w->opts.max_streams;
-	want.verify = opts->verify && w->opts.verify;
-	if (want.ca_file.len == 0)
-		want.ca_file = w->opts.ca_file;
 	for (o = w->buckets[b]; o; o = o->next_same) {
 		if (hm_origin_opts_eq(&o->opts, &want)) {
 			*r = o;

@@ -150,6 +150,8 @@ int hm_wire_origin(struct hm_wire *w, const struct hm_origin_opts *o, struct hm_
 struct hm_str hm_origin_session(const struct hm_origin_opts *o, const char *name);
 /* Whether both mean the same provider, account and way to it (host names without case). */
 bool hm_origin_opts_eq(const struct hm_origin_opts *a, const struct hm_origin_opts *b);
+/* Whether hm_wire_origin would give this origin for these options. */
+bool hm_origin_is(const struct hm_origin *o, const struct hm_origin_opts *opts);
 /* Who uses an origin says so, and when no longer (driver.h, wanted). */
 void hm_origin_hold(struct hm_origin *o);
 void hm_origin_release(struct hm_origin *o);
