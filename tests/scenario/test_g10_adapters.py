@@ -34,7 +34,8 @@ def filled(value, name, sink, keys):
 
 def channels(sink, keys):
     return channels_to(sink, keys) | {
-        channel(name): {"adapter": name, **{k: filled(v, name, sink, keys) for k, v in c.settings.items()}, "rate": "1000/s", "endpoint": {"url": sink.tls_url + base(name), "ca_file": sink.ca}}
+        channel(name): {"adapter": name, **{k: filled(v, name, sink, keys) for k, v in c.settings.items()}, "rate": "1000/s",
+                        "endpoint": {"url": sink.tls_url + base(name), "ca_file": sink.ca, **c.endpoint(sink)}}
         for name, c in CASES.items() if name not in OWN}
 
 

@@ -14,13 +14,14 @@ class Case:
 
     token: (path, reply) of the request for a token that comes first. In settings, @SINK@ stands for this channel's place at the
     simulator (also in the address), @ACCOUNT@ for the text of a Google service account, @ALIPAY_KEY@ for a private RSA key.
-    opens: what makes the body readable.
+    opens: what makes the body readable. endpoint: function of the simulator, further members of the channel's endpoint.
     """
 
-    def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None, token=None, opens=None):
+    def __init__(self, to, yes, no, outcome, settings=None, path="/", method="POST", special=None, options=None, has=None, token=None, opens=None,
+                 endpoint=None):
         self.to, self.yes, self.no, self.outcome, self.settings = to, yes, no, outcome, settings
         self.path, self.method, self.special, self.options, self.has = path, method, special, options, has
-        self.token, self.opens = token, opens
+        self.token, self.opens, self.endpoint = token, opens, endpoint or (lambda sink: {})
         assert outcome in OUTCOMES
 
 

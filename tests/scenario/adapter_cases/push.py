@@ -70,4 +70,36 @@ CASES = {
         BROWSER.subscription("@SINK@/push/1"), says(201, location="https://push.example.net/message/1"), says(410), "invalid_recipient",
         {"vapid_key": "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw", "contact": "mailto:ops@example.com", "allow_private": True}, "/push/1",
         opens=BROWSER.open),
+    "push/expo": Case(
+        "ExponentPushToken[aaaaaaaaaaaaaaaaaaaaaa]", says(200, {"data": [{"status": "ok", "id": "XX-1"}]}),
+        says(200, {"data": [{"status": "error", "message": "m", "details": {"error": "DeviceNotRegistered"}}]}), "invalid_recipient", {},
+        "/--/api/v2/push/send"),
+    "push/onesignal": Case(
+        "u1", says(200, {"id": "b15b", "external_id": None}), says(200, {"id": "", "errors": ["All included players are not subscribed"]}),
+        "invalid_recipient", {"app_id": "b2f7f966-d8cc-11e4-bed1-df8f05be55ba", "api_key": "s3cret-1"}, "/notifications"),
+    "push/pushover": Case(
+        "uQiRzpo4DXghDmr9QzzfQu27cmVRsG", says(200, {"status": 1, "request": "r1"}),
+        says(400, {"user": "invalid", "errors": ["user identifier is not a valid user, group, or subscribed user key"], "status": 0}),
+        "invalid_recipient", {"token": "batterybatterybatterybattery1"}, "/1/messages.json", has="message="),
+    "push/pushy": Case(
+        "t1", says(200, {"success": True, "id": "5ea9b2", "info": {"devices": 1}}), says(400, {"code": "NO_RECIPIENTS", "error": "m"}),
+        "invalid_recipient", {"api_key": "s3cret-1"}, "/push?api_key="),
+    # The host must be Microsoft's; the connection goes to the simulator.
+    "push/wns": Case(
+        "https://db5.notify.windows.com/t/push-wns/?token=AwYA", says(200, x_wns_status="received"), says(410), "invalid_recipient",
+        {"client_id": "ms-app://s-1", "client_secret": "s3cret-1", "token_url": "@SINK@/accesstoken.srf", "allow_private": True}, "/?token=",
+        token=("/accesstoken.srf", TOKEN), endpoint=lambda sink: {"connect_to": f"localhost:{sink.tls_listen}", "verify": False}),
+    "push/adm": Case(
+        "amzn1.adm-registration.v2.1", says(200, {"registrationID": "amzn1.adm-registration.v2.1"}), says(400, {"reason": "Unregistered"}),
+        "invalid_recipient", {"client_id": "c1", "client_secret": "s3cret-1", "token_url": "@SINK@/auth/O2/token"},
+        "/messaging/registrations/amzn1.adm-registration.v2.1/messages", token=("/auth", TOKEN)),
+    "push/sns-mobile": Case(
+        "arn:aws:sns:us-east-1:123456789012:endpoint/GCM/app/5e3e9847",
+        says(200, body="<PublishResponse><PublishResult><MessageId>94f20ce6</MessageId></PublishResult></PublishResponse>", content_type="text/xml"),
+        says(400, body="<ErrorResponse><Error><Code>EndpointDisabled</Code><Message>m</Message></Error></ErrorResponse>", content_type="text/xml"),
+        "invalid_recipient", {"access_key_id": "AKID", "secret_access_key": "s3cret-1", "region": "us-east-1"}, "/", has="fcmV1Message"),
+    "push/baidu": Case(
+        "4173187832", says(200, {"request_id": 1, "response_params": {"msg_id": "2423", "send_time": 1}}),
+        says(400, {"request_id": 1, "error_code": 30608, "error_msg": "m"}), "invalid_recipient", {"api_key": "key-1", "secret_key": "s3cret-1"},
+        "/rest/3.0/push/single_device", has="sign="),
 }

@@ -172,6 +172,87 @@ static void umeng(void **state)
 	assert_string_equal(kit_c(&k, k.call.path), "/api/send?sign=fe7d1ca9c39dc67e468b8b1d4f2000da");
 }
 
+/* Signature Version 4 over the exact body. */
+static void sns(void **state)
+{
+	kit_need_channel(
+		&k,
+		"    adapter: push/sns-mobile\n    access_key_id: AKIDEXAMPLE\n    secret_access_key: "
+		"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n    region: us-east-1\n    payload: default\n");
+	kit_need_build(&k, "{\"to\":\"arn:aws:sns:us-east-1:123456789012:endpoint/GCM/app/"
+			   "5e3e9847-3183-3f18-a7e8-671c3a57d4b3\",\"body\":\"Build 41 finished\"}");
+	assert_string_equal(kit_c(&k, k.call.body), "Action=Publish&Message=%7B%22default%22%3A%22Build%2041%"
+						    "20finished%22%7D&MessageStructure=json&TargetArn="
+						    "arn%3Aaws%3Asns%3Aus-east-1%3A123456789012%3Aendpoint%"
+						    "2FGCM%2Fapp%2F5e3e9847-3183-3f18-a7e8-671c3a57d4b3&"
+						    "Version=2010-03-31");
+	assert_string_equal(kit_header(&k, "x-amz-date"), "20231114T221320Z");
+	assert_string_equal(kit_header(&k, "authorization"),
+			    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20231114/us-east-1/sns/aws4_request, "
+			    "SignedHeaders=content-type;host;x-amz-date, "
+			    "Signature=0e848f76c6d4b219dc604578d201e38ccca786d1820b86c3ba429ed606848087");
+}
+
+/* JSON in JSON in a form: each platform's payload is a text there. */
+static void sns_payload(void **state)
+{
+	kit_need_channel(&k,
+			 "    adapter: push/sns-mobile\n    access_key_id: A\n    secret_access_key: B\n    "
+			 "region: us-east-1\n");
+	kit_need_build(
+		&k,
+		"{\"to\":\"arn:aws:sns:us-east-1:1:endpoint/APNS/app/1\",\"title\":\"t\",\"body\":\"b\"}");
+	assert_true(hm_str_find(k.call.body, HM_STR("%22APNS%22%3A%22%7B%5C%22aps%5C%22%3A")) > 0);
+	assert_true(hm_str_find(k.call.body, HM_STR("AWS.SNS.MOBILE.APNS.PUSH_TYPE")) > 0);
+	kit_need_build(&k, "{\"to\":\"arn:aws:sns:us-east-1:1:news\",\"body\":\"b\"}");
+	assert_true(hm_str_find(k.call.body, HM_STR("&TopicArn=arn")) > 0);
+	assert_true(hm_str_find(k.call.body, HM_STR("TargetArn")) < 0);
+}
+
+/* Baidu's own sample, encoded as PHP does. */
+static void baidu(void **state)
+{
+	kit_use(&k,
+		"adapter: {name: sms/test, title: T, docs: https://x.example}\n"
+		"endpoint: {url: \"http://api.tuisong.baidu.com\"}\n"
+		"let:\n"
+		"  signed: (request.method ~ request.url ~ (request.form | sort | pairs(\"=\", \"\")) ~ "
+		"\"87772555E1C16715EBA5C85341684C58\") | form | replace(\"*\", \"%2A\")\n"
+		"request:\n  path: /rest/3.0/test/echo\n"
+		"  form: {apikey: Ljc710pzAa99GULCo8y48NvB, expires: 1313293565, timestamp: 1427180905}\n"
+		"  sign: {form: {sign: \"${signed | md5 | hex}\"}}\n"
+		"answer: {success: status == 200}\n",
+		NULL);
+	kit_need_build(&k, "{\"to\":\"1\",\"body\":\"b\"}");
+	assert_true(hm_str_ends(k.call.body, HM_STR("&sign=7d14113142e2a1583b4e9dad3fba73d0")));
+	kit_fini(&k);
+	kit_init(&k);
+}
+
+/* Tokens go to Microsoft only. */
+static void wns(void **state)
+{
+	kit_need_channel(&k, "    adapter: push/wns\n    client_id: ms-app://s-1\n    client_secret: x\n");
+	kit_need_build(
+		&k, "{\"to\":\"https://db5.notify.windows.com/?token=AwYA\",\"title\":\"<b>\",\"body\":\"a & "
+		    "b\",\"credential\":\"T\"}");
+	assert_string_equal(kit_c(&k, k.call.path), "/?token=AwYA");
+	assert_string_equal(
+		kit_c(&k, k.call.body),
+		"<toast><visual><binding template=\"ToastGeneric\"><text>&lt;b&gt;</text><text>a &amp; "
+		"b</text></binding></visual></toast>");
+	assert_string_equal(kit_header(&k, "x-wns-type"), "wns/toast");
+	assert_int_equal(kit_build(&k, "{\"to\":\"https://db5.notify.windows.com.evil.example/"
+				       "?token=AwYA\",\"body\":\"b\"}"),
+			 HM_EINVAL);
+	assert_int_equal(k.outcome, HM_OUT_INVALID_RECIPIENT);
+	kit_need_build(
+		&k,
+		"{\"to\":\"https://db5.notify.windows.com/?token=AwYA\",\"options\":{\"push_type\":\"badge\","
+		"\"badge\":7}}");
+	assert_string_equal(kit_c(&k, k.call.body), "<badge value=\"7\"/>");
+}
+
 /* A name stands for a number, the same one each time; a number stays what it is. */
 static void numbers(void **state)
 {
@@ -195,9 +276,11 @@ static void numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(oppo),	 cmocka_unit_test(oppo_token), cmocka_unit_test(vivo),
-		cmocka_unit_test(meizu), cmocka_unit_test(harmonyos),  cmocka_unit_test(jpush),
-		cmocka_unit_test(getui), cmocka_unit_test(umeng),      cmocka_unit_test(numbers),
+		cmocka_unit_test(oppo),	       cmocka_unit_test(oppo_token), cmocka_unit_test(vivo),
+		cmocka_unit_test(meizu),       cmocka_unit_test(harmonyos),  cmocka_unit_test(jpush),
+		cmocka_unit_test(getui),       cmocka_unit_test(umeng),	     cmocka_unit_test(sns),
+		cmocka_unit_test(sns_payload), cmocka_unit_test(baidu),	     cmocka_unit_test(wns),
+		cmocka_unit_test(numbers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
