@@ -191,6 +191,27 @@ def test_taken_over_from_a_dead_node_it_counts_there(engine, sink, redis):
     wait_for(lambda: nothing_waits(redis.client), what="everybody has been told")
 
 
+def test_killed_while_taking_over(engine, sink, redis):
+    """a dies with entries, b dies having claimed them and nothing more: they are b's when it is back."""
+    sink.knobs({"apns": {"latency": 50}})
+    quick = {"heartbeat": "100ms", "claim_after": "500ms"}
+    a = engine(sink, redis, name="a", settings={"node": {"name": "a"}, "queue": quick})
+    load(redis, 3000, "heir", chunk=100)
+    wait_for(lambda: a.report("heir")["sent"] > 100, what="a is in the middle")
+    a.kill9()
+    sink.knobs({"apns": {"latency": 0}})
+    b = engine(sink, redis, name="b", settings={"node": {"name": "b"}, "queue": quick}, env={"HERMOD_FAULTS": "takeover_after:kill"}, wait=False)
+    wait_for(lambda: not b.alive(), 30, "it dies with what it took over")
+    b.env = {}
+    b.start()
+    wait_for(lambda: b.report("heir")["pending"] == 0 and all(redis.client.xlen(k) == 0 for k in redis.client.keys("{hm:*}:q:*")), 60, "b has finished it")
+    a.start()
+    s = settled([a, b], "heir", 3000)
+    led = sink.ledger()
+    assert led["unique"] == 3000 and led["duplicates"] <= s["unknown_attempts"], (led, s)
+    wait_for(lambda: nothing_waits(redis.client), what="everybody has been told")
+
+
 def test_dead_to_the_millisecond(engine, sink, redis):
     """Consumers that died one after the other, a millisecond apart: whenever somebody looks, one of them has been silent for exactly so long."""
     n, key, c = 800, "{hm:0}:q:normal", redis.client

@@ -16,6 +16,8 @@ ELSEWHERE = {
     **dict.fromkeys(("schedule_entry", "schedule_fired", "schedule_moved"), "recurring schedules: scenario h60 kills there"),
     **dict.fromkeys(("spill_before", "spill_after", "unspill_before", "unspill_after"), "a tenant's flood: scenario h20 kills there"),
     **dict.fromkeys(("replay_before", "replay_after"), "an operator's replay: scenario h70 kills there"),
+    "call_split": "a batch refused because of one recipient: scenario g22 kills there",
+    "takeover_after": "another node takes over: scenario h75 kills there",
     **dict.fromkeys(("moved_tell", "moved_told", "moved_written"), "several nodes: scenario h75 kills there"),
 }
 AT_STOP = ("handback_before", "handback_after")  # passed when the engine is asked to end
