@@ -2,7 +2,8 @@
 
 send: against h2load, with the same simulator. The engine runs on the first core, Redis, the simulator and the load generator on the second; h2load runs on
 the first core too, with the engine stopped.
-render: templates rendered, against FreeMarker on a warm JVM. Method and figures: bench/README.md.
+render: templates rendered, against FreeMarker on a warm JVM.
+adapters: one real adapter of each class, beside h2load and others. Method and figures: bench/README.md.
 """
 import argparse
 import json
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import adapters  # noqa: E402
 import lanes  # noqa: E402
 import render  # noqa: E402
 from stack import BUILD, ROOT, Stack, cores  # noqa: E402
@@ -106,13 +108,14 @@ def send_table(doc):
 
 def main():
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("part", nargs="?", choices=["send", "render", "lanes"],
+    p.add_argument("part", nargs="?", choices=["send", "render", "lanes", "adapters"],
                    help="only this part; send and render when left out")
     p.add_argument("--json", action="store_true", help="one JSON document on stdout")
     p.add_argument("--messages", type=int, help="messages of the throughput run (2,000,000), of the flood (5,000,000)")
     p.add_argument("--chunk", type=int, default=500, help="recipients per queue entry")
     p.add_argument("--runs", type=int, default=3)
-    p.add_argument("--quick", action="store_true", help="lanes: a flood of 500,000")
+    p.add_argument("--quick", action="store_true", help="lanes: a flood of 500,000; adapters: a fifth of the messages")
+    p.add_argument("--only", help="adapters: these classes (words, divided by commas)")
     p.add_argument("--rate", type=int, default=200, help="lanes: critical messages per second")
     p.add_argument("--http-rate", type=int, default=50, help="lanes: as many again over HTTP; 0: none")
     p.add_argument("--in-flight", type=int, default=1000, help="lanes: dispatch.max_in_flight; 0: its default")
@@ -128,6 +131,11 @@ def main():
         if o.plot or not o.quick:
             lanes.plot(*points, d["lanes"], o.plot or lanes.PLOT)
         print(json.dumps(doc, indent=1) if o.json else "\n".join(["", *lanes.table(doc)]))
+        return
+    if o.part == "adapters":
+        doc.update(adapters.measure(o, say))
+        print(json.dumps(doc, indent=1) if o.json else "\n".join(["", f"{doc['machine']['cpu']}; {doc['machine']['date']}, commit {doc['machine']['commit']}", "",
+                                                                 *adapters.table(doc)]))
         return
     if o.part != "render":
         doc.update(send(o))

@@ -110,6 +110,7 @@ class Stack:
         self.dir.mkdir(parents=True, exist_ok=True)
         self.engine_cores, self.other_cores, self.shards, self.settings = engine_cores, other_cores, shards, settings
         self.keys = make_keys(self.dir / "keys")
+        self.channels = ""  # further ones, as lines below channels:
         self.children, self.engine = [], None
         self.sink = self.start_sink(sink_args)
 
@@ -151,20 +152,32 @@ class Stack:
 
     def start_engine(self, redis_url, port=None, data_dir=None):
         self.port = port or free_port()
-        config = self.dir / "hermod.yaml"
-        config.write_text(f"""
-node: {{data_dir: "{data_dir or self.dir / 'data'}", shards: {self.shards}}}
-redis: {{url: "{redis_url}"}}
+        self.config = self.dir / "hermod.yaml"
+        self.engine_redis = redis_url
+        self.data_dir = data_dir or self.dir / "data"
+        self.write_config()
+        self.engine = self.spawn([BUILD / "hermod", "run", "--config", self.config], self.engine_cores, "engine.log")
+        wait_until(lambda: self.engine.poll() is not None or self.get("/readyz")[0] == 200, 60, "the engine")
+        if self.engine.poll() is not None:
+            sys.exit("the engine ended:\n" + self.tail("engine.log"))
+
+    def write_config(self):
+        self.config.write_text(f"""
+node: {{data_dir: "{self.data_dir}", shards: {self.shards}}}
+redis: {{url: "{self.engine_redis}"}}
 http: {{listen: "127.0.0.1:{self.port}", auth: "off"}}
 templates: {{dir: "{self.dir / 'templates'}"}}
 adapters: {{dir: "{ROOT / 'adapters'}"}}
 {self.settings}
-{channels_yaml(self.keys, self.ca, self.url)}""")
-        self.config = config
-        self.engine = self.spawn([BUILD / "hermod", "run", "--config", config], self.engine_cores, "engine.log")
-        wait_until(lambda: self.engine.poll() is not None or self.get("/readyz")[0] == 200, 60, "the engine")
-        if self.engine.poll() is not None:
-            sys.exit("the engine ended:\n" + self.tail("engine.log"))
+{channels_yaml(self.keys, self.ca, self.url)}{self.channels}""")
+
+    def reload(self, settings):
+        """Other settings for the running engine, of those it takes up without a restart."""
+        self.settings = settings
+        self.write_config()
+        req = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/admin/reload", method="POST", data=b"")
+        with urllib.request.urlopen(req, timeout=30) as r:
+            r.read()
 
     def tail(self, log):
         return (self.dir / log).read_text(errors="replace")[-3000:]

@@ -1,7 +1,9 @@
 /*
  * gen.c - entries and JSON
  */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -10,11 +12,43 @@
 static const char *const names[] = {"Lin Wei",	     "张伟", "Maria Rossi", "王芳",
 				    "Amélie Dubois", "李娜", "John Smith",  "佐藤 健"};
 
-void gen_init(struct gen *g, struct opts *o, uint64_t seed)
+#define LIST_BYTES (512u << 20)
+
+/* The file as it is, and where its lines are. */
+static int read_list(struct gen *g, const char *path, struct hm_err *e)
 {
-	static const char base[] =
+	FILE *f = fopen(path, "re");
+	struct hm_buf text;
+	struct hm_str rest, line;
+	size_t n, lines = 0;
+
+	if (f == NULL)
+		return hm_err_set(e, HM_EIO, "--addresses %s: %s", path, strerror(errno));
+	hm_buf_init(&text, LIST_BYTES);
+	while (hm_buf_reserve(&text, 65536) && (n = fread(text.p + text.len, 1, 65536, f)) > 0)
+		text.len += n;
+	fclose(f);
+	for (size_t i = 0; i < text.len; i++)
+		lines += text.p[i] == '\n';
+	g->list = calloc(lines + 1, sizeof(*g->list));
+	if (text.err || g->list == NULL)
+		return hm_err_set(e, HM_ENOMEM, "--addresses %s: too large for memory", path);
+	rest = hm_buf_str(&text);
+	while (hm_str_split(&rest, '\n', &line))
+		if (line.len)
+			g->list[g->n_list++] = line;
+	if (g->n_list == 0)
+		return hm_err_set(e, HM_EINVAL, "--addresses %s: there is no line in it", path);
+	return 0;
+}
+
+int gen_init(struct gen *g, struct opts *o, uint64_t seed, struct hm_err *e)
+{
+	static const char with_data[] =
 		"Hello ${name}, order ${order} has left our warehouse and arrives on Friday.";
-	size_t n = sizeof(base) - 1;
+	static const char same[] = "Hello, your order has left our warehouse and arrives on Friday.";
+	const char *base = o->same ? same : with_data;
+	size_t n = strlen(base);
 
 	memset(g, 0, sizeof(*g));
 	g->o = o;
@@ -23,6 +57,7 @@ void gen_init(struct gen *g, struct opts *o, uint64_t seed)
 	for (; n < hm_min(o->body_bytes, (uint32_t)sizeof(g->text) - 1); n++)
 		g->text[n] = " Thank you for shopping with us."[n % 32];
 	g->text[n] = '\0';
+	return o->addresses ? read_list(g, o->addresses, e) : 0;
 }
 
 /* Shares are met within one round: entry by entry the channel that is furthest behind. */
@@ -43,7 +78,7 @@ static struct mix *next_mix(struct gen *g)
 	return best;
 }
 
-static size_t address(const struct gen *g, const struct mix *m, uint64_t i, char *out, size_t cap)
+static struct hm_str address(const struct gen *g, const struct mix *m, uint64_t i, char *out, size_t cap)
 {
 	uint64_t h = hm_hash64(&i, sizeof(i), g->seed), h2 = hm_hash64(&h, sizeof(h), 1);
 	int n = 0;
@@ -64,12 +99,15 @@ static size_t address(const struct gen *g, const struct mix *m, uint64_t i, char
 			     (unsigned long long)(i % 64));
 		break;
 	case ADDR_PHONE:
-		n = snprintf(out, cap, "+861%010llu", (unsigned long long)(h % 10000000000ull));
+		/* a prime factor: no two are the same */
+		n = snprintf(out, cap, "+861%010llu",
+			     (unsigned long long)((i * 2654435761ull + g->seed) % 10000000000ull));
 		break;
 	case ADDR_EMAIL: n = snprintf(out, cap, "u%llu@mail.test", (unsigned long long)i); break;
 	case ADDR_PLAIN: n = snprintf(out, cap, "a%llu", (unsigned long long)i); break;
+	case ADDR_LIST: return g->list[i % g->n_list];
 	}
-	return (size_t)n;
+	return hm_str_n(out, (size_t)n);
 }
 
 static uint32_t entry_size(const struct gen *g, uint32_t max)
@@ -115,12 +153,14 @@ uint32_t gen_entry(struct gen *g, struct hm_buf *b, uint32_t max, struct hm_ulid
 	for (uint32_t k = 0; k < n; k++) {
 		uint64_t i = g->made + k;
 
-		hm_mp_put_map(b, 3);
+		hm_mp_put_map(b, o->same ? 2 : 3);
 		hm_mp_key(b, "addr");
-		hm_mp_put_str(b, hm_str_n(buf, address(g, m, i, buf, sizeof(buf))));
+		hm_mp_put_str(b, address(g, m, i, buf, sizeof(buf)));
 		hm_mp_key(b, "user");
 		hm_mp_put_str(b, hm_str_n(buf, (size_t)snprintf(buf, sizeof(buf), "user-%llu",
 								(unsigned long long)i)));
+		if (o->same)
+			continue;
 		hm_mp_key(b, "data");
 		hm_mp_put_map(b, 2);
 		hm_mp_key(b, "name");
@@ -169,8 +209,13 @@ uint32_t gen_json(struct gen *g, struct hm_buf *b, uint32_t max)
 		uint64_t i = g->made + k;
 
 		hm_buf_puts(b, k ? HM_STR(",{\"addr\":") : HM_STR("{\"addr\":"));
-		json_str(b, hm_str_n(buf, address(g, m, i, buf, sizeof(buf))));
-		hm_buf_printf(b, ",\"user\":\"user-%llu\",\"data\":{\"name\":", (unsigned long long)i);
+		json_str(b, address(g, m, i, buf, sizeof(buf)));
+		hm_buf_printf(b, ",\"user\":\"user-%llu\"", (unsigned long long)i);
+		if (o->same) {
+			hm_buf_putc(b, '}');
+			continue;
+		}
+		hm_buf_lit(b, ",\"data\":{\"name\":");
 		json_str(b, hm_str_c(names[i % hm_countof(names)]));
 		hm_buf_printf(b, ",\"order\":%llu}}", (unsigned long long)(100000 + i));
 	}

@@ -424,8 +424,7 @@ int main(int argc, char **argv)
 	hm_arena_init(&b->get_arena, NULL, 0);
 	hm_timer_init(&b->pace, on_pace);
 	hm_timer_init(&b->poll, on_poll);
-	gen_init(&b->gen, &b->o, hm_clock_wall_ms());
-	if (setup(b, &e) != 0) {
+	if (gen_init(&b->gen, &b->o, hm_clock_wall_ms(), &e) != 0 || setup(b, &e) != 0) {
 		fprintf(stderr, "hermod-bench: %s\n", e.text);
 		return 2;
 	}

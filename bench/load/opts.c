@@ -27,12 +27,15 @@ static const char usage[] =
 	"  --mix KIND=CHANNEL[:SHARE],...\n"
 	"                      channels and shares; KIND says what an address looks like: apns fcm wecom "
 	"webhook\n"
-	"                      phone email plain (default apns=apns-sink)\n"
+	"                      phone email plain list (default apns=apns-sink)\n"
 	"  --chunk N           recipients per queue entry, 1..1000 (default 100)\n"
 	"  --lane L            critical high normal bulk (default normal)\n"
 	"  --template REF      a template of the engine; otherwise a short text with two placeholders\n"
 	"  --body BYTES        pad the text to about so many bytes\n"
+	"  --same              one text for all of an entry, no data of recipients: calls may have many of "
+	"them\n"
 	"  --hook-url URL      prefix of addresses of kind webhook\n"
+	"  --addresses FILE    addresses of kind list, one a line, from the first again after the last\n"
 	"  --campaign NAME     label to count by (default bench-<time>)\n"
 	"how\n"
 	"  --rate N            messages per second (default: as fast as they are taken)\n"
@@ -61,7 +64,8 @@ static bool number(const char *s, uint64_t min, uint64_t max, uint64_t *v)
 
 static bool parse_mix(struct opts *o, const char *s)
 {
-	static const char *const kinds[] = {"apns", "fcm", "wecom", "webhook", "phone", "email", "plain"};
+	static const char *const kinds[] = {"apns",  "fcm",   "wecom", "webhook",
+					    "phone", "email", "plain", "list"};
 	struct hm_str rest = hm_str_c(s), item;
 
 	o->n_mix = 0;
@@ -111,6 +115,8 @@ int opts_parse(struct opts *o, int argc, char **argv)
 		TEMPLATE,
 		BODY,
 		HOOK,
+		ADDRESSES,
+		SAME,
 		CAMPAIGN,
 		RATE,
 		WINDOW,
@@ -134,6 +140,8 @@ int opts_parse(struct opts *o, int argc, char **argv)
 		{"template", 1, NULL, TEMPLATE},
 		{"body", 1, NULL, BODY},
 		{"hook-url", 1, NULL, HOOK},
+		{"addresses", 1, NULL, ADDRESSES},
+		{"same", 0, NULL, SAME},
 		{"campaign", 1, NULL, CAMPAIGN},
 		{"rate", 1, NULL, RATE},
 		{"window", 1, NULL, WINDOW},
@@ -169,6 +177,8 @@ int opts_parse(struct opts *o, int argc, char **argv)
 		case CAMPAIGN: o->campaign = optarg; break;
 		case TEMPLATE: o->template_ref = optarg; break;
 		case HOOK: o->hook_url = optarg; break;
+		case ADDRESSES: o->addresses = optarg; break;
+		case SAME: o->same = true; break;
 		case PARTITIONS:
 			ok = number(optarg, 1, 1024, &v);
 			o->partitions = (uint32_t)v;
@@ -208,6 +218,13 @@ int opts_parse(struct opts *o, int argc, char **argv)
 			fprintf(stderr,
 				"hermod-bench: \"%s\" is no good value here; --help tells what is expected\n",
 				optarg);
+			return 2;
+		}
+	}
+	for (size_t i = 0; i < o->n_mix; i++) {
+		if (o->mix[i].kind == ADDR_LIST && o->addresses == NULL) {
+			fprintf(stderr,
+				"hermod-bench: addresses of kind list are read from --addresses FILE\n");
 			return 2;
 		}
 	}

@@ -10,7 +10,16 @@
 
 #define MIX_MAX 16
 
-enum addr_kind { ADDR_APNS, ADDR_FCM, ADDR_WECOM, ADDR_WEBHOOK, ADDR_PHONE, ADDR_EMAIL, ADDR_PLAIN };
+enum addr_kind {
+	ADDR_APNS,
+	ADDR_FCM,
+	ADDR_WECOM,
+	ADDR_WEBHOOK,
+	ADDR_PHONE,
+	ADDR_EMAIL,
+	ADDR_PLAIN,
+	ADDR_LIST
+};
 
 struct mix {
 	enum addr_kind kind;
@@ -20,8 +29,8 @@ struct mix {
 };
 
 struct opts {
-	const char *redis, *http, *key, *campaign, *template_ref, *hook_url, *prefix;
-	bool via_http, json, quiet, no_wait;
+	const char *redis, *http, *key, *campaign, *template_ref, *hook_url, *prefix, *addresses;
+	bool via_http, json, quiet, no_wait, same;
 	uint64_t messages, rate, timeout_s;
 	uint32_t chunk, partitions, window;
 	enum hm_lane lane;

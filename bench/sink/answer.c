@@ -149,6 +149,17 @@ static void count(struct sink_req *r, struct sink_worker *w, const struct sink_i
 			ledger_add(w->sink->ledger, r->profile, ids->v[i].id, w->now_ms);
 }
 
+void request_script(struct sink_req *r, struct hm_str target)
+{
+	struct sink_ids none = {NULL, 0, 0};
+
+	r->profile = PROFILE_smtp;
+	r->target = target;
+	r->script = scripts_take(r->conn->worker->sink->scripts, r, &none);
+	r->script_asked = true;
+	r->target = HM_STR_NULL;
+}
+
 static void decide(struct sink_req *r, struct sink_worker *w)
 {
 	struct sink_ids ids = {w->ids, 0, WORKER_IDS};
@@ -161,14 +172,16 @@ static void decide(struct sink_req *r, struct sink_worker *w)
 		reply_static(r, 503, TYPE_TEXT, HM_STR("out of memory\n"));
 		return;
 	}
-	r->profile = sink_profile_match(req_method(r), req_path(r));
+	r->profile = r->conn->proto == PROTO_SMTP ? PROFILE_smtp
+						  : sink_profile_match(req_method(r), req_path(r));
 	p = sink_profile_get(r->profile);
 	if (p->ids)
 		p->ids(r, w, &ids);
 	if (r->head_too_big || r->body_too_big) {
 		error_reply(r, r->head_too_big ? 431 : 413, -1);
 	} else {
-		s = scripts_take(w->sink->scripts, r, &ids);
+		s = r->script_asked ? r->script : scripts_take(w->sink->scripts, r, &ids);
+		r->script = NULL;
 		if (s)
 			by_script(r, w, &ids, s);
 		else

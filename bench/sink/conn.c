@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "smtp.h"
+
 #define PREFACE	    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define PREFACE_LEN 24
 #define SEND_AT	    (256u << 10) /* write when so much is ready */
@@ -25,6 +27,8 @@ static void on_closed(uv_handle_t *h)
 	struct sink_conn *c = h->data;
 
 	HM_CHECK(c, SINK_CONN_MAGIC);
+	if (c->session)
+		smtp_free(c);
 	hm_buf_fini(&c->inflight);
 	hm_buf_fini(&c->pending);
 	hm_buf_fini(&c->raw);
@@ -121,7 +125,7 @@ BIO_METHOD *conn_bio_new(void)
 	return m;
 }
 
-static bool tls_start(struct sink_conn *c)
+bool conn_start_tls(struct sink_conn *c)
 {
 	BIO *bio = BIO_new(c->worker->bio);
 
@@ -201,22 +205,28 @@ static void send_ready(struct sink_conn *c)
 	w->cipher_len = 0;
 }
 
+size_t conn_fill_raw(struct sink_conn *c, char *buf, size_t cap)
+{
+	size_t n = hm_min(cap, c->raw.len);
+
+	if (n) {
+		memcpy(buf, c->raw.p, n);
+		hm_buf_consume(&c->raw, n);
+	}
+	return n;
+}
+
 static size_t fill(struct sink_conn *c, char *buf, size_t cap)
 {
 	size_t n = 0;
 
-	if (c->proto == PROTO_H2)
-		n = h2_fill(c, buf, cap);
-	else if (c->proto == PROTO_H1)
-		n = h1_fill(c, buf, cap);
-	if (n < cap && c->raw.len) {
-		size_t m = hm_min(cap - n, c->raw.len);
-
-		memcpy(buf + n, c->raw.p, m);
-		hm_buf_consume(&c->raw, m);
-		n += m;
+	switch (c->proto) {
+	case PROTO_H2: n = h2_fill(c, buf, cap); break;
+	case PROTO_H1: n = h1_fill(c, buf, cap); break;
+	case PROTO_SMTP: n = smtp_fill(c, buf, cap); break;
+	case PROTO_UNKNOWN: break;
 	}
-	return n;
+	return n + conn_fill_raw(c, buf + n, cap - n);
 }
 
 void conn_flush(struct sink_conn *c)
@@ -288,6 +298,7 @@ static bool proto_input(struct sink_conn *c, const char *p, size_t n)
 	switch (c->proto) {
 	case PROTO_H2: return h2_input(c, p, n);
 	case PROTO_H1: return h1_input(c, p, n);
+	case PROTO_SMTP: return smtp_input(c, p, n);
 	case PROTO_UNKNOWN: break;
 	}
 	return sniff(c, p, n);
@@ -302,6 +313,8 @@ static bool handshake(struct sink_conn *c)
 	if (rc != 1)
 		return SSL_get_error(c->ssl, rc) == SSL_ERROR_WANT_READ;
 	c->handshaken = true;
+	if (c->proto != PROTO_UNKNOWN) /* it asked for TLS itself */
+		return true;
 	SSL_get0_alpn_selected(c->ssl, &alpn, &n);
 	if (n == 2 && memcmp(alpn, "h2", 2) == 0)
 		start_proto(c, PROTO_H2);
@@ -380,7 +393,25 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	worker_flush(w);
 }
 
-void conn_new(struct sink_worker *w, int fd, bool tls)
+static bool begin(struct sink_conn *c, enum listener via)
+{
+	switch (via) {
+	case LISTEN_CLEAR: return true;
+	case LISTEN_TLS: return conn_start_tls(c);
+	case LISTEN_SMTP: c->proto = PROTO_SMTP; return smtp_start(c);
+	case LISTEN_COUNT: break;
+	}
+	hm_unreachable();
+}
+
+const char *conn_proto_name(enum conn_proto p)
+{
+	static const char *const names[] = {"none", "http/1.1", "h2", "smtp"};
+
+	return names[p];
+}
+
+void conn_new(struct sink_worker *w, int fd, enum listener via)
 {
 	struct sink_conn *c = calloc(1, sizeof(*c));
 
@@ -409,7 +440,7 @@ void conn_new(struct sink_worker *w, int fd, bool tls)
 		return;
 	}
 	uv_tcp_nodelay(&c->tcp, 1);
-	if ((tls && !tls_start(c)) || uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
+	if (!begin(c, via) || uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
 		conn_close(c);
 }
 
@@ -469,6 +500,8 @@ static void proper_answer(struct sink_req *r)
 {
 	if (r->conn->proto == PROTO_H2)
 		h2_answer(r);
+	else if (r->conn->proto == PROTO_SMTP)
+		smtp_answer(r);
 	else
 		h1_answer(r);
 }

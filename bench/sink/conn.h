@@ -1,5 +1,5 @@
 /*
- * conn.h - one accepted connection: bytes, TLS, and which HTTP it speaks
+ * conn.h - one accepted connection: bytes, TLS, and what it speaks
  *
  * Bytes in: uv -> (TLS) -> h2_input or h1_input -> requests. Bytes out: the
  * protocol's fill() -> (TLS) -> one write per tick. Nothing is closed inside a
@@ -12,7 +12,8 @@
 #include "hpack.h"
 #include "worker.h"
 
-enum conn_proto { PROTO_UNKNOWN, PROTO_H1, PROTO_H2 };
+enum conn_proto { PROTO_UNKNOWN, PROTO_H1, PROTO_H2, PROTO_SMTP };
+const char *conn_proto_name(enum conn_proto p);
 enum conn_doom { DOOM_NONE, DOOM_AFTER_FLUSH, DOOM_NOW, DOOM_RESET };
 
 struct sink_conn {
@@ -40,6 +41,7 @@ struct sink_conn {
 	char sniff[24]; /* first bytes, until the protocol is known */
 	size_t sniff_len;
 	uint64_t id, last_ms, bytes_in, requests;
+	void *session; /* SMTP: struct smtp */
 	/* HTTP/2 */
 	nghttp2_session *h2;
 	const uint8_t *chunk; /* rest of what nghttp2 wants sent */
@@ -63,7 +65,11 @@ struct sink_conn {
 	bool h1_in_value;
 };
 
-void conn_new(struct sink_worker *w, int fd, bool tls);
+void conn_new(struct sink_worker *w, int fd, enum listener via);
+/* From here on the peer speaks TLS; false when out of memory. */
+bool conn_start_tls(struct sink_conn *c);
+/* Moves bytes of c->raw to buf. */
+size_t conn_fill_raw(struct sink_conn *c, char *buf, size_t cap);
 void conn_touch(struct sink_conn *c);
 void conn_flush(struct sink_conn *c);
 void conn_close(struct sink_conn *c);

@@ -205,18 +205,6 @@ void h1_answer(struct sink_req *r)
 	conn_touch(r->conn);
 }
 
-/* Moves bytes of c->raw (heads, garbage) out first, then the body of the oldest reply. */
-static size_t fill_raw(struct sink_conn *c, char *buf, size_t cap)
-{
-	size_t n = hm_min(cap, c->raw.len);
-
-	if (n) {
-		memcpy(buf, c->raw.p, n);
-		hm_buf_consume(&c->raw, n);
-	}
-	return n;
-}
-
 /* Body bytes of the oldest reply; sets *done_r when it is complete, *wait_r when it must pause. */
 static size_t fill_body(struct sink_req *r, char *buf, size_t cap, bool *done_r, bool *wait_r)
 {
@@ -255,7 +243,7 @@ static size_t fill_body(struct sink_req *r, char *buf, size_t cap, bool *done_r,
 
 size_t h1_fill(struct sink_conn *c, char *buf, size_t cap)
 {
-	size_t n = fill_raw(c, buf, cap);
+	size_t n = conn_fill_raw(c, buf, cap); /* heads, garbage; then the body of the oldest reply */
 
 	while (n < cap && c->reqs.len && c->doom == DOOM_NONE) {
 		struct sink_req *r = hm_container_of(hm_list_first(&c->reqs), struct sink_req, node);
@@ -265,7 +253,7 @@ size_t h1_fill(struct sink_conn *c, char *buf, size_t cap)
 			break;
 		if (!r->head_sent) {
 			put_head(r);
-			n += fill_raw(c, buf + n, cap - n);
+			n += conn_fill_raw(c, buf + n, cap - n);
 			if (c->raw.len)
 				break;
 		}

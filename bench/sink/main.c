@@ -23,13 +23,14 @@ struct acceptor {
 	struct sink *sink;
 	uv_poll_t poll;
 	int fd;
-	bool tls, polling;
+	enum listener via;
+	bool polling;
 	uint16_t port;
 };
 
 static struct sink sink;
 static struct control control;
-static struct acceptor acceptors[2]; /* clear, TLS */
+static struct acceptor acceptors[LISTEN_COUNT];
 static unsigned next_worker;
 
 static int fd_listen(const char *text, uint16_t *port_r, int *fd_r, struct hm_err *e)
@@ -85,7 +86,7 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
 		}
 		atomic_fetch_add(&a->sink->open_conns, 1);
 		atomic_fetch_add(&a->sink->total_conns, 1);
-		worker_give_conn(a->sink, next_worker++ % a->sink->n_workers, fd, a->tls);
+		worker_give_conn(a->sink, next_worker++ % a->sink->n_workers, fd, a->via);
 	}
 }
 
@@ -104,13 +105,14 @@ static void on_signal(uv_signal_t *s, int num)
 	uv_stop(s->loop);
 }
 
+static const char *const listeners[LISTEN_COUNT] = {"listen", "tls_listen", "smtp"};
+
 static void put_ready(struct hm_buf *out, const char *ca, uint16_t control_port)
 {
 	hm_buf_printf(out, "{\"ready\":true,\"pid\":%ld", (long)getpid());
-	if (acceptors[0].fd >= 0)
-		hm_buf_printf(out, ",\"listen\":%u", acceptors[0].port);
-	if (acceptors[1].fd >= 0)
-		hm_buf_printf(out, ",\"tls_listen\":%u", acceptors[1].port);
+	for (size_t i = 0; i < LISTEN_COUNT; i++)
+		if (acceptors[i].fd >= 0)
+			hm_buf_printf(out, ",\"%s\":%u", listeners[i], acceptors[i].port);
 	if (control_port)
 		hm_buf_printf(out, ",\"control\":%u", control_port);
 	if (*ca) {
@@ -189,12 +191,12 @@ static int make_parts(const struct sink_options *o, struct hm_err *e)
 
 static int open_ports(const struct sink_options *o, int *control_fd, uint16_t *control_port, struct hm_err *e)
 {
+	const char *const at[LISTEN_COUNT] = {o->listen, o->tls_listen, o->smtp};
 	int rc = 0;
 
-	if (o->listen)
-		rc = fd_listen(o->listen, &acceptors[0].port, &acceptors[0].fd, e);
-	if (rc == 0 && o->tls_listen)
-		rc = fd_listen(o->tls_listen, &acceptors[1].port, &acceptors[1].fd, e);
+	for (size_t i = 0; rc == 0 && i < LISTEN_COUNT; i++)
+		if (at[i])
+			rc = fd_listen(at[i], &acceptors[i].port, &acceptors[i].fd, e);
 	if (rc == 0 && o->control)
 		rc = fd_listen(o->control, control_port, control_fd, e);
 	return rc;
@@ -209,7 +211,7 @@ static int run(const struct sink_options *o, uv_loop_t *loop, struct hm_err *e)
 	int control_fd = -1, rc;
 
 	rc = open_ports(o, &control_fd, &control_port, e);
-	if (rc == 0 && o->tls_listen)
+	if (rc == 0 && (o->tls_listen || o->smtp))
 		rc = cert_context(o, &sink.tls, ca, sizeof(ca), e);
 	if (rc == 0 && o->scenario)
 		rc = load_scenario(o->scenario, e);
@@ -219,7 +221,7 @@ static int run(const struct sink_options *o, uv_loop_t *loop, struct hm_err *e)
 	rc = workers_start(&sink, e);
 	if (rc == 0)
 		rc = control_start(&control, &sink, loop, control_fd, e);
-	for (size_t i = 0; rc == 0 && i < 2; i++)
+	for (size_t i = 0; rc == 0 && i < LISTEN_COUNT; i++)
 		if (acceptors[i].fd >= 0)
 			rc = start_acceptor(&acceptors[i], loop, e);
 	if (rc)
@@ -242,7 +244,7 @@ static int run(const struct sink_options *o, uv_loop_t *loop, struct hm_err *e)
 	for (size_t i = 0; i < 2; i++)
 		uv_close((uv_handle_t *)&sig[i], NULL);
 	control_stop(&control);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < LISTEN_COUNT; i++)
 		if (acceptors[i].polling)
 			uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
 	uv_run(loop, UV_RUN_DEFAULT); /* close callbacks; sig lives until here */
@@ -264,7 +266,7 @@ static int finish(const struct sink_options *o, bool ran, struct hm_err *e)
 	workers_stop(&sink);
 	if (ran && o->ledger_file && sink.ledger)
 		rc = write_ledger(o->ledger_file, e);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < LISTEN_COUNT; i++)
 		if (acceptors[i].fd >= 0)
 			close(acceptors[i].fd);
 	scripts_free(sink.scripts);
@@ -301,8 +303,8 @@ int main(int argc, char **argv)
 	}
 	hpack_global_init();
 	hm_err_clear(&e);
-	acceptors[0] = (struct acceptor){.sink = &sink, .fd = -1, .tls = false};
-	acceptors[1] = (struct acceptor){.sink = &sink, .fd = -1, .tls = true};
+	for (size_t i = 0; i < LISTEN_COUNT; i++)
+		acceptors[i] = (struct acceptor){.sink = &sink, .fd = -1, .via = (enum listener)i};
 	control.sink = &sink;
 	uv_loop_init(&loop);
 	rc = sink_profiles_init(&o, &e);

@@ -64,9 +64,10 @@ static void print_folded(const char *text, int indent, int col)
 
 static void help(void)
 {
-	printf("hermod-sink %s - plays push, chat and webhook providers, counts every message it is given\n\n"
-	       "usage: hermod-sink [--listen ADDR:PORT] [--tls-listen ADDR:PORT] [--control ADDR:PORT] "
-	       "[options]\n",
+	printf("hermod-sink %s - plays push, chat, mail and webhook providers, counts every message it is "
+	       "given\n\n"
+	       "usage: hermod-sink [--listen ADDR:PORT] [--tls-listen ADDR:PORT] [--smtp ADDR:PORT]\n"
+	       "                   [--control ADDR:PORT] [options]\n",
 	       HM_VERSION);
 	for (size_t i = 0; i < hm_countof(rows); i++) {
 		const struct opt_row *r = &rows[i];
@@ -90,8 +91,8 @@ static void help(void)
 			printf("%-34s", left);
 		print_folded(doc, 34, 34);
 	}
-	printf("  %-32sthis text\n  %-32sthe version\n\nProfiles (all at once, chosen by path):\n", "--help",
-	       "--version");
+	printf("  %-32sthis text\n  %-32sthe version\n\nProfiles (all at once, chosen by path or port):\n",
+	       "--help", "--version");
 	for (unsigned i = 1; i < sink_profile_count(); i++) {
 		printf("  %-10s", sink_profile_name(i));
 		print_folded(sink_profile_get(i)->what, 12, 12);
@@ -165,10 +166,14 @@ static int parse(struct sink_options *o, int argc, char **argv, struct hm_err *e
 		if (rc)
 			return rc;
 	}
-	if (!o->listen && !o->tls_listen)
-		return hm_err_set(
-			e, HM_EINVAL,
-			"give --listen or --tls-listen (or both), for example --listen 127.0.0.1:8080");
+	if (!o->listen && !o->tls_listen && !o->smtp)
+		return hm_err_set(e, HM_EINVAL,
+				  "give --listen, --tls-listen or --smtp (or several), for example --listen "
+				  "127.0.0.1:8080");
+	for (size_t i = 0; i < o->smtp_user.n; i++)
+		if (!strchr(o->smtp_user.v[i], ':'))
+			return hm_err_set(e, HM_EINVAL, "--smtp-user '%s' is not USER:PASSWORD",
+					  o->smtp_user.v[i]);
 	if (!o->cert != !o->key)
 		return hm_err_set(e, HM_EINVAL, "--cert and --key go together");
 	return 0;

@@ -13,6 +13,14 @@
 #include "options.h"
 #include "sink.h"
 
+/* Places in the table; 0 stands for all. */
+enum sink_profile_index {
+	PROFILE_all,
+#define SINK_PROFILE(name) PROFILE_##name,
+#include "tbl_profiles.h"
+#undef SINK_PROFILE
+};
+
 /* A target that makes the profile give a certain answer. */
 struct sink_special {
 	const char *trigger; /* prefix of the target */

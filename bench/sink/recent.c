@@ -130,8 +130,8 @@ static void put_slot(const struct slot *s, struct hm_buf *out)
 		      "\"stream\":%d",
 		      (unsigned long long)s->number, (unsigned long long)s->time_ms,
 		      (unsigned long long)s->mono_us, sink_profile_name(s->profile),
-		      s->proto == PROTO_H2 ? "h2" : "http/1.1", s->tls ? "true" : "false",
-		      (unsigned long long)s->conn, s->stream_id);
+		      conn_proto_name(s->proto), s->tls ? "true" : "false", (unsigned long long)s->conn,
+		      s->stream_id);
 	put_text(out, "method", piece(s, s->method, s->method_len));
 	put_text(out, "path", piece(s, s->path, s->path_len));
 	hm_buf_lit(out, ",\"headers\":[");

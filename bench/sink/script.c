@@ -367,6 +367,14 @@ struct script_reply *scripts_take(struct scripts *s, const struct sink_req *r, c
 	return found;
 }
 
+struct hm_str script_header(const struct script_reply *r, const char *name)
+{
+	for (size_t i = 0; i < r->n_headers; i++)
+		if (hm_str_is(r->headers[i].name, name))
+			return r->headers[i].value;
+	return HM_STR("");
+}
+
 void scripts_done(struct script_reply *r)
 {
 	struct scripts *s;

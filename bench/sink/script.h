@@ -42,6 +42,8 @@ int scripts_add(struct scripts *s, const struct hm_yaml *doc, size_t *added_r, s
 /* The reply for this request, or NULL; give it back with scripts_done (NULL is fine). */
 struct script_reply *scripts_take(struct scripts *s, const struct sink_req *r, const struct sink_ids *ids);
 void scripts_done(struct script_reply *r);
+/* A header of the reply; empty when it has none of that (lower case) name. */
+struct hm_str script_header(const struct script_reply *r, const char *name);
 void scripts_json(struct scripts *s, struct hm_buf *out); /* what is left */
 
 #endif

@@ -33,6 +33,7 @@
 struct sink_conn;
 struct sink_worker;
 struct sink_req;
+struct script_reply;
 
 /* What may happen instead of a proper answer. */
 enum sink_fault {
@@ -95,6 +96,8 @@ struct sink_req {
 	struct hm_buf out;  /* the reply's body, when it is not static text */
 	struct hm_buf hdr;  /* copied reply headers; reserved once, so slices of it stay */
 	unsigned profile;
+	struct script_reply *script; /* taken before the request was complete */
+	bool script_asked;
 	struct hm_str target; /* token, user, hook name ...: what scripts and special rows look at */
 	struct sink_reply reply;
 	struct sink_req *next_free;

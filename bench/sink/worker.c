@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "conn.h"
+#include "script.h"
 
 #define MAX_FREE_REQS 8192
 #define LINGER	      1000	  /* ms */
@@ -78,6 +79,8 @@ struct sink_req *req_new(struct sink_worker *w, struct sink_conn *c)
 	r->sent = 0;
 	r->profile = 0;
 	r->target = HM_STR_NULL;
+	r->script = NULL;
+	r->script_asked = false;
 	hm_buf_reset(&r->data);
 	hm_buf_reset(&r->out);
 	hm_buf_reset(&r->hdr);
@@ -98,6 +101,8 @@ void req_free(struct sink_req *r)
 	struct sink_worker *w = c->worker;
 
 	HM_CHECK(r, SINK_REQ_MAGIC);
+	scripts_done(r->script);
+	r->script = NULL;
 	hm_list_remove(&c->reqs, &r->node);
 	hm_heap_remove(&w->heap, &r->timer);
 	if (c->cur == r)
@@ -313,7 +318,7 @@ static void on_mail(uv_async_t *a)
 		next = j->next;
 		switch (j->kind) {
 		case JOB_CONN:
-			conn_new(w, j->fd, j->tls);
+			conn_new(w, j->fd, j->via);
 			free(j);
 			break;
 		case JOB_CALL:
@@ -331,7 +336,7 @@ static void on_mail(uv_async_t *a)
 		worker_flush(w);
 }
 
-void worker_give_conn(struct sink *s, unsigned index, int fd, bool tls)
+void worker_give_conn(struct sink *s, unsigned index, int fd, enum listener via)
 {
 	struct worker_job *j = calloc(1, sizeof(*j));
 
@@ -342,7 +347,7 @@ void worker_give_conn(struct sink *s, unsigned index, int fd, bool tls)
 	}
 	j->kind = JOB_CONN;
 	j->fd = fd;
-	j->tls = tls;
+	j->via = via;
 	post(&s->workers[index], j);
 }
 

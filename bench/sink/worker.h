@@ -45,12 +45,15 @@ struct sink {
 	uint64_t start_ms;
 };
 
+/* Which of the sink's ports a connection came to. */
+enum listener { LISTEN_CLEAR, LISTEN_TLS, LISTEN_SMTP, LISTEN_COUNT };
+
 typedef void worker_call_fn(struct sink_worker *w, void *arg);
 
 struct worker_job {
 	enum { JOB_CONN, JOB_CALL, JOB_STOP } kind;
 	int fd;
-	bool tls;
+	enum listener via;
 	worker_call_fn *fn;
 	void *arg;
 	sem_t *done;
@@ -97,7 +100,7 @@ struct sink_worker {
 int workers_start(struct sink *s, struct hm_err *e) HM_MUSTCHECK;
 void workers_stop(struct sink *s);
 void worker_call_all(struct sink *s, worker_call_fn *fn, void *arg);
-void worker_give_conn(struct sink *s, unsigned index, int fd, bool tls);
+void worker_give_conn(struct sink *s, unsigned index, int fd, enum listener via);
 
 /* Owner thread. */
 void worker_tick(struct sink_worker *w);  /* first thing in a callback */
@@ -107,5 +110,7 @@ struct sink_req *req_new(struct sink_worker *w, struct sink_conn *c); /* NULL wh
 void req_free(struct sink_req *r);
 /* Decides the answer to a complete request and sends it, now or later. */
 void answer_request(struct sink_req *r);
+/* Takes the script of a mail before it is complete: of this target, of no id yet. It is used when the mail is answered. */
+void request_script(struct sink_req *r, struct hm_str target);
 
 #endif
