@@ -1174,9 +1174,12 @@ static void fold_message(struct builder *b, struct hm_eval *ev)
 
 static void fold_pull(struct builder *b, struct hm_eval *ev)
 {
-	if (!b->c->ad->receipts.pull.present)
+	const struct hm_cb_pull *p = &b->c->ad->receipts.pull;
+
+	if (!p->present)
 		return;
-	if (hm_request_fold(ev, b->a, &b->c->ad->receipts.pull.request, &b->c->pull_request) != 0)
+	b->c->pull_off = p->enabled != NULL && !constant_bool(ev, p->enabled);
+	if (hm_request_fold(ev, b->a, &p->request, &b->c->pull_request) != 0)
 		fold_failed(b, ev, "receipts.pull.request");
 }
 

@@ -44,20 +44,18 @@ bool hm_cred_exchanges(const struct hm_channel *ch)
 	return ch->cred_exchange;
 }
 
-/* The token endpoint may be elsewhere: TLS, proxy and trust of the channel stay, host and port are its own. */
-static int elsewhere(const struct hm_channel *c, struct hm_eval *ev, struct hm_str *base_r,
-		     struct hm_origin_opts *o, struct hm_err *e)
+int hm_request_elsewhere(const struct hm_channel *c, struct hm_eval *ev, const struct hm_request *r,
+			 const char *what, struct hm_str *base_r, struct hm_origin_opts *o, struct hm_err *e)
 {
-	struct hm_val v = hm_eval_tpl(ev, c->token_request.url);
+	struct hm_val v = hm_eval_tpl(ev, r->url);
 	struct hm_str url = hm_val_text(&v, ev->a);
 	int rc;
 
 	o->connect_to = o->server_name = HM_STR("");
 	o->deny_private = false; /* it comes from the configuration, not from outside */
-	rc = url.len ? hm_wire_parse_url(url, o, base_r, e)
-		     : hm_err_set(e, HM_EINVAL, "the token URL is empty");
+	rc = url.len ? hm_wire_parse_url(url, o, base_r, e) : hm_err_set(e, HM_EINVAL, "the URL is empty");
 	if (rc != 0)
-		return hm_err_wrap(e, "channel %.*s: token request", HM_STRF(c->info.name));
+		return hm_err_wrap(e, "channel %.*s: %s", HM_STRF(c->info.name), what);
 	ev->scheme = o->tls ? HM_STR("https") : HM_STR("http");
 	ev->host = o->port == (o->tls ? 443 : 80)
 			   ? o->host
@@ -91,7 +89,7 @@ int hm_cred_request_with(const struct hm_channel *ch, struct hm_str refresh_toke
 	if (origin_r->version == HM_HTTP_2)
 		origin_r->version = HM_HTTP_AUTO;
 	if (rc == 0 && ch->token_request.url)
-		rc = elsewhere(ch, &ev, &base, origin_r, e);
+		rc = hm_request_elsewhere(ch, &ev, &ch->token_request, "token request", &base, origin_r, e);
 	return rc ? rc : hm_request_build(&ev, &ch->token_request, base, call);
 }
 

@@ -256,11 +256,13 @@ static void load_push(struct hm_loader *l, const struct hm_yaml *outer, const st
 
 static void load_pull(struct hm_loader *l, const struct hm_yaml *outer, const struct source *s)
 {
-	static const char *const keys[] = {"after",    "until",	      "max",	 "request", "answer",
-					   "outcomes", "retry_after", VIEW_KEYS, NULL};
+	static const char *const keys[] = {"enabled",	  "after",   "until",  "max",
+					   "group",	  "request", "answer", "outcomes",
+					   "retry_after", VIEW_KEYS, NULL};
 	const struct hm_yaml *y = hm_yaml_get(outer, "pull");
 	struct hm_scope_of in = {s->p.names, HM_AT_Q, "receipts.pull.request"};
 	struct hm_cb_pull *to = &l->ad->receipts.pull;
+	struct hm_parse group = s->p;
 	struct source inner = *s;
 
 	if (y == NULL || !hm_load_known(l, y, "receipts.pull", keys))
@@ -273,12 +275,20 @@ static void load_pull(struct hm_loader *l, const struct hm_yaml *outer, const st
 		hm_load_fail(l, y,
 			     "receipts.pull: after must be a second or more, until not less than that and at "
 			     "most 31 days");
+	group.allowed = HM_AT_K;
+	group.where = "receipts.pull.enabled";
+	to->enabled = hm_load_expr(l, y, "enabled", &group);
+	group.allowed = HM_AT_Q;
+	group.where = "receipts.pull.group";
+	to->group = hm_load_expr(l, y, "group", &group);
 	if (hm_yaml_get(y, "request"))
-		hm_load_request(l, hm_yaml_get(y, "request"), &in, false, &to->request);
+		hm_load_request(l, hm_yaml_get(y, "request"), &in, true, &to->request);
 	else
 		hm_load_fail(l, y, "receipts.pull: request is missing");
 	hm_load_answer(l, y, s->p.names, "receipts.pull", &to->answer);
 	inner.inner = y;
+	inner.p.allowed |= HM_AT_Q; /* what was asked about */
+	inner.el.allowed |= HM_AT_Q;
 	load_view(&inner, &to->view);
 	if (to->view.provider_id == NULL && to->max > 1)
 		hm_load_fail(l, y, "receipts.pull: provider_id is missing: which message an event is about");

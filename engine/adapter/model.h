@@ -286,6 +286,8 @@ struct hm_cb_pull {
 	bool present;
 	uint64_t after_ms, until_ms;
 	uint32_t max;
+	struct hm_expr *enabled; /* of the settings; NULL: always */
+	struct hm_expr *group;	 /* ids of one request give the same */
 	struct hm_request request;
 	struct hm_answer answer;
 	struct hm_cb_view view;
@@ -417,6 +419,7 @@ struct hm_channel {
 	bool cred_jwt, cred_exchange;
 	struct hm_str callback_url, callback_token; /* may be empty */
 	struct hm_request pull_request;		    /* folded */
+	bool pull_off;				    /* receipts.pull.enabled is not */
 	struct hm_key *keys[HM_CHANNEL_MAX_KEYS];
 	uint32_t n_keys;
 	/* texts of secret settings, for masking */
@@ -501,6 +504,10 @@ int hm_mime_body(struct hm_eval *ev, const struct hm_tree *map, struct hm_buf *o
 int hm_request_build(struct hm_eval *ev, const struct hm_request *r, struct hm_str base_path,
 		     struct hm_call *call);
 /* Folds all parts for a channel. */
+/* A request with a URL of its own goes elsewhere: TLS, proxy and trust of the channel stay, host and port are its own. */
+int hm_request_elsewhere(const struct hm_channel *c, struct hm_eval *ev, const struct hm_request *r,
+			 const char *what, struct hm_str *base_r, struct hm_origin_opts *o,
+			 struct hm_err *e) HM_MUSTCHECK;
 int hm_request_fold(struct hm_eval *ev, struct hm_arena *a, const struct hm_request *from,
 		    struct hm_request *r);
 /* Evaluation for a channel without message (credential) or with. */

@@ -72,13 +72,14 @@ static bool any_by_provider_id(const struct hm_cb_view *v)
 void hm_channel_receipts(const struct hm_channel *c, struct hm_cb_info *i)
 {
 	const struct hm_cb_decl *d = &c->ad->receipts;
+	bool pull = d->pull.present && !c->pull_off;
 
 	HM_CHECK(c, HM_CHANNEL_MAGIC);
 	*i = (struct hm_cb_info){
 		.push = d->push.present,
-		.pull = d->pull.present,
+		.pull = pull,
 		.session = d->session,
-		.by_provider_id = (d->push.present && any_by_provider_id(&d->push.view)) || d->pull.present ||
+		.by_provider_id = (d->push.present && any_by_provider_id(&d->push.view)) || pull ||
 				  (d->session && any_by_provider_id(&d->view)),
 		.batch_by_provider_id = (d->push.present && d->push.view.provider_id != NULL) ||
 					(d->session && d->view.provider_id != NULL),
@@ -654,10 +655,30 @@ static struct hm_val id_list(const struct hm_str *ids, size_t n, struct hm_arena
 	return (struct hm_val){.t = HM_V_LIST, .n = (uint32_t)n, .list = v};
 }
 
+struct hm_str hm_channel_pull_group(const struct hm_channel *c, struct hm_str id, uint64_t wall_ms,
+				    struct hm_arena *a)
+{
+	const struct hm_expr *group = c->ad->receipts.pull.group;
+	struct hm_cb_result unused;
+	struct hm_cb_names cb;
+	struct hm_eval ev;
+	struct hm_err e;
+	struct hm_val v;
+
+	HM_CHECK(c, HM_CHANNEL_MAGIC);
+	if (group == NULL)
+		return HM_STR("");
+	begin(&ev, c, a, wall_ms, &cb, &e, &unused);
+	cb.ids = id_list(&id, 1, a);
+	v = hm_eval(&ev, group);
+	return ev.rc ? HM_STR("") : hm_val_text(&v, a);
+}
+
 int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, size_t n,
 			  struct hm_str credential, uint64_t wall_ms, struct hm_arena *a,
-			  struct hm_call *call, struct hm_err *e)
+			  struct hm_call *call, struct hm_origin_opts *origin_r, struct hm_err *e)
 {
+	struct hm_str base = c->base_path;
 	struct hm_cb_result unused;
 	struct hm_cb_names cb;
 	struct hm_eval ev;
@@ -668,7 +689,12 @@ int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, 
 	begin(&ev, c, a, wall_ms, &cb, e, &unused);
 	cb.ids = id_list(ids, n, a);
 	ev.credential = credential;
-	rc = hm_request_build(&ev, &c->pull_request, c->base_path, call);
+	*origin_r = c->info.origin;
+	rc = c->pull_request.url ? hm_request_elsewhere(c, &ev, &c->pull_request, "asking for receipts",
+							&base, origin_r, e)
+				 : 0;
+	if (rc == 0)
+		rc = hm_request_build(&ev, &c->pull_request, base, call);
 	return rc ? rc : ev.rc;
 }
 

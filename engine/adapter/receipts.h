@@ -90,10 +90,17 @@ struct hm_cb_result {
 void hm_channel_callback(const struct hm_channel *c, const struct hm_cb_call *call, struct hm_arena *a,
 			 struct hm_cb_result *r);
 
-/* Asks about n provider ids (1 .. pull_max). HM_EINVAL: the request cannot be built. */
+/* Only ids that give the same may be asked about in one request; empty where there is no such condition. */
+struct hm_str hm_channel_pull_group(const struct hm_channel *c, struct hm_str id, uint64_t wall_ms,
+				    struct hm_arena *a);
+/*
+ * Asks about n provider ids (1 .. pull_max, of one group). *origin_r: whom, the channel's own unless the request has a
+ * URL. HM_EINVAL: the request cannot be built.
+ */
 int hm_channel_pull_build(const struct hm_channel *c, const struct hm_str *ids, size_t n,
 			  struct hm_str credential, uint64_t wall_ms, struct hm_arena *a,
-			  struct hm_call *call, struct hm_err *e) HM_MUSTCHECK;
+			  struct hm_call *call, struct hm_origin_opts *origin_r,
+			  struct hm_err *e) HM_MUSTCHECK;
 /* *v judges the answer as a sending is judged; only of an ok one there are events. */
 void hm_channel_pull_events(const struct hm_channel *c, const struct hm_str *ids, size_t n,
 			    const struct hm_call *call, uint64_t wall_ms, struct hm_arena *a,

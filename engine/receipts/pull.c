@@ -6,17 +6,19 @@
  * `{<prefix>:<p>}:pull:<channel>` has every id that is waited for, by the time it is due ("<sent ms> <provider id>"). Any process
  * may ask; a claim moves what it takes a minute on, so that nobody else asks meanwhile and a crash loses nothing. An id is asked
  * about when it is `after` old, and then whenever it is twice as old as the last time, until it is `until` old; it leaves when an
- * event says what became of it. One question at a time per process.
+ * event says what became of it. One question at a time per process, and while there are more ids due than one question may
+ * have, up to QUESTIONS_MAX in a row.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "receipts/callbacks_int.h"
 
-#define PULLER_MAGIC 0x70756c6cu
-#define REST_MS	     2000
-#define LEASE_MS     60000u
-#define CLAIM_MAX    1000
+#define PULLER_MAGIC  0x70756c6cu
+#define REST_MS	      2000
+#define LEASE_MS      60000u
+#define CLAIM_MAX     1000
+#define QUESTIONS_MAX 32 /* of one channel and partition, before the others have their turn */
 
 static struct hm_redis_script claim_script = {
 	.name = "pull_claim",
@@ -38,7 +40,7 @@ static struct hm_redis_script settle_script = {
 struct member {
 	struct hm_str text, id;
 	uint64_t sent_ms;
-	bool gone;
+	bool gone, left; /* left: of another group than those that were asked about */
 };
 
 struct puller {
@@ -53,8 +55,10 @@ struct puller {
 	struct hm_arena arena; /* of one question */
 	bool asking;	       /* the arena is in use */
 	struct member *v;
-	struct hm_str *ids;
 	size_t n;
+	struct hm_str *ids; /* of those asked about */
+	size_t n_ids;
+	uint32_t questions; /* in a row */
 	struct hm_call call;
 	struct hm_cred_waiter cred;
 	bool cred_waiting, on_wire, stopped;
@@ -96,6 +100,7 @@ static void next(struct puller *p, bool same_channel)
 		rest(p);
 		return;
 	}
+	p->questions = 0;
 	if (!same_channel || ++p->partition >= p->cb->deps.partitions) {
 		p->partition = 0;
 		p->at++;
@@ -113,6 +118,11 @@ static struct hm_str key_of(const struct puller *p, char *key, size_t cap)
 	return hm_str_n(key, hm_pid_pull_key(&pid, p->partition, key, cap));
 }
 
+static uint32_t most_at_once(const struct puller *p)
+{
+	return hm_min(p->info.pull_max, (uint32_t)CLAIM_MAX);
+}
+
 static void on_settled(void *arg, const struct hm_reply *reply, const struct hm_err *err)
 {
 	struct puller *p = arg;
@@ -120,7 +130,12 @@ static void on_settled(void *arg, const struct hm_reply *reply, const struct hm_
 	HM_CHECK(p, PULLER_MAGIC);
 	(void)reply;
 	(void)err; /* then the leases end, and all are asked about again */
-	next(p, true);
+	if (p->stopped || (p->n_ids == p->n && p->n < most_at_once(p)) || ++p->questions >= QUESTIONS_MAX) {
+		next(p, true);
+	} else {
+		end_question(p);
+		claim(p);
+	}
 }
 
 static void settle(struct puller *p)
@@ -139,7 +154,9 @@ static void settle(struct puller *p)
 
 		args[2 * i] = m->text;
 		args[2 * i + 1] = HM_STR("");
-		if (!m->gone && age < p->info.pull_until_ms)
+		if (m->left)
+			args[2 * i + 1] = hm_arena_printf(&p->arena, "%llu", (unsigned long long)now);
+		else if (!m->gone && age < p->info.pull_until_ms)
 			args[2 * i + 1] = hm_arena_printf(
 				&p->arena, "%llu",
 				(unsigned long long)hm_min(now + hm_max(age, (uint64_t)1000),
@@ -175,7 +192,7 @@ static void on_answer(struct hm_call *call)
 		hm_callbacks_maybe_closed(cb);
 		return;
 	}
-	hm_channel_pull_events(p->c, p->ids, p->n, call, cb->deps.tick->wall_ms, &p->arena, &v, &r);
+	hm_channel_pull_events(p->c, p->ids, p->n_ids, call, cb->deps.tick->wall_ms, &p->arena, &v, &r);
 	if (v.outcome != HM_OUT_OK || r.verdict != HM_CB_TAKEN) {
 		HM_WARN(INGEST, "a provider does not say what became of messages",
 			HM_SV("channel", hm_channel_info(p->c)->name),
@@ -196,6 +213,7 @@ static void ask(struct puller *p)
 {
 	struct hm_callbacks *cb = p->cb;
 	struct hm_str credential = HM_STR("");
+	struct hm_origin_opts whom;
 	struct hm_origin *origin;
 	struct hm_err e = {0};
 
@@ -205,9 +223,9 @@ static void ask(struct puller *p)
 		return;
 	}
 	memset(&p->call, 0, sizeof(p->call));
-	if (hm_channel_pull_build(p->c, p->ids, p->n, credential, cb->deps.tick->wall_ms, &p->arena, &p->call,
-				  &e) != 0 ||
-	    hm_wire_origin(cb->deps.wire, &hm_channel_info(p->c)->origin, &origin, &e) != 0)
+	if (hm_channel_pull_build(p->c, p->ids, p->n_ids, credential, cb->deps.tick->wall_ms, &p->arena,
+				  &p->call, &whom, &e) != 0 ||
+	    hm_wire_origin(cb->deps.wire, &whom, &origin, &e) != 0)
 		goto failed;
 	HM_MAGIC_SET(&p->call, HM_CALL_MAGIC);
 	p->call.origin = origin;
@@ -246,9 +264,27 @@ static bool read_member(struct puller *p, struct hm_str text)
 	if (!hm_str_split(&rest, ' ', &sent) || !hm_str_u64(sent, &m->sent_ms) || rest.len == 0)
 		return false;
 	m->id = rest;
-	m->gone = false;
-	p->ids[p->n++] = rest;
+	m->gone = m->left = false;
+	p->n++;
 	return true;
+}
+
+/* Of those that were claimed, the ones that may be asked about together with the first. */
+static void choose(struct puller *p)
+{
+	uint64_t now = p->cb->deps.tick->wall_ms;
+	struct hm_str first = HM_STR("");
+
+	p->n_ids = 0;
+	for (size_t i = 0; i < p->n; i++) {
+		struct hm_str group = hm_channel_pull_group(p->c, p->v[i].id, now, &p->arena);
+
+		if (i == 0)
+			first = group;
+		p->v[i].left = !hm_str_eq(group, first);
+		if (!p->v[i].left)
+			p->ids[p->n_ids++] = p->v[i].id;
+	}
 }
 
 static void on_claimed(void *arg, const struct hm_reply *reply, const struct hm_err *err)
@@ -269,10 +305,12 @@ static void on_claimed(void *arg, const struct hm_reply *reply, const struct hm_
 	p->ids = hm_arena_zalloc(&p->arena, reply->n * sizeof(*p->ids));
 	for (size_t i = 0; p->v != NULL && p->ids != NULL && i < reply->n; i++)
 		(void)!read_member(p, reply->v[i].s);
-	if (p->n == 0)
+	if (p->n == 0) {
 		next(p, true);
-	else
-		ask(p);
+		return;
+	}
+	choose(p);
+	ask(p);
 }
 
 static void claim(struct puller *p)
@@ -282,7 +320,7 @@ static void claim(struct puller *p)
 	uint64_t t = p->cb->deps.tick->wall_ms;
 
 	snprintf(now, sizeof(now), "%llu", (unsigned long long)t);
-	snprintf(most, sizeof(most), "%u", hm_min(p->info.pull_max, (uint32_t)CLAIM_MAX));
+	snprintf(most, sizeof(most), "%u", most_at_once(p));
 	snprintf(lease, sizeof(lease), "%llu", (unsigned long long)(t + LEASE_MS));
 	args[0] = hm_str_c(now);
 	args[1] = hm_str_c(most);

@@ -71,6 +71,31 @@ receipts:
     - {code: pending, event: ignored, final: no}
 """
 
+# Only ids of one group may be asked about together, and elsewhere.
+GROUPED = """
+adapter: {name: sms/grouped, title: A provider that is asked by groups}
+settings:
+  report_url: {type: url, default: "https://report.example", doc: where it is asked}
+  ask: {type: bool, default: true, doc: whether it is asked}
+endpoint: {url: "https://grouped.example"}
+request: {path: /grouped, json: {to: "${to}"}}
+answer: {success: status == 200, provider_id: answer.sid}
+receipts:
+  pull:
+    enabled: settings.ask
+    after: 1m
+    until: 24h
+    max: 100
+    group: id | split("/") | first
+    request: {method: POST, url: '${settings.report_url}/elsewhere/${id | split("/") | first}', json: {members: '${ids | map(it | split("/") | last)}'}}
+    answer: {success: status == 200}
+  each: event
+  provider_id: (id | split("/") | first) ~ "/" ~ key
+  code: it
+  events:
+    - {code: delivered, event: delivered}
+"""
+
 # Signs nothing: the address has a token.
 PLAIN = """
 adapter: {name: sms/plain, title: A provider that signs nothing}
@@ -91,7 +116,7 @@ receipts:
 def up(engine, sink, redis, tmp_path):
     folder = tmp_path / "adapters"
     shutil.copytree(ROOT / "adapters", folder)
-    for name, text in {"told": TOLD, "asked": ASKED, "plain": PLAIN}.items():
+    for name, text in {"told": TOLD, "asked": ASKED, "grouped": GROUPED, "plain": PLAIN}.items():
         (folder / "sms" / f"{name}.yaml").write_text(text)
     endpoint = {"url": sink.tls_url, "ca_file": sink.ca}
 
@@ -364,3 +389,21 @@ def test_who_tells_nothing_is_asked(up, sink, redis):
     e.wait_state(id, "delivered")
     wait_for(lambda: all(redis.client.zcard(k) == 0 for k in redis.client.keys("{hm:*}:pull:*")), 10, "nothing left to ask about")
     assert asked() == [["asked-1"]] * 3
+
+
+def test_ids_of_a_group_are_asked_about_together_and_elsewhere(up, sink, redis):
+    endpoint = {"url": sink.tls_url + "/not-here", "ca_file": sink.ca}
+    e = up(channels={"grouped": {"adapter": "sms/grouped", "report_url": sink.tls_url, "endpoint": endpoint},
+                     "quiet": {"adapter": "sms/grouped", "ask": False, "endpoint": endpoint}}, settings={"queue": {"partitions": 1}})
+    sids = ["g1/a", "g2/b", "g1/c", "g3/d", "g2/e"]
+    sink.script({"path": "/not-here/grouped"}, [{"status": 200, "json": {"sid": s}} for s in [*sids, "g9/z"]])
+    ids = [send(e, "grouped") for _ in sids]
+    send(e, "quiet")
+    for group, members in {"g1": "ac", "g2": "be", "g3": "d"}.items():
+        sink.script({"path": f"/elsewhere/{group}"}, [{"status": 200, "json": {m: "delivered" for m in members}}])
+    e.advance(61_000)
+    for id in ids:
+        e.wait_state(id, "delivered")
+    wait_for(lambda: all(redis.client.zcard(k) == 0 for k in redis.client.keys("{hm:*}:pull:*")), 10, "nothing left to ask about")
+    asked = [(r.path[11:], r.json["members"]) for r in sink.requests() if r.path.startswith("/elsewhere/")]
+    assert sorted((group, sorted(members)) for group, members in asked) == [("g1", ["a", "c"]), ("g2", ["b", "e"]), ("g3", ["d"])]

@@ -303,8 +303,10 @@ static void call_case(struct place *w, struct hm_str method, struct hm_str rest)
 
 static void pull_case(struct place *w, struct hm_str ids, struct hm_str rest)
 {
-	struct hm_str request = field(&rest), body = field(&rest), answer = field(&rest), v[64], one, code;
+	struct hm_str request = field(&rest), body = field(&rest), answer = field(&rest), v[64], one, code,
+		      host = HM_STR("");
 	struct hm_cb_result r;
+	struct hm_origin_opts origin;
 	struct hm_verdict verdict;
 	struct hm_err e;
 	uint64_t status;
@@ -314,10 +316,19 @@ static void pull_case(struct place *w, struct hm_str ids, struct hm_str rest)
 	while (hm_str_split(&ids, ',', &one) && n < hm_countof(v))
 		v[n++] = one;
 	memset(&k.call, 0, sizeof(k.call));
-	if (hm_channel_pull_build(k.c, v, n, HM_STR("credential"), w->wall_ms, &k.a, &k.call, &e) != 0)
+	if (hm_channel_pull_build(k.c, v, n, HM_STR("credential"), w->wall_ms, &k.a, &k.call, &origin, &e) !=
+	    0)
 		fail_msg("%s: %s", w->at, e.text);
-	one = hm_arena_printf(&k.a, "%.*s %.*s%s%.*s", HM_STRF(k.call.method), HM_STRF(k.call.path),
-			      k.call.body.len ? " " : "", HM_STRF(k.call.body));
+	for (size_t i = 1; i < n; i++)
+		assert_true(hm_str_eq(hm_channel_pull_group(k.c, v[i], w->wall_ms, &k.a),
+				      hm_channel_pull_group(k.c, v[0], w->wall_ms, &k.a)));
+	if (!hm_str_eq(origin.host,
+		       hm_channel_info(k.c)->origin.host)) { /* written down with the host, then */
+		assert_true(origin.tls && origin.port == 443);
+		host = hm_arena_printf(&k.a, "https://%.*s", HM_STRF(origin.host));
+	}
+	one = hm_arena_printf(&k.a, "%.*s %.*s%.*s%s%.*s", HM_STRF(k.call.method), HM_STRF(host),
+			      HM_STRF(k.call.path), k.call.body.len ? " " : "", HM_STRF(k.call.body));
 	if (!hm_str_eq(one, bytes(request)))
 		fail_msg("%s:\n  asks     %.*s\n  expected %.*s", w->at, HM_STRF(one), HM_STRF(request));
 	(void)hm_str_split(&answer, ' ', &code);
