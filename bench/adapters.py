@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from stack import BUILD, Stack, child_setup, cores  # noqa: E402
 
 SUBSCRIPTIONS = 20_000
+SMPP_WINDOW = 100
 FOREVER = 10**12
 VAPID = "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"  # of RFC 8291, section 5
 
@@ -81,6 +82,15 @@ def rows(s):
     from: news@example.com
     verp: false
     rate: off""", 20_000, "/mail/", peer="smtp-source"),
+        Row("SMPP", "sms/smpp", "phone", f"""
+    host: 127.0.0.1
+    port: {s.ports["smpp"]}
+    system_id: hermod
+    password: secret
+    from: Acme
+    window: {SMPP_WINDOW}
+    receipts: false
+    rate: off""", 120_000, "/sms/", peer="micro_smpp"),
     ]
 
 
@@ -200,12 +210,21 @@ def smtp_source(s, row, request, core, n):
     return {"per_second": n / seconds, "cpu_us": cpu * 1e6 / n}
 
 
+def micro_smpp(s, row, request, core, n):
+    """One session and the same window, with a PDU that is finished."""
+    done, cpu = timed([BUILD / "micro_smpp", "127.0.0.1", s.ports["smpp"], n, SMPP_WINDOW], core)
+    if done.returncode:
+        sys.exit(f"{row.name}: micro_smpp did not work:\n{done.stdout}{done.stderr}")
+    sent, seconds, _ = done.stdout.split()
+    return {"per_second": int(sent) / float(seconds), "cpu_us": cpu * 1e6 / n}
+
+
 def crypto(core):
     out = subprocess.run([BUILD / "micro_crypto", "0.3"], capture_output=True, text=True, check=True, preexec_fn=child_setup({core})).stdout
     return {k: float(v) / 1000 for k, v in (line.split() for line in out.splitlines())}
 
 
-PEERS = {"h2load": h2load, "smtp-source": smtp_source}
+PEERS = {"h2load": h2load, "smtp-source": smtp_source, "micro_smpp": micro_smpp}
 
 
 def settings(table):
@@ -216,7 +235,7 @@ def measure(o, say):
     c = cores()
     if len(c) < 2:
         sys.exit("this table needs two cores: one for the engine, one for everything else")
-    with Stack(engine_cores={c[0]}, other_cores={c[1]}, settings=in_flight(1000), sink_args=["--lean-ledger", "--smtp", "127.0.0.1:0"]) as s:
+    with Stack(engine_cores={c[0]}, other_cores={c[1]}, settings=in_flight(1000), sink_args=["--lean-ledger", "--smtp", "127.0.0.1:0", "--smpp", "127.0.0.1:0"]) as s:
         table = [r for r in rows(s) if not o.only or any(w.lower() in f"{r.name} {r.adapter}".lower() for w in o.only.split(","))]
         if not table:
             sys.exit(f"no class is called {o.only}: " + ", ".join(r.name for r in rows(s)))

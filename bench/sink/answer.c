@@ -172,8 +172,13 @@ static void decide(struct sink_req *r, struct sink_worker *w)
 		reply_static(r, 503, TYPE_TEXT, HM_STR("out of memory\n"));
 		return;
 	}
-	r->profile = r->conn->proto == PROTO_SMTP ? PROFILE_smtp
-						  : sink_profile_match(req_method(r), req_path(r));
+	switch (r->conn->proto) {
+	case PROTO_SMTP: r->profile = PROFILE_smtp; break;
+	case PROTO_SMPP: r->profile = PROFILE_smpp; break;
+	case PROTO_UNKNOWN:
+	case PROTO_H1:
+	case PROTO_H2: r->profile = sink_profile_match(req_method(r), req_path(r)); break;
+	}
 	p = sink_profile_get(r->profile);
 	if (p->ids)
 		p->ids(r, w, &ids);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "smpp.h"
 #include "smtp.h"
 
 #define PREFACE	    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -27,8 +28,10 @@ static void on_closed(uv_handle_t *h)
 	struct sink_conn *c = h->data;
 
 	HM_CHECK(c, SINK_CONN_MAGIC);
-	if (c->session)
+	if (c->session && c->proto == PROTO_SMTP)
 		smtp_free(c);
+	else if (c->session)
+		smpp_free(c);
 	hm_buf_fini(&c->inflight);
 	hm_buf_fini(&c->pending);
 	hm_buf_fini(&c->raw);
@@ -224,8 +227,11 @@ static size_t fill(struct sink_conn *c, char *buf, size_t cap)
 	case PROTO_H2: n = h2_fill(c, buf, cap); break;
 	case PROTO_H1: n = h1_fill(c, buf, cap); break;
 	case PROTO_SMTP: n = smtp_fill(c, buf, cap); break;
+	case PROTO_SMPP: n = smpp_fill(c, buf, cap); break;
 	case PROTO_UNKNOWN: break;
 	}
+	if (c->raw.err) /* something is missing in it */
+		c->doom = DOOM_NOW;
 	return n + conn_fill_raw(c, buf + n, cap - n);
 }
 
@@ -299,6 +305,7 @@ static bool proto_input(struct sink_conn *c, const char *p, size_t n)
 	case PROTO_H2: return h2_input(c, p, n);
 	case PROTO_H1: return h1_input(c, p, n);
 	case PROTO_SMTP: return smtp_input(c, p, n);
+	case PROTO_SMPP: return smpp_input(c, p, n);
 	case PROTO_UNKNOWN: break;
 	}
 	return sniff(c, p, n);
@@ -399,6 +406,7 @@ static bool begin(struct sink_conn *c, enum listener via)
 	case LISTEN_CLEAR: return true;
 	case LISTEN_TLS: return conn_start_tls(c);
 	case LISTEN_SMTP: c->proto = PROTO_SMTP; return smtp_start(c);
+	case LISTEN_SMPP: c->proto = PROTO_SMPP; return smpp_start(c);
 	case LISTEN_COUNT: break;
 	}
 	hm_unreachable();
@@ -406,7 +414,7 @@ static bool begin(struct sink_conn *c, enum listener via)
 
 const char *conn_proto_name(enum conn_proto p)
 {
-	static const char *const names[] = {"none", "http/1.1", "h2", "smtp"};
+	static const char *const names[] = {"none", "http/1.1", "h2", "smtp", "smpp"};
 
 	return names[p];
 }
@@ -498,12 +506,13 @@ static void reset_stream(struct sink_req *r, uint32_t code)
 
 static void proper_answer(struct sink_req *r)
 {
-	if (r->conn->proto == PROTO_H2)
-		h2_answer(r);
-	else if (r->conn->proto == PROTO_SMTP)
-		smtp_answer(r);
-	else
-		h1_answer(r);
+	switch (r->conn->proto) {
+	case PROTO_H2: h2_answer(r); return;
+	case PROTO_SMTP: smtp_answer(r); return;
+	case PROTO_SMPP: smpp_answer(r); return;
+	case PROTO_H1:
+	case PROTO_UNKNOWN: h1_answer(r); return;
+	}
 }
 
 static void goaway_refuse(struct sink_req *r)

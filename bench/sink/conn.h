@@ -12,7 +12,7 @@
 #include "hpack.h"
 #include "worker.h"
 
-enum conn_proto { PROTO_UNKNOWN, PROTO_H1, PROTO_H2, PROTO_SMTP };
+enum conn_proto { PROTO_UNKNOWN, PROTO_H1, PROTO_H2, PROTO_SMTP, PROTO_SMPP };
 const char *conn_proto_name(enum conn_proto p);
 enum conn_doom { DOOM_NONE, DOOM_AFTER_FLUSH, DOOM_NOW, DOOM_RESET };
 
@@ -41,7 +41,7 @@ struct sink_conn {
 	char sniff[24]; /* first bytes, until the protocol is known */
 	size_t sniff_len;
 	uint64_t id, last_ms, bytes_in, requests;
-	void *session; /* SMTP: struct smtp */
+	void *session; /* SMTP: struct smtp; SMPP: struct smpp_sink */
 	/* HTTP/2 */
 	nghttp2_session *h2;
 	const uint8_t *chunk; /* rest of what nghttp2 wants sent */
@@ -106,4 +106,6 @@ size_t reply_body_read(struct sink_req *r, char *buf, size_t cap);
 uint64_t reply_body_left(const struct sink_req *r);
 /* Adds to the request's bytes; false when a limit is passed. */
 bool req_put(struct sink_req *r, const void *p, size_t n, size_t limit);
+/* A header of requests that are not HTTP; false when there are too many, or too much. */
+bool req_put_header(struct sink_req *r, const char *name, struct hm_str value);
 #endif

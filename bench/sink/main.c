@@ -105,7 +105,7 @@ static void on_signal(uv_signal_t *s, int num)
 	uv_stop(s->loop);
 }
 
-static const char *const listeners[LISTEN_COUNT] = {"listen", "tls_listen", "smtp"};
+static const char *const listeners[LISTEN_COUNT] = {"listen", "tls_listen", "smtp", "smpp"};
 
 static void put_ready(struct hm_buf *out, const char *ca, uint16_t control_port)
 {
@@ -191,7 +191,7 @@ static int make_parts(const struct sink_options *o, struct hm_err *e)
 
 static int open_ports(const struct sink_options *o, int *control_fd, uint16_t *control_port, struct hm_err *e)
 {
-	const char *const at[LISTEN_COUNT] = {o->listen, o->tls_listen, o->smtp};
+	const char *const at[LISTEN_COUNT] = {o->listen, o->tls_listen, o->smtp, o->smpp};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < LISTEN_COUNT; i++)

@@ -64,10 +64,11 @@ static void print_folded(const char *text, int indent, int col)
 
 static void help(void)
 {
-	printf("hermod-sink %s - plays push, chat, mail and webhook providers, counts every message it is "
+	printf("hermod-sink %s - plays providers of push, chat, mail and SMS, counts every message "
+	       "it is "
 	       "given\n\n"
 	       "usage: hermod-sink [--listen ADDR:PORT] [--tls-listen ADDR:PORT] [--smtp ADDR:PORT]\n"
-	       "                   [--control ADDR:PORT] [options]\n",
+	       "                   [--smpp ADDR:PORT] [--control ADDR:PORT] [options]\n",
 	       HM_VERSION);
 	for (size_t i = 0; i < hm_countof(rows); i++) {
 		const struct opt_row *r = &rows[i];
@@ -166,14 +167,19 @@ static int parse(struct sink_options *o, int argc, char **argv, struct hm_err *e
 		if (rc)
 			return rc;
 	}
-	if (!o->listen && !o->tls_listen && !o->smtp)
-		return hm_err_set(e, HM_EINVAL,
-				  "give --listen, --tls-listen or --smtp (or several), for example --listen "
-				  "127.0.0.1:8080");
+	if (!o->listen && !o->tls_listen && !o->smtp && !o->smpp)
+		return hm_err_set(
+			e, HM_EINVAL,
+			"give --listen, --tls-listen, --smtp or --smpp (or several), for example --listen "
+			"127.0.0.1:8080");
 	for (size_t i = 0; i < o->smtp_user.n; i++)
 		if (!strchr(o->smtp_user.v[i], ':'))
 			return hm_err_set(e, HM_EINVAL, "--smtp-user '%s' is not USER:PASSWORD",
 					  o->smtp_user.v[i]);
+	for (size_t i = 0; i < o->smpp_user.n; i++)
+		if (!strchr(o->smpp_user.v[i], ':'))
+			return hm_err_set(e, HM_EINVAL, "--smpp-user '%s' is not ID:PASSWORD",
+					  o->smpp_user.v[i]);
 	if (!o->cert != !o->key)
 		return hm_err_set(e, HM_EINVAL, "--cert and --key go together");
 	return 0;

@@ -78,7 +78,8 @@ struct sink_req {
 	struct sink_conn *conn;
 	struct hm_node node;	   /* conn->reqs, oldest first */
 	struct hm_heap_node timer; /* worker's heap: delayed answer or next trickled byte */
-	int32_t stream_id;
+	int32_t stream_id;	   /* SMPP: sequence number */
+	uint32_t command;	   /* SMPP: submit_sm or data_sm */
 	uint16_t n_headers;
 	bool head_too_big, body_too_big, keep_alive, head_method;
 	bool deferred;		 /* the body waits for its timer (trickle) */

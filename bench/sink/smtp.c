@@ -21,7 +21,8 @@
 #define LINE_MAX_  2048u
 #define CHUNK	   (64u << 10) /* of a line of text, taken before its end is seen */
 #define INPUT_MAX  (1u << 20)
-#define RCPT_MAX   60u /* RFC 5321 wants 100; a request here has 64 headers */
+#define PAUSE_AT   (64u << 10) /* replies not yet written: the rest of the input waits */
+#define RCPT_MAX   60u	       /* RFC 5321 wants 100; a request here has 64 headers */
 #define WRONG_MAX  20u
 #define HELO_MAX   255u
 #define PATH_MAX_  320u /* an address; RFC 5321 has 254 */
@@ -112,22 +113,6 @@ void smtp_free(struct sink_conn *c)
 
 /* -- a mail as a request ----------------------------------------------------------- */
 
-static bool put_header(struct sink_req *r, const char *name, struct hm_str value)
-{
-	struct sink_header *h = &r->headers[r->n_headers];
-	size_t n = strlen(name);
-
-	if (r->n_headers == SINK_MAX_HEADERS || !req_put(r, name, n, SINK_MAX_HEAD) ||
-	    !req_put(r, value.p, value.len, SINK_MAX_HEAD))
-		return false;
-	h->value = (uint32_t)(r->data.len - value.len);
-	h->value_len = (uint32_t)value.len;
-	h->name = (uint32_t)(h->value - n);
-	h->name_len = (uint32_t)n;
-	r->n_headers++;
-	return true;
-}
-
 static struct sink_req *new_mail(struct sink_conn *c, struct hm_str rcpt)
 {
 	struct smtp *s = session(c);
@@ -140,9 +125,9 @@ static struct sink_req *new_mail(struct sink_conn *c, struct hm_str rcpt)
 	r->path = 4;
 	if (req_put(r, "SEND/mail/", 10, SINK_MAX_HEAD) && req_put(r, rcpt.p, rcpt.len, SINK_MAX_HEAD)) {
 		r->path_len = (uint32_t)r->data.len - r->path;
-		if (put_header(r, "helo", hm_str_n(s->helo, s->helo_len)) &&
-		    put_header(r, "mail-from", hm_str_n(s->from, s->from_len)) &&
-		    (!s->user_len || put_header(r, "auth", hm_str_n(s->user, s->user_len))))
+		if (req_put_header(r, "helo", hm_str_n(s->helo, s->helo_len)) &&
+		    req_put_header(r, "mail-from", hm_str_n(s->from, s->from_len)) &&
+		    (!s->user_len || req_put_header(r, "auth", hm_str_n(s->user, s->user_len))))
 			return r;
 	}
 	req_free(r);
@@ -283,7 +268,7 @@ static void on_rcpt(struct sink_conn *c, struct hm_str arg)
 	} else {
 		s->req = new_mail(c, path);
 	}
-	if (!s->req || !put_header(s->req, "rcpt-to", path)) {
+	if (!s->req || !req_put_header(s->req, "rcpt-to", path)) {
 		say(c, "452 4.3.1 no memory for more");
 		return;
 	}
@@ -510,8 +495,8 @@ static void pump(struct sink_conn *c)
 	if (s->pumping)
 		return;
 	s->pumping = true;
-	while (off < s->in.len && !s->waiting && !s->answering && !s->quit && c->doom == DOOM_NONE &&
-	       !c->mute) {
+	while (off < s->in.len && c->raw.len < PAUSE_AT && !s->waiting && !s->answering && !s->quit &&
+	       c->doom == DOOM_NONE && !c->mute) {
 		const char *p = s->in.p + off, *nl = memchr(p, '\n', s->in.len - off);
 		size_t n = nl ? (size_t)(nl - p) + 1 : s->in.len - off;
 
@@ -549,6 +534,8 @@ bool smtp_input(struct sink_conn *c, const char *p, size_t n)
 	pump(c);
 	if (s->in.len > INPUT_MAX) {
 		say(c, "421 4.3.2 too much at once");
+		if (c->writing) /* and it does not read either */
+			c->doom = DOOM_NOW;
 		return false;
 	}
 	return true;

@@ -25,6 +25,7 @@ OPT_GROUP("Listening (port 0 = pick a free one; the chosen ports are printed as 
 OPT_TEXT(listen, "listen", "ADDR:PORT", NULL, "clear HTTP/1.1 and HTTP/2 (prior knowledge) on one port")
 OPT_TEXT(tls_listen, "tls-listen", "ADDR:PORT", NULL, "the same over TLS (ALPN h2, http/1.1)")
 OPT_TEXT(smtp, "smtp", "ADDR:PORT", NULL, "mail: ESMTP with STARTTLS, AUTH, PIPELINING, SIZE")
+OPT_TEXT(smpp, "smpp", "ADDR:PORT", NULL, "short messages: SMPP 3.4")
 OPT_TEXT(control, "control", "ADDR:PORT", NULL, "control API, clear HTTP/1.1; keep it on loopback")
 OPT_TEXT(ready_file, "ready-file", "FILE", NULL, "write the JSON line there too, once everything listens")
 OPT_NUM(threads, "threads", "N", 1, 1, 64, "worker threads; connections are dealt out in turn")
@@ -61,6 +62,7 @@ OPT_LIST(webhook_secret, "webhook-secret", "[NAME=]SECRET",
 	 "whsec_... or whpk_... for /hook/NAME, or for all hooks; without one signatures are not checked")
 OPT_LIST(smtp_user, "smtp-user", "USER:PASSWORD",
 	 "who may send mail, after AUTH; without it everybody, with or without")
+OPT_LIST(smpp_user, "smpp-user", "ID:PASSWORD", "system_id and password that may bind; without it any")
 OPT_TIME(webhook_tolerance, "webhook-tolerance", "TIME", "5m", "how far webhook-timestamp may be off")
 
 OPT_GROUP("Ledger and inspection")

@@ -128,6 +128,22 @@ bool req_put(struct sink_req *r, const void *p, size_t n, size_t limit)
 	return r->data.err == 0;
 }
 
+bool req_put_header(struct sink_req *r, const char *name, struct hm_str value)
+{
+	struct sink_header *h = &r->headers[r->n_headers];
+	size_t n = strlen(name);
+
+	if (r->n_headers == SINK_MAX_HEADERS || !req_put(r, name, n, SINK_MAX_HEAD) ||
+	    !req_put(r, value.p, value.len, SINK_MAX_HEAD))
+		return false;
+	h->value = (uint32_t)(r->data.len - value.len);
+	h->value_len = (uint32_t)value.len;
+	h->name = (uint32_t)(h->value - n);
+	h->name_len = (uint32_t)n;
+	r->n_headers++;
+	return true;
+}
+
 struct hm_str req_header(const struct sink_req *r, const char *name)
 {
 	size_t n = strlen(name);

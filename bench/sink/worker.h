@@ -46,7 +46,7 @@ struct sink {
 };
 
 /* Which of the sink's ports a connection came to. */
-enum listener { LISTEN_CLEAR, LISTEN_TLS, LISTEN_SMTP, LISTEN_COUNT };
+enum listener { LISTEN_CLEAR, LISTEN_TLS, LISTEN_SMTP, LISTEN_SMPP, LISTEN_COUNT };
 
 typedef void worker_call_fn(struct sink_worker *w, void *arg);
 

@@ -258,6 +258,21 @@ def test_limits(sink):
         assert s.ledger("smtp")["accepted_requests"] == 0
 
 
+def test_a_client_that_does_not_read(sink):
+    with Raw(sink) as c:
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(4000):
+                c.s.sendall(b"EHLO c\r\n" * 8192)
+    with Raw(sink) as c:
+        c.envelope()
+        sink.script({"profile": "smtp"}, [{"status": 250, "delay_ms": 60_000}])
+        assert c.ask("RSET").startswith("250") and c.ask("MAIL FROM:<>").startswith("250") and c.ask("RCPT TO:<b@y.test>").startswith("250")
+        assert c.ask("DATA").startswith("354")
+        c.say(".")
+        c.s.sendall(b"NOOP\r\n" * 400_000)
+        assert c.line().startswith("421 4.3.2") and c.line() == ""
+
+
 def test_a_long_line_is_one(sink):
     """Taken in pieces: a dot where a piece begins is a dot."""
     text = "x" * 65536 + "." + "y" * 65535 + "." * 70000
