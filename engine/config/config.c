@@ -108,7 +108,8 @@ static int set_from_seq(struct config_load *l, const struct hm_setting_info *row
 static void set_from_node(struct config_load *l, const struct hm_setting_info *row, const struct hm_yaml *n)
 {
 	struct hm_config *cfg = l->cfg;
-	bool textual = row->type == HM_SET_STR || row->type == HM_SET_SECRET || row->type == HM_SET_LIST;
+	bool textual = row->type == HM_SET_STR || row->type == HM_SET_SECRET || row->type == HM_SET_LIST ||
+		       row->type == HM_SET_SECRETS;
 	bool secret = n->secret;
 	struct hm_str found = n->text;
 	int rc = HM_ECONFIG;
@@ -118,7 +119,7 @@ static void set_from_node(struct config_load *l, const struct hm_setting_info *r
 		return; /* its reference failed and was reported */
 	for (const struct hm_yaml *c = n->first; c; c = c->next)
 		secret = secret || c->secret;
-	if (n->type == HM_YAML_SEQ && row->type == HM_SET_LIST)
+	if (n->type == HM_YAML_SEQ && (row->type == HM_SET_LIST || row->type == HM_SET_SECRETS))
 		rc = set_from_seq(l, row, n);
 	else if (n->type == HM_YAML_SCALAR || (n->type == HM_YAML_NULL && textual))
 		rc = config_set(&cfg->arena, row, n->text, &cfg->settings);

@@ -47,6 +47,7 @@ struct hm_strs {
 #define HM_FIELD_SECRET(key)   struct hm_str key;
 #define HM_FIELD_ENUM(key)     struct hm_choice key;
 #define HM_FIELD_LIST(key)     struct hm_strs key;
+#define HM_FIELD_SECRETS(key)  struct hm_strs key;
 struct hm_settings {
 #define HM_SECTION(section, doc)					    struct {
 #define HM_SETTING(section, key, type, def, min, max, reload, choices, doc) HM_FIELD_##type(key)
@@ -283,7 +284,8 @@ enum hm_setting_type {
 	HM_SET_STR,
 	HM_SET_SECRET,
 	HM_SET_ENUM,
-	HM_SET_LIST
+	HM_SET_LIST,
+	HM_SET_SECRETS
 };
 struct hm_setting_info {
 	const char *section, *key, *def, *choices, *doc;

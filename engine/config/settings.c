@@ -17,6 +17,7 @@ const struct hm_setting_info hm_settings_table[] = {
 #define OFFSET_SECRET(section, key)   offsetof(struct hm_settings, section.key)
 #define OFFSET_ENUM(section, key)     offsetof(struct hm_settings, section.key)
 #define OFFSET_LIST(section, key)     offsetof(struct hm_settings, section.key)
+#define OFFSET_SECRETS(section, key)  offsetof(struct hm_settings, section.key)
 #define HM_SECTION(section, doc)
 #define HM_SETTING(section, key, type, def, min, max, reload, choices, doc) \
 	{#section, #key, def, choices, doc, HM_SET_##type, min, max, reload, OFFSET_##type(section, key)},
@@ -127,6 +128,7 @@ void config_expectation(const struct hm_setting_info *i, struct hm_buf *b)
 		else
 			hm_buf_printf(b, "text of at most %lld bytes", (long long)i->max);
 		break;
+	case HM_SET_SECRETS:
 	case HM_SET_LIST: hm_buf_printf(b, "a list of at most %lld entries", (long long)i->max); break;
 	case HM_SET_ENUM: {
 		struct hm_str rest = hm_str_c(i->choices), c;
@@ -231,6 +233,7 @@ int config_set(struct hm_arena *a, const struct hm_setting_info *i, struct hm_st
 		return 0;
 	case HM_SET_BOOL: return parse_bool(text, field(s, i)) ? 0 : HM_ECONFIG;
 	case HM_SET_ENUM: return parse_choice(a, i->choices, text, field(s, i));
+	case HM_SET_SECRETS:
 	case HM_SET_LIST: return set_comma_list(a, i, text, s);
 	case HM_SET_STR:
 	case HM_SET_SECRET: {
@@ -319,7 +322,11 @@ void config_put_value(const struct hm_settings *s, const struct hm_setting_info 
 	const void *v = cfield(s, i);
 	struct hm_arena scratch;
 
-	if (i->type == HM_SET_SECRET || secret) {
+	if (i->type == HM_SET_SECRETS && !secret && ((const struct hm_strs *)v)->n == 0) {
+		hm_buf_lit(b, "[]");
+		return;
+	}
+	if (i->type == HM_SET_SECRET || i->type == HM_SET_SECRETS || secret) {
 		bool empty = i->type == HM_SET_SECRET && ((const struct hm_str *)v)->len == 0;
 
 		hm_buf_puts(b, hm_str_c(empty ? "\"\"" : "\"***\""));
@@ -336,6 +343,7 @@ void config_put_value(const struct hm_settings *s, const struct hm_setting_info 
 	case HM_SET_INT: hm_buf_i64(b, *(const int64_t *)v); break;
 	case HM_SET_BOOL: hm_buf_puts(b, hm_str_c(*(const bool *)v ? "true" : "false")); break;
 	case HM_SET_ENUM: put_scalar(b, ((const struct hm_choice *)v)->text); break;
+	case HM_SET_SECRETS:
 	case HM_SET_SECRET:
 	case HM_SET_STR:
 		hm_arena_init(&scratch, NULL, 0);
@@ -371,6 +379,7 @@ bool config_same_value(const struct hm_settings *a, const struct hm_settings *b,
 	case HM_SET_STR:
 	case HM_SET_SECRET: return hm_str_eq(*(const struct hm_str *)x, *(const struct hm_str *)y);
 	case HM_SET_ENUM: return ((const struct hm_choice *)x)->index == ((const struct hm_choice *)y)->index;
+	case HM_SET_SECRETS:
 	case HM_SET_LIST: {
 		const struct hm_strs *l = x, *r = y;
 

@@ -3,6 +3,7 @@
  */
 #include "core/drivers.h"
 
+#include "inbox/inbox.h"
 #include "smpp/smpp.h"
 #include "smtp/smtp.h"
 
@@ -11,6 +12,7 @@ void hm_drivers_fill(struct hm_wire_opts *o)
 	static const struct hm_driver_ops *const drivers[HM_PROTO_COUNT] = {
 		[HM_PROTO_SMTP] = &hm_smtp_driver,
 		[HM_PROTO_SMPP] = &hm_smpp_driver,
+		[HM_PROTO_INBOX] = &hm_inbox_driver,
 	};
 
 	for (int p = 0; p < HM_PROTO_COUNT; p++)

@@ -21,6 +21,7 @@
 #include "gates/api.h"
 #include "ingest/http_server.h"
 #include "ingest/receipts.h"
+#include "inbox/inbox.h"
 #include "receipts/callbacks.h"
 #include "wire/driver.h"
 #include "schedule/api.h"
@@ -47,6 +48,7 @@ struct hm_shard {
 	struct hm_dispatch *dispatch;
 	struct hm_receipts *receipts;
 	struct hm_callbacks *callbacks;
+	struct hm_inbox *inbox;
 	struct hm_http_server *http;
 	struct hm_templates_api tapi;
 	struct hm_book_eye templates; /* what the HTTP server looks names up in */
@@ -264,6 +266,12 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	hm_engine_wire_opts(set, &wo);
 	wo.on_event = on_driver_event;
 	wo.event_arg = s;
+	snprintf(s->consumer, sizeof(s->consumer), "%s.%u", en->node_id, s->index);
+	s->inbox = hm_inbox_new(
+		&(struct hm_inbox_deps){&s->tick, set->queue.prefix, hm_str_c(s->consumer), set});
+	if (s->inbox == NULL)
+		return hm_err_set(e, HM_ENOMEM, "out of memory");
+	wo.drivers[HM_PROTO_INBOX].arg = s->inbox;
 	if (hm_wire_new(&s->tick, &wo, &s->wire, e) != 0)
 		return e->code;
 	if (hm_redis_new(&s->tick, &en->redis_opts, &s->redis, e) != 0)
@@ -278,7 +286,6 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	s->gates = hm_gates_new(&(struct hm_gates_deps){&s->tick, s->redis, set->queue.prefix}, e);
 	if (s->gates == NULL)
 		return e->code;
-	snprintf(s->consumer, sizeof(s->consumer), "%s.%u", en->node_id, s->index);
 	s->shaper = hm_shaper_new(&(struct hm_shaper_deps){&s->tick, s->redis, set->queue.prefix,
 							   hm_str_c(s->consumer), en->pauses},
 				  e);
@@ -300,6 +307,8 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 	if (s->receipts == NULL)
 		return hm_err_set(e, HM_ENOMEM, "out of memory");
 	s->rt = hm_runtime_ref(en->rt);
+	if (hm_inbox_open(s->inbox, s->redis, s->receipts, e) != 0)
+		return e->code;
 	s->callbacks = hm_callbacks_new(&(struct hm_callbacks_deps){
 		.tick = &s->tick,
 		.redis = s->redis,
@@ -333,7 +342,9 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 						       {hm_templates_routes, hm_templates_routes_n},
 						       {hm_schedules_routes, hm_schedules_routes_n},
 						       {hm_suppress_routes, hm_suppress_routes_n},
-						       {hm_callbacks_routes, hm_callbacks_routes_n}};
+						       {hm_callbacks_routes, hm_callbacks_routes_n},
+						       {hm_inbox_routes, hm_inbox_routes_n},
+						       {hm_inbox_cors_routes, hm_inbox_cors_routes_n}};
 		struct hm_http_deps hd = {
 			.tick = &s->tick,
 			.settings = &s->rt->cfg->settings,
@@ -352,6 +363,7 @@ static int open_parts(struct hm_shard *s, struct hm_err *e)
 			.templates = &s->tapi,
 			.receipts = s->receipts,
 			.callbacks = s->callbacks,
+			.inbox = s->inbox,
 		};
 
 		s->tapi = (struct hm_templates_api){
@@ -392,6 +404,8 @@ static void close_rest(struct hm_shard *s)
 	s->guard = NULL;
 	hm_callbacks_free(s->callbacks);
 	s->callbacks = NULL;
+	hm_inbox_free(s->inbox);
+	s->inbox = NULL;
 	hm_receipts_free(s->receipts);
 	s->receipts = NULL;
 	if (s->writer != NULL)
@@ -493,6 +507,8 @@ static void close_callbacks(void *arg)
 
 	HM_CHECK(s, SHARD_MAGIC);
 	s->http = NULL;
+	if (s->inbox != NULL)
+		hm_inbox_close(s->inbox);
 	if (s->callbacks != NULL)
 		hm_callbacks_close(s->callbacks, close_receipts, s);
 	else
@@ -642,6 +658,7 @@ static void do_reload(struct hm_mail *m, void *owner)
 		struct hm_err e = {0};
 
 		s->rt = hm_runtime_ref(o->rt);
+		hm_inbox_reload(s->inbox, &s->rt->cfg->settings);
 		hm_facts_reload(s->facts, o->rt->cfg);
 		hm_dispatch_reload(s->dispatch, o->rt);
 		/* The server's settings must outlive it: when it cannot use the new ones, the old snapshot stays. */
@@ -805,6 +822,8 @@ void hm_shard_describe(const struct hm_shard *s, struct hm_buf *out)
 	hm_gates_describe(s->gates, out);
 	hm_buf_lit(out, ",\"shape\":");
 	hm_shaper_describe(s->shaper, out);
+	hm_buf_lit(out, ",\"inbox\":");
+	hm_inbox_describe(s->inbox, out);
 	hm_buf_lit(out, ",\"invalid_guard\":");
 	hm_invalid_guard_describe(s->guard, out);
 	hm_buf_putc(out, '}');

@@ -329,10 +329,11 @@ static int on_url(llhttp_t *p, const char *at, size_t n)
 	return append(c->cur, &c->cur->target, at, n) ? 0 : refuse(c, REFUSED_MEMORY);
 }
 
-/* What providers sign with stands in headers of any name. */
+/* What providers sign with stands in headers of any name; pages that ask for an inbox have an Origin. */
 static bool keeps_head(struct hm_http_req *r)
 {
-	if (hm_likely(!hm_str_starts(r->target, HM_STR("/v1/callbacks/"))))
+	if (hm_likely(!hm_str_starts(r->target, HM_STR("/v1/callbacks/")) &&
+		      !hm_str_starts(r->target, HM_STR("/v1/inbox"))))
 		return false;
 	if (r->head.p == NULL && r->head.len == 0)
 		hm_buf_init_arena(&r->head, &r->arena, r->srv->lim.max_header + 2 * HTTP_HEADERS_MAX);

@@ -80,7 +80,7 @@ struct hm_http_req {
 	struct hm_str content_type, authorization, idempotency_key, expect,
 		if_match; /* p == NULL when absent */
 	unsigned hosts;
-	struct hm_buf head; /* below /v1/callbacks/ only: name NUL value NUL ..., see hm_http_header_next */
+	struct hm_buf head; /* below /v1/callbacks/ and /v1/inbox only: name NUL value NUL ..., see hm_http_header_next */
 	struct hm_str body;
 	struct hm_buf body_buf;
 	struct hm_buf out; /* the answer, while requests before it are not answered */
@@ -137,7 +137,7 @@ bool hm_http_stream_write(struct hm_http_req *r, struct hm_str events) HM_MUSTCH
 void hm_http_stream_end(struct hm_http_req *r);
 
 /* -- helpers for handlers -- */
-/* Headers as they came, one after another from *at = 0; requests below /v1/callbacks/ keep all of theirs. */
+/* Headers as they came, one after another from *at = 0; requests below /v1/callbacks/ and /v1/inbox keep all of theirs. */
 bool hm_http_header_next(const struct hm_http_req *r, size_t *at, struct hm_str *name_r,
 			 struct hm_str *value_r);
 /* A query parameter, decoded into the arena; p == NULL when absent. */

@@ -262,6 +262,11 @@ struct hm_callbacks *hm_http_server_callbacks(const struct hm_http_server *s)
 	return s->deps.callbacks;
 }
 
+struct hm_inbox *hm_http_server_inbox(const struct hm_http_server *s)
+{
+	return s->deps.inbox;
+}
+
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s)
 {
 	return s->deps.templates;

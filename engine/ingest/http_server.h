@@ -45,6 +45,7 @@ struct hm_http_table {
 struct hm_templates_api; /* templates/api.h */
 struct hm_receipts;	 /* ingest/receipts.h */
 struct hm_callbacks;	 /* receipts/callbacks.h */
+struct hm_inbox;	 /* inbox/inbox.h */
 
 struct hm_http_deps {
 	struct hm_tick *tick;
@@ -69,6 +70,7 @@ struct hm_http_deps {
 	struct hm_templates_api *templates; /* what the routes of templates/ work with; theirs */
 	struct hm_receipts *receipts;	    /* NULL: none are taken */
 	struct hm_callbacks *callbacks;	    /* what the routes of receipts/ work with; theirs */
+	struct hm_inbox *inbox;		    /* what the routes of inbox/ work with; theirs */
 };
 
 struct hm_http_server;
@@ -87,6 +89,7 @@ void hm_http_server_drain(struct hm_http_server *s);
 void *hm_http_server_arg(const struct hm_http_server *s); /* deps.arg, for handlers of extra routes */
 struct hm_templates_api *hm_http_server_templates(const struct hm_http_server *s); /* deps.templates */
 struct hm_callbacks *hm_http_server_callbacks(const struct hm_http_server *s);	   /* deps.callbacks */
+struct hm_inbox *hm_http_server_inbox(const struct hm_http_server *s);		   /* deps.inbox */
 struct hm_str hm_http_server_prefix(const struct hm_http_server *s);		   /* queue.prefix */
 uint64_t hm_http_server_wall_ms(const struct hm_http_server *s);
 struct hm_redis *hm_http_server_redis(const struct hm_http_server *s);

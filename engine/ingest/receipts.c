@@ -258,8 +258,8 @@ static void look_up(struct batch *b, size_t i)
 	if (rc == HM_ENOENT) {
 		rc = hm_ledger_job_of(b->r->deps.ledger, &x->id, &b->arena, &j, &e);
 		l->pending = true;
-		l->here = rc == 0;
-		x->result = rc == 0 ? HM_RECEIPT_UNDER_WAY : HM_RECEIPT_PASSED_ON;
+		l->here = rc == 0 || x->young;
+		x->result = l->here ? HM_RECEIPT_UNDER_WAY : HM_RECEIPT_PASSED_ON;
 		if (rc == 0 || rc == HM_ENOENT)
 			return;
 		x->result = HM_RECEIPT_LOST;

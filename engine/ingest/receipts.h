@@ -55,6 +55,7 @@ struct hm_receipt_item {
 	uint64_t at_ms;				  /* when it happened */
 	char channel[HM_RECEIPT_CHANNEL_MAX + 1]; /* may be empty: that of the record */
 	bool passed;				  /* the stream has it already: not passed on again */
+	bool young; /* of a message this node sends just now: that the ledger does not know it yet is looked at again */
 };
 
 struct hm_receipts_deps { /* all outlive it */

@@ -48,3 +48,6 @@ HM_COUNTER(CB_IGNORED, "hermod_callback_events_ignored_total", "counter", "Event
 HM_COUNTER(CB_FORGED, "hermod_callbacks_forged_total", "counter", "Calls to /v1/callbacks that could not be proved genuine")
 HM_COUNTER(CB_UNREADABLE, "hermod_callbacks_unreadable_total", "counter", "Genuine calls to /v1/callbacks that the adapter does not describe")
 HM_COUNTER(RECEIPTS, "hermod_receipts_total", "counter", "Receipts taken in")
+HM_COUNTER(INBOX_STORED, "hermod_inbox_items_stored_total", "counter", "Items put into inboxes, those that were there already included")
+HM_COUNTER(INBOX_MARKED, "hermod_inbox_items_marked_total", "counter", "Items of inboxes marked as read, unread or archived, or deleted")
+HM_COUNTER(INBOX_REFUSED, "hermod_inbox_tokens_refused_total", "counter", "Requests for inboxes with a token that does not hold")

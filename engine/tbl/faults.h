@@ -24,6 +24,7 @@ HM_FAULT(gates_shared, "the gates all processes share let a message pass, nothin
 HM_FAULT(handback_after, "what was left at the end of a drain written anew, reply seen")
 HM_FAULT(handback_before, "drained: what is left about to be written as new entries")
 HM_FAULT(hold_after, "failed attempt handed to the ledger, message held for another")
+HM_FAULT(inbox_stored, "items in their inboxes, their receipts and the messages not yet recorded")
 HM_FAULT(inflight_saved, "start: in-flight tables of the last run gathered, not yet emptied")
 HM_FAULT(job_ready, "accept record handed to the ledger, job on its lane")
 HM_FAULT(ledger_after_write, "ledger thread: batch written, shards not yet told")

@@ -3,3 +3,4 @@
 HM_PROTOCOL(SMTP, "smtp", 587, 465, "mail by a relay, RFC 5321")
 HM_PROTOCOL(SMPP, "smpp", 2775, 3550, "text messages by an SMSC, SMPP 3.4")
 HM_PROTOCOL(MQTT, "mqtt", 1883, 8883, "publish to a broker, MQTT 3.1.1")
+HM_PROTOCOL(INBOX, "inbox", 1, 1, "an inbox of Hermod's own, in redis.url; its port means nothing")

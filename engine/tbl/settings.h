@@ -14,6 +14,7 @@
  * SECRET    struct hm_str <key>, never printed  text, ${env:X} ${file:X} min, max bytes
  * ENUM      struct hm_choice <key>              one of choices "a|b|c"
  * LIST      struct hm_strs <key>                [a, b] or "a, b"         min, max entries
+ * SECRETS   struct hm_strs <key>, never printed  the same                  min, max entries
  *
  * The doc is what `hermod check --options` prints and must say when to change it.
  */
@@ -303,3 +304,25 @@ HM_SETTING(callbacks, rate, INT, "2000", 1, 1000000, RELOAD, NULL,
 HM_SETTING(callbacks, max_body, BYTES, "1MiB", 1024, 67108864, RELOAD, NULL,
 	   "Largest body of a callback; http.max_body holds too.")
 HM_SECTION_END(callbacks)
+
+HM_SECTION(inbox, "The in-app inbox: channels on adapter inbox/hermod, and /v1/inbox for the users' pages and apps.")
+HM_SETTING(inbox, token_keys, SECRETS, "", 0, 16, RELOAD, NULL,
+	   "Keys of the backends that sign users' tokens (JWT), each \"<kid> <alg> <key>\": alg HS256 with a secret of 32 bytes or more, RS256 or "
+	   "ES256 with a public key (PEM). Name the old and the new one while keys change. Empty: no user is let in, backends with an API key are.")
+HM_SETTING(inbox, audience, STR, "hermod-inbox", 0, 256, RELOAD, NULL,
+	   "What a token's aud must name, so that tokens the same key signs for others are of no use here. Empty: aud is not looked at.")
+HM_SETTING(inbox, max_token, DURATION, "1h", 1000, 604800000, RELOAD, NULL,
+	   "Longest time a token may still live: one that leaks is soon worthless. Raise it when your app cannot fetch a new one each hour.")
+HM_SETTING(inbox, leeway, DURATION, "30s", 0, 600000, RELOAD, NULL,
+	   "How far the clocks of the backends and of this machine may be apart.")
+HM_SETTING(inbox, origins, LIST, "", 0, 64, RELOAD, NULL,
+	   "Origins of web pages whose scripts may ask, such as https://app.example.com; \"*\": of all pages. Native apps need none.")
+HM_SETTING(inbox, rate, INT, "50", 1, 100000, RELOAD, NULL,
+	   "Requests per second taken from one user by this process; further ones get 429.")
+HM_SETTING(inbox, max_items, INT, "200", 1, 5000, RELOAD, NULL,
+	   "Items kept for a user. For a further one the oldest archived goes, else the oldest read, else the oldest.")
+HM_SETTING(inbox, max_item, BYTES, "32KiB", 256, 1048576, RELOAD, NULL,
+	   "Largest item, as JSON; a larger message fails. It bounds what a user's page takes: 100 items.")
+HM_SETTING(inbox, keep, DURATION, "90d", 60000, 31622400000, RELOAD, NULL,
+	   "Longest life of an item whose message does not end it sooner.")
+HM_SECTION_END(inbox)

@@ -91,12 +91,12 @@ def served():
     """The routes of the program, from its tables."""
     found = set()
     for file in ("engine/ingest/routes.c", "engine/core/admin.c", "engine/core/channels.c", "engine/core/routes.c", "engine/templates/routes.c", "engine/gates/api_routes.c",
-                 "engine/schedule/api.c", "engine/receipts/routes.c"):
+                 "engine/schedule/api.c", "engine/receipts/routes.c", "engine/inbox/api_routes.c"):
         text = (ROOT / file).read_text()
         for name, value in reversed(re.findall(r"^#define (\w+)\s+(.+)$", text, re.M)):
             text = re.sub(rf"\b{name}\b", value.replace("\\", ""), text)
         text = re.sub(r'"\s+"', "", text)  # strings side by side are one
-        text = re.sub(r"\{(id|name|version|channel)\}", r"<\1>", text)
+        text = re.sub(r"\{(id|name|version|channel|user)\}", r"<\1>", text)
         for method, row in re.findall(r"\{\s*\.method = HTTP_(\w+),(.*?)\}", text, re.S):
             found.add((method.lower(), re.sub(r"<(\w+)>", r"{\1}", re.search(r'\.pattern = "([^"]+)"', row)[1])))
     return found

@@ -450,9 +450,9 @@ static const msgpack_object *at(const msgpack_object *o, const char *key)
 /* The tables of other folders. */
 static bool served_elsewhere(struct hm_str path)
 {
-	static const char *const starts[] = {"/v1/admin/",    "/v1/templates", "/v1/suppressions",
-					     "/v1/consents",  "/v1/channels",  "/v1/routes",
-					     "/v1/schedules", "/v1/callbacks", "/v1/replies"};
+	static const char *const starts[] = {
+		"/v1/admin/", "/v1/templates", "/v1/suppressions", "/v1/consents", "/v1/channels",
+		"/v1/routes", "/v1/schedules", "/v1/callbacks",	   "/v1/replies",  "/v1/inbox"};
 
 	for (size_t i = 0; i < hm_countof(starts); i++)
 		if (hm_str_starts(path, hm_str_c(starts[i])))
