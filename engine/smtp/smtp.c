@@ -39,7 +39,7 @@ struct mail {
 	struct hm_buf reply; /* of the last command */
 	size_t off;	     /* of the body handed over */
 	enum stage stage;
-	bool denied;
+	struct curl_guard guard;
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -210,8 +210,10 @@ static bool set_up(struct mail *m, const struct hm_call *c)
 	if (!o->opts.tls && !hm_str_is(starttls, "no"))
 		curl_easy_setopt(h, CURLOPT_USE_SSL,
 				 hm_str_is(starttls, "try") ? (long)CURLUSESSL_TRY : (long)CURLUSESSL_ALL);
-	if (o->opts.deny_private && o->opts.proxy.len == 0 && o->opts.connect_to.len == 0)
-		curl_loop_deny_private(h, &m->denied);
+	m->guard = (struct curl_guard){.loop = &m->smtp->loop,
+				       .deny_private = o->opts.deny_private && o->opts.proxy.len == 0 &&
+						       o->opts.connect_to.len == 0};
+	curl_loop_guard(h, &m->guard);
 	if (m->smtp->connect_to.data &&
 	    curl_easy_setopt(h, CURLOPT_CONNECT_TO, &m->smtp->connect_to) != CURLE_OK)
 		return false;
@@ -237,7 +239,6 @@ static void start(struct smtp *s, struct hm_call *c)
 	m->call = c;
 	m->off = 0;
 	m->stage = CONNECT;
-	m->denied = false;
 	m->error[0] = '\0';
 	hm_buf_reset(&m->reply);
 	if (!set_up(m, c) || curl_multi_add_handle(s->loop.multi, m->h) != CURLM_OK) {
@@ -306,7 +307,7 @@ static void finish(struct mail *m, CURLcode rc)
 		answered(m, c, status);
 		return;
 	}
-	if (m->denied)
+	if (m->guard.denied)
 		call_finish(c, HM_FATE_NOT_SENT, HM_EPERM, "'%s' is a private address and not allowed here",
 			    c->origin->opts.host.p);
 	else if (m->stage < END && connects == 0 && curl_loop_error(rc) == HM_ECLOSED)

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/obj.h"
@@ -14,11 +15,14 @@
 #define LOOP_MAGIC 0x6375726cu
 #define POLL_MAGIC 0x706f6c6cu
 
-struct poll {
+struct curl_poll {
 	uint32_t magic;
 	uv_poll_t handle;
 	struct curl_loop *loop;
 	curl_socket_t fd;
+	int watched; /* UV_READABLE, UV_WRITABLE: what libuv was asked for */
+	bool kept;   /* a connection's: on_close_socket ends it */
+	bool idle;   /* of no transfer */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -40,17 +44,23 @@ static void collect(struct curl_loop *l)
 
 static void closed(struct curl_loop *l)
 {
+	free(l->watches);
 	HM_MAGIC_CLEAR(l);
 	l->on_closed(l);
 }
 
 static void on_poll(uv_poll_t *h, int status, int events)
 {
-	struct poll *p = h->data;
+	struct curl_poll *p = h->data;
 	struct curl_loop *l = p->loop;
 	int flags = 0, running;
 
 	HM_CHECK(p, POLL_MAGIC);
+	if (p->idle) { /* the peer closes it; libcurl sees that when it wants it again */
+		p->watched = 0;
+		uv_poll_stop(h);
+		return;
+	}
 	hm_tick_wake(l->tick);
 	if (status < 0)
 		flags = CURL_CSELECT_ERR;
@@ -62,9 +72,17 @@ static void on_poll(uv_poll_t *h, int status, int events)
 	collect(l);
 }
 
+static void watch(struct curl_poll *p, int events)
+{
+	if (p->watched == events)
+		return;
+	p->watched = events;
+	uv_poll_start(&p->handle, events, on_poll);
+}
+
 static void on_poll_closed(uv_handle_t *h)
 {
-	struct poll *p = h->data;
+	struct curl_poll *p = h->data;
 	struct curl_loop *l = p->loop;
 
 	HM_CHECK(p, POLL_MAGIC);
@@ -75,39 +93,78 @@ static void on_poll_closed(uv_handle_t *h)
 		closed(l);
 }
 
+/* Before the descriptor is closed. */
+static void unwatch(struct curl_poll *p)
+{
+	p->loop->watches[p->fd] = NULL;
+	uv_poll_stop(&p->handle);
+	uv_close((uv_handle_t *)&p->handle, on_poll_closed);
+}
+
+static struct curl_poll *watch_of(const struct curl_loop *l, curl_socket_t fd)
+{
+	return (size_t)fd < l->n_watches ? l->watches[fd] : NULL;
+}
+
+static bool watches_grow(struct curl_loop *l, size_t n)
+{
+	struct curl_poll **v;
+
+	if (n <= l->n_watches)
+		return true;
+	n = hm_max(n, 2 * l->n_watches);
+	v = realloc(l->watches, n * sizeof(struct curl_poll *));
+	if (v == NULL)
+		return false;
+	memset(v + l->n_watches, 0, (n - l->n_watches) * sizeof(struct curl_poll *));
+	l->watches = v;
+	l->n_watches = n;
+	return true;
+}
+
+static struct curl_poll *watch_new(struct curl_loop *l, curl_socket_t fd)
+{
+	struct curl_poll *p = watches_grow(l, (size_t)fd + 1) ? calloc(1, sizeof(*p)) : NULL;
+
+	if (p == NULL || uv_poll_init_socket(l->tick->loop, &p->handle, fd) < 0) {
+		free(p);
+		return NULL;
+	}
+	HM_MAGIC_SET(p, POLL_MAGIC);
+	p->handle.data = p;
+	p->loop = l;
+	p->fd = fd;
+	l->watches[fd] = p;
+	l->polls++;
+	return p;
+}
+
 static int on_socket(CURL *h, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	struct curl_loop *l = arg;
-	struct poll *p = socket_arg;
+	struct curl_poll *p;
 	int events = 0;
 
 	HM_CHECK(l, LOOP_MAGIC);
+	p = watch_of(l, fd);
 	if (what == CURL_POLL_REMOVE) {
-		if (p) {
-			uv_poll_stop(&p->handle); /* before libcurl closes the descriptor */
-			uv_close((uv_handle_t *)&p->handle, on_poll_closed);
-			curl_multi_assign(l->multi, fd, NULL);
-		}
+		if (p == NULL)
+			return 0;
+		p->idle = true;
+		if (!p->kept) /* a pipe of libcurl's own: closed without a word */
+			unwatch(p);
+		else if (p->watched & UV_WRITABLE)
+			watch(p, UV_READABLE);
 		return 0;
 	}
-	if (p == NULL) {
-		p = calloc(1, sizeof(*p));
-		if (p == NULL || uv_poll_init_socket(l->tick->loop, &p->handle, fd) < 0) {
-			free(p);
-			return -1;
-		}
-		HM_MAGIC_SET(p, POLL_MAGIC);
-		p->handle.data = p;
-		p->loop = l;
-		p->fd = fd;
-		l->polls++;
-		curl_multi_assign(l->multi, fd, p);
-	}
+	if (p == NULL && (p = watch_new(l, fd)) == NULL)
+		return -1;
+	p->idle = false;
 	if (what & CURL_POLL_IN)
 		events |= UV_READABLE;
 	if (what & CURL_POLL_OUT)
 		events |= UV_WRITABLE;
-	uv_poll_start(&p->handle, events, on_poll);
+	watch(p, events);
 	return 0;
 }
 
@@ -190,19 +247,44 @@ bool curl_loop_tls(CURL *h, const struct hm_origin *o)
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
-	bool *denied = arg;
+	struct curl_guard *g = arg;
+	struct curl_poll *p;
+	curl_socket_t fd;
 
-	if (hm_addr_is_private(&a->addr)) {
-		*denied = true;
+	if (g->deny_private && hm_addr_is_private(&a->addr)) {
+		g->denied = true;
 		return CURL_SOCKET_BAD;
 	}
-	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+	fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	p = watch_new(g->loop, fd);
+	if (p == NULL) {
+		close(fd);
+		return CURL_SOCKET_BAD;
+	}
+	p->kept = p->idle = true;
+	return fd;
 }
 
-void curl_loop_deny_private(CURL *h, bool *denied)
+static int on_close_socket(void *arg, curl_socket_t fd)
+{
+	struct curl_loop *l = arg;
+	struct curl_poll *p;
+
+	HM_CHECK(l, LOOP_MAGIC);
+	p = watch_of(l, fd);
+	if (p)
+		unwatch(p);
+	return close(fd);
+}
+
+void curl_loop_guard(CURL *h, struct curl_guard *g)
 {
 	curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-	curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, denied);
+	curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, g);
+	curl_easy_setopt(h, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+	curl_easy_setopt(h, CURLOPT_CLOSESOCKETDATA, g->loop);
 }
 
 int curl_loop_error(CURLcode rc)

@@ -38,7 +38,8 @@ struct easy {
 	struct hm_call *call;
 	CURL *h;
 	struct answer_head head;
-	bool sent, repeated, denied, head_done;
+	bool sent, repeated, head_done;
+	struct curl_guard guard;
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -318,8 +319,10 @@ static bool set_up(struct easy *e, struct hm_call *c)
 	curl_easy_setopt(h, CURLOPT_PREREQDATA, e);
 	/* "" means none, whatever http_proxy in the environment says. With a proxy it is the proxy that resolves. */
 	curl_easy_setopt(h, CURLOPT_PROXY, o->opts.proxy.len ? o->opts.proxy.p : "");
-	if (o->opts.deny_private && o->opts.proxy.len == 0 && o->opts.connect_to.len == 0)
-		curl_loop_deny_private(h, &e->denied);
+	e->guard = (struct curl_guard){.loop = &e->driver->loop,
+				       .deny_private = o->opts.deny_private && o->opts.proxy.len == 0 &&
+						       o->opts.connect_to.len == 0};
+	curl_loop_guard(h, &e->guard);
 	return set_target(e, c) && set_method(e, c) && set_headers(e, c) &&
 	       (!o->opts.tls || curl_loop_tls(h, o));
 }
@@ -342,7 +345,7 @@ static void start(struct http_driver *d, struct hm_call *c)
 		return;
 	}
 	e->call = c;
-	e->sent = e->repeated = e->denied = e->head_done = false;
+	e->sent = e->repeated = e->head_done = false;
 	e->error[0] = '\0';
 	answer_head_reset(&e->head);
 	if (!set_up(e, c) || curl_multi_add_handle(d->loop.multi, e->h) != CURLM_OK) {
@@ -363,7 +366,7 @@ static void fail(struct easy *e, struct hm_call *c, CURLcode rc)
 	enum hm_fate fate = e->sent ? HM_FATE_MAYBE : HM_FATE_NOT_SENT;
 	const char *name = c->origin->name.p;
 
-	if (e->denied && !e->sent)
+	if (e->guard.denied && !e->sent)
 		call_finish(c, fate, HM_EPERM, "'%s' is a private address and not allowed here",
 			    c->origin->opts.host.p);
 	else if (e->repeated)
