@@ -17,9 +17,10 @@ struct hm_val hm_cb_multipart(struct hm_str body, struct hm_str content_type, st
 struct hm_val hm_cb_xml(struct hm_str text, struct hm_arena *a);
 /*
  * A mail that reports about another one: RFC 3464 (delivery status) or RFC 5965 (abuse feedback).
- *   {kind: "delivery" | "feedback", report: {reporting_mta, ...}, recipients: [{final_recipient, action, status,
- *    diagnostic_code, ...}], original: {message_id, to, ...}}
- * Names in lower case with _; "rfc822;" and the like before an address or a diagnostic is taken off.
+ *   {kind: "delivery" | "feedback" | "guess" | "other", head: {to, ...}, report: {reporting_mta, ...},
+ *    recipients: [{final_recipient, action, status, diagnostic_code, ...}], original: {message_id, to, ...}}
+ * Names in lower case with _; "rfc822;" and the like before an address or a diagnostic is taken off. guess: a bounce written for
+ * people, of which recipients says what could be read. other: none of these (an answer of somebody, out of office).
  */
 struct hm_val hm_cb_dsn(struct hm_str mail, struct hm_arena *a);
 

@@ -265,6 +265,17 @@ static void tamper(struct place *w, struct hm_cb_call *call)
 		fail_msg("%s: taken without a token", w->at);
 }
 
+/* The bytes of a line, or of a file: "@VECTORS@dsn/postfix.eml". */
+static struct hm_str body_of(struct hm_str s)
+{
+	char path[600];
+
+	if (!hm_str_starts(s, HM_STR("@VECTORS@")))
+		return bytes(s);
+	snprintf(path, sizeof(path), VECTORS "%.*s", (int)(s.len - 9), s.p + 9);
+	return kit_file(&k, path);
+}
+
 static void call_case(struct place *w, struct hm_str method, struct hm_str rest)
 {
 	struct hm_str target = HM_STR(""), head, body, answer, url;
@@ -293,7 +304,7 @@ static void call_case(struct place *w, struct hm_str method, struct hm_str rest)
 				      url.len - (size_t)hm_str_chr(url, '?') - 1);
 	call.n_headers = headers_of(head, headers, hm_countof(headers));
 	call.headers = headers;
-	call.body = bytes(body);
+	call.body = body_of(body);
 	hm_channel_callback(k.c, &call, &k.a, &r);
 	check_answer(w, &r, answer);
 	check_events(w, &w->ad->receipts.push.view, &r, rest);
