@@ -12,6 +12,8 @@
 const struct hm_http_route hm_inbox_routes[] = {
 	{.method = HTTP_GET, .pattern = INBOX, .run = inbox_get_list},
 	{.method = HTTP_GET, .pattern = INBOX "/counts", .run = inbox_get_counts},
+	{.method = HTTP_GET, .pattern = INBOX "/stream", .run = inbox_get_stream},
+	{.method = HTTP_POST, .pattern = INBOX "/ticket", .run = inbox_post_ticket},
 	{.method = HTTP_POST, .pattern = INBOX "/read", .run = inbox_post_read},
 	{.method = HTTP_POST, .pattern = INBOX "/unread", .run = inbox_post_unread},
 	{.method = HTTP_POST, .pattern = INBOX "/archive", .run = inbox_post_archive},

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "inbox/inbox_int.h"
+#include "inbox/live.h"
 
 struct hm_inbox_ref inbox_ref(const struct hm_inbox *ib, struct hm_str user)
 {
@@ -29,6 +29,12 @@ struct hm_inbox *hm_inbox_new(const struct hm_inbox_deps *deps)
 	ib->settings = deps->settings;
 	inbox_jobs_init(ib);
 	inbox_reports_init(ib);
+	ib->live = inbox_live_new(ib);
+	if (ib->live == NULL) {
+		HM_MAGIC_CLEAR(ib);
+		free(ib);
+		return NULL;
+	}
 	return ib;
 }
 
@@ -72,6 +78,7 @@ void hm_inbox_close(struct hm_inbox *ib)
 	if (ib->closed)
 		return;
 	ib->closed = true;
+	inbox_live_close(ib->live);
 	inbox_reports_close(ib);
 }
 
@@ -83,6 +90,7 @@ void hm_inbox_free(struct hm_inbox *ib)
 	hm_assert(hm_list_empty(&ib->reports) && ib->report_batches == 0);
 	hm_slab_fini(&ib->jobs[0]);
 	hm_slab_fini(&ib->jobs[1]);
+	inbox_live_free(ib->live);
 	hm_token_keys_free(ib->keys);
 	HM_MAGIC_CLEAR(ib);
 	free(ib);
@@ -91,7 +99,10 @@ void hm_inbox_free(struct hm_inbox *ib)
 void hm_inbox_describe(const struct hm_inbox *ib, struct hm_buf *out)
 {
 	HM_CHECK(ib, INBOX_MAGIC);
-	hm_buf_printf(out, "{\"calls\":%zu,\"reports_waiting\":%zu,\"token_keys\":%zu}",
-		      ib->jobs[0].live + ib->jobs[1].live, ib->reports.len,
-		      ib->keys ? hm_token_keys_count(ib->keys) : 0);
+	hm_buf_printf(
+		out,
+		"{\"calls\":%zu,\"reports_waiting\":%zu,\"token_keys\":%zu,\"listeners\":%zu,\"lines\":%zu}",
+		ib->jobs[0].live + ib->jobs[1].live, ib->reports.len,
+		ib->keys ? hm_token_keys_count(ib->keys) : 0, inbox_live_count(ib->live),
+		inbox_live_lines(ib->live));
 }

@@ -80,7 +80,8 @@ void inbox_get_list(struct hm_http_req *r), inbox_get_counts(struct hm_http_req 
 void inbox_post_read(struct hm_http_req *r), inbox_post_unread(struct hm_http_req *r),
 	inbox_post_archive(struct hm_http_req *r), inbox_post_unarchive(struct hm_http_req *r),
 	inbox_post_delete(struct hm_http_req *r), inbox_delete_item(struct hm_http_req *r),
-	inbox_erase(struct hm_http_req *r);
+	inbox_erase(struct hm_http_req *r), inbox_post_ticket(struct hm_http_req *r),
+	inbox_get_stream(struct hm_http_req *r);
 /* Reports what was read and is not on record as such (again); no matter when it fails: what asks next does it. */
 void inbox_report_again(struct hm_inbox *ib, struct hm_str user, const struct hm_str *ids, size_t n);
 

@@ -325,4 +325,8 @@ HM_SETTING(inbox, max_item, BYTES, "32KiB", 256, 1048576, RELOAD, NULL,
 	   "Largest item, as JSON; a larger message fails. It bounds what a user's page takes: 100 items.")
 HM_SETTING(inbox, keep, DURATION, "90d", 60000, 31622400000, RELOAD, NULL,
 	   "Longest life of an item whose message does not end it sooner.")
+HM_SETTING(inbox, max_streams, INT, "10000", 0, 1000000, RELOAD, NULL,
+	   "Open streams (GET /v1/inbox/stream) in this process; further ones get 503. Each is a connection: http.max_connections holds too.")
+HM_SETTING(inbox, streams_per_user, INT, "5", 1, 1000, RELOAD, NULL,
+	   "Open streams of one user, in all processes together; further ones get 429. One per tab of a browser.")
 HM_SECTION_END(inbox)
