@@ -11,6 +11,7 @@ import time
 
 import pytest
 from conftest import SLOW, http as call_http, wait_for
+from test_d10_redis import cluster  # noqa: F401: a fixture
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
@@ -259,3 +260,241 @@ def test_stream_survives_a_redis_restart(engine, redis):
     id = put(e, "u-1", "after")
     assert s.next("item")["item"]["id"] == id
     s.close()
+
+
+# -- who may ask --------------------------------------------------------------------------------------------
+
+
+def refused(user, token=None, **headers):
+    a = call_http("GET", user.e.url("/v1/inbox"), headers={"Authorization": "Bearer " + token, **headers} if token is not None else headers)
+    assert a.status == 401 and a.json["type"] == "urn:hermod:problem:unauthorized" and a.headers["WWW-Authenticate"], (a.status, a.body)
+    return a.json["detail"]
+
+
+def signed(key, alg, user, kid=None):
+    head = {"alg": alg, **({"kid": kid} if kid else {})}
+    text = b64(json.dumps(head).encode()) + "." + b64(json.dumps({"sub": user, "aud": ["x", "hermod-inbox"], "exp": time.time() + 60.5}).encode())
+    if alg == "RS256":
+        sig = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    else:
+        r, s = utils.decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        sig = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    return text + "." + b64(sig)
+
+
+def test_tokens(engine, redis, tmp_path):
+    rsa_key, ec_key = rsa.generate_private_key(public_exponent=65537, key_size=2048), ec.generate_private_key(ec.SECP256R1())
+    for name, k in (("rsa", rsa_key), ("ec", ec_key)):
+        (tmp_path / f"{name}.pub").write_bytes(k.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    old, new = SECRET, "another secret that is as long as 32 bytes"
+    keys = ["old HS256 ${env:OLD_SECRET}", "new HS256 " + new, "r HS256 " + "x" * 32, "r RS256 ${file:%s}" % (tmp_path / "rsa.pub"), "e ES256 ${file:%s}" % (tmp_path / "ec.pub")]
+    e = engine(redis=redis, channels=CHANNEL, settings={"inbox": {"token_keys": keys}}, env={"OLD_SECRET": old})
+    u = User(e, "u-1")
+    put(e, "u-1", "mine")
+    put(e, "u-2", "yours")
+    for t in (jwt("u-1"), jwt("u-1", new), jwt("u-1", new, {"kid": "new"}), jwt("u-1", header={"kid": "old"}), signed(rsa_key, "RS256", "u-1"), signed(rsa_key, "RS256", "u-1", "r"),
+              signed(ec_key, "ES256", "u-1"), signed(ec_key, "ES256", "u-1", "e")):
+        assert User(e, "u-1", t).titles() == ["mine"]
+    assert "signature" in refused(u, jwt("u-1", "f" * 32))
+    assert "signature" in refused(u, jwt("u-1", new, {"kid": "old"}))
+    assert "no key" in refused(u, jwt("u-1", header={"kid": "gone"}))
+    assert "alg" in refused(u, jwt("u-1", header={"alg": "none"}))
+    assert "signature" in refused(u, jwt("u-1", (tmp_path / "rsa.pub").read_text()))
+    assert "signature" in refused(u, signed(ec.generate_private_key(ec.SECP256R1()), "ES256", "u-1"))
+    assert "expired" in refused(u, jwt("u-1", ttl=-60))
+    assert "inbox.max_token" in refused(u, jwt("u-1", ttl=7200))
+    assert "no exp" in refused(u, jwt("u-1", exp=None))
+    assert "aud" in refused(u, jwt("u-1", aud="shop")) and "aud" in refused(u, jwt("u-1", aud=None))
+    assert "sub" in refused(u, jwt(None)) and "sub" in refused(u, jwt("a\nb"))
+    assert "needed" in refused(u) and "JWT" in refused(u, "hk_1234") and "JWT" in refused(u, "")
+    # a user is who the token says, whatever else is asked for
+    assert u.titles("?user=u-2") == ["mine"] and u.call("POST", "/read", {"all": True, "user": "u-2"}).status == 422
+    assert e.metric("hermod_inbox_tokens_refused_total") >= 12
+    # secrets are not shown, and keys change without a restart
+    out = e.get("/v1/admin/shard").body + e.log().encode()
+    assert new.encode() not in out and old.encode() not in out
+    e.config_file.write_text(e.config_file.read_text().replace(json.dumps(keys[0]), '"newest HS256 %s"' % ("n" * 40)))
+    assert e.post("/v1/admin/reload").status in (200, 202)
+    wait_for(lambda: u.call("GET").status == 401, what="the old key is gone")
+    assert User(e, "u-1", jwt("u-1", "n" * 40)).titles() == ["mine"] == User(e, "u-1", jwt("u-1", new)).titles()
+
+
+def test_wrong_keys_do_not_start(hermod, tmp_path):
+    f = tmp_path / "h.yaml"
+    for key, why in (("k HS256 hunter2", "at least 32 bytes"), ("k RS256 hunter2", "public key"), ("k none hunter2", "HS256"), ("hunter2", "<kid> <alg> <key>")):
+        f.write_text(f'node: {{data_dir: {tmp_path}}}\ninbox:\n  token_keys: ["{key}"]\n')
+        r = hermod("check", "--config", f)
+        assert r.returncode and "inbox.token_keys" in r.stderr + r.stdout and why in r.stderr + r.stdout and "hunter2" not in r.stderr + r.stdout, r
+        assert f"{f}:3" in r.stderr + r.stdout
+
+
+def test_nobody_without_keys(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL)
+    a = User(e, "u-1").call("GET")
+    assert a.status == 403 and "inbox.token_keys" in a.json["detail"]
+    id = e.send(channel="app", to="u 1/ü", content={"title": "for the backend"})
+    wait_for(lambda: id in stored(e, "u%201%2F%C3%BC"), what="a user's id may be any text")
+    assert e.post("/v1/inbox/users/u%201%2F%C3%BC/read", {"all": True}).json["changed"] == 1
+    assert e.get("/v1/inbox/users/u%201%2F%C3%BC/counts").json["counts"] == counted(read=1)
+    assert call_http("DELETE", e.url("/v1/inbox/users/u%201%2F%C3%BC")).status == 204
+    assert stored(e, "u%201%2F%C3%BC") == [] and e.get("/v1/inbox/users/%00").status == 422 == e.get("/v1/inbox/users/" + "x" * 129).status
+
+
+def test_pages_of_other_origins(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings())
+    u = User(e, "u-1")
+    a = u.call("GET", Origin=APP)
+    assert a.headers["Access-Control-Allow-Origin"] == APP and a.headers["Vary"] == "Origin"
+    a = u.call("GET", Origin="https://evil.example.com")
+    assert a.status == 200 and a.headers["Access-Control-Allow-Origin"] is None and a.headers["Vary"] == "Origin"
+    assert call_http("GET", e.url("/v1/inbox"), headers={"Origin": APP}).headers["Access-Control-Allow-Origin"] == APP  # so that the script sees the 401
+    for path in ("", "/stream", "/" + "0" * 26 + "/read"):
+        a = call_http("OPTIONS", e.url("/v1/inbox" + path), headers={"Origin": APP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
+        assert a.status == 204 and a.headers["Access-Control-Allow-Origin"] == APP and "authorization" in a.headers["Access-Control-Allow-Headers"]
+    assert call_http("OPTIONS", e.url("/v1/inbox"), headers={"Origin": "null"}).status == 403
+    s = Stream(u, Origin=APP)
+    assert s.r.headers["Access-Control-Allow-Origin"] == APP
+    s.close()
+
+
+def test_bad_requests(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings(rate=100))
+    u = User(e, "u-1")
+    for query, field in (("?state=gone", "state"), ("?limit=0", "limit"), ("?limit=101", "limit"), ("?cursor=x", "cursor"), ("?cursor=0", "cursor"), ("?category=" + "c" * 65, "category")):
+        a = u.call("GET", query)
+        assert a.status == 400 and a.json["field"] == field, a.body
+    for body, status in ((b"", 400), (b"[]", 400), (b"{", 400), ({}, 422), ({"ids": []}, 422), ({"ids": ["x"]}, 422), ({"ids": [1]}, 422), ({"ids": "x"}, 422), ({"all": False}, 422),
+                         ({"all": True, "ids": ["0" * 26]}, 422), ({"ids": ["0" * 26], "before": "0" * 26}, 422), ({"all": True, "before": "x"}, 422), ({"all": True, "before": "0" * 26}, 422),
+                         ({"all": True, "state": "x"}, 422), ({"typo": 1}, 422), ({"ids": ["0" * 26] * 1001}, 422)):
+        a = u.call("POST", "/read", body)
+        assert a.status == status and a.json["detail"], (body, a.status, a.body)
+    assert u.do("read", {"ids": ["0" * 26] * 1000})["missing"] == 1000
+    for method, path in (("PUT", ""), ("DELETE", "/counts"), ("GET", "/read")):
+        assert u.call(method, path).status in (404, 405)
+    assert u.call("GET", "/nothing").status == 404
+    codes = {u.call("GET", "/counts").status for _ in range(400)}
+    assert codes <= {200, 429}
+
+
+# -- what is in it ------------------------------------------------------------------------------------------
+
+
+def test_killed_between_storing_and_settling(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings(), env={"HERMOD_FAULTS": "inbox_stored:kill"})
+    id = e.send(channel="app", to="u-1", content={"title": "once"}, campaign="killed")
+    e.p.wait(30 * SLOW)
+    assert redis.client.keys("*:ib:i:u-1"), "it was stored"
+    e.env.pop("HERMOD_FAULTS")
+    e.start()
+    m = e.wait_state(id, "sent", "delivered")
+    assert stored(e, "u-1") == [id] and User(e, "u-1").counts() == counted(1), m
+    wait_for(lambda: "delivered " in noted(e, id), what="it is on record as delivered")
+    # and once more by hand, as a lost answer would have it
+    User(e, "u-1").do("delete", {"all": True})
+    assert User(e, "u-1").counts() == counted()
+    e.assert_balanced("killed")
+
+
+def test_limits_expiry_and_collapse(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings(max_items=3, max_token="7d", keep="30d"))
+    u = User(e, "u-1", jwt("u-1", ttl=6 * 86400))
+    ids = [put(e, "u-1", t) for t in ("a", "b", "c")]
+    u.do("archive", {"ids": ids[1:2]})
+    put(e, "u-1", "d")
+    assert u.titles("?state=all") == ["d", "c", "a"]
+    put(e, "u-1", "e")
+    assert u.titles() == ["e", "d", "c"]
+    put(e, "u-1", "f", options={"collapse": "cart"})
+    put(e, "u-1", "g", options={"collapse": "cart"})
+    assert u.titles() == ["g", "e", "d"]
+    put(e, "u-2", "soon", options={"ttl": 3600})
+    id = e.send(channel="app", to="u-2", content={"title": "sale"}, expires=int(time.time() * 1000) + 7200_000)
+    wait_for(lambda: id in stored(e, "u-2"), what="the sale is there")
+    v = User(e, "u-2", jwt("u-2", ttl=6 * 86400))
+    assert v.titles() == ["sale", "soon"]
+    e.advance(3601_000)
+    assert v.titles() == ["sale"] and v.counts() == counted(1)
+    e.advance(3600_000)
+    assert v.titles() == [] and u.titles() == ["g", "e", "d"]
+    e.advance(30 * 86400_000)
+    assert stored(e, "u-1") == []
+
+
+def test_many_recipients_and_hostile_texts(engine, redis):
+    e = engine(redis=redis, channels={"app": {"adapter": "inbox/hermod", "format": "html", "batch": 50}}, settings=settings())
+    users = [f"user {i} \"'<>{{}}\\u" for i in range(120)]
+    a = e.post("/v1/messages/batch", [{"channel": "app", "recipients": [{"addr": u} for u in users], "content": {"title": 'x"},{"a\\', "body": "<script>\u2028\r\n</script> ${x}"}, "campaign": "many"}])
+    assert a.status == 202, a.body
+    r = e.wait_final(120, "many")
+    assert r["sent"] == 120
+    for name in users[::20]:
+        item, = User(e, name).list()["items"]
+        assert item["title"] == 'x"},{"a\\' and "<script>" not in item["body"] and "&lt;script&gt;" in item["body"] and item["format"] == "html"
+    id = e.send(channel="app", to="u" * 129, content={"title": "x"})
+    assert "user id" in json.dumps(e.wait_state(id, "failed"))
+    big = e.send(channel="app", to="u-9", content={"title": "big", "body": "x", "data": {"k": "v" * 17000}})
+    assert e.wait_state(big, "failed", "sent")["state"] == "failed" and stored(e, "u-9") == []
+
+
+def test_redis_away(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings())
+    u = User(e, "u-1")
+    put(e, "u-1", "before")
+    redis.kill9()
+    for a in (u.call("GET"), u.call("POST", "/read", {"all": True}), u.call("POST", "/ticket"), u.call("GET", "/stream")):
+        assert a.status == 503 and a.headers["Retry-After"], a.body
+    redis.restart()
+    e.wait_ready()
+    wait_for(lambda: all(u.call("GET").status == 200 for _ in range(6)), what="the inbox answers")
+    assert u.do("read", {"all": True})["counts"]["read"] == 1
+
+
+def test_slow_reader_is_cut_off(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings())
+    u = User(e, "u-1")
+    with socket.create_connection(("127.0.0.1", e.port)) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.sendall(f"GET /v1/inbox/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {u.token}\r\n\r\n".encode())
+        wait_for(lambda: e.metric("hermod_inbox_streams") == 1, what="it listens")
+        for i in range(900):
+            e.send(channel="app", to="u-1", content={"title": f"n{i}", "body": "x" * 9000}, campaign="slow")
+        e.wait_final(900, "slow")
+        wait_for(lambda: e.metric("hermod_inbox_streams") == 0, what="it is cut off")
+    assert len(stored(e, "u-1")) == 100
+
+
+def test_reads_reach_the_ledger_of_another_node(engine, redis):
+    e1, e2 = pair(engine, redis)
+    ids = [put(e1, "u-1", f"m{i}") for i in range(10)]
+    User(e2, "u-1").do("read", {"all": True})
+    for id in ids:
+        wait_for(lambda: any("read " in noted(e, id) for e in (e1, e2)), what="it is on record as read")
+    assert redis.client.keys("*:ib:p:*") == [], "nothing is left to report"
+
+
+@pytest.mark.alone
+def test_cluster(engine, cluster):
+    url = "redis+cluster://" + ",".join(f"127.0.0.1:{n.port}" for n in cluster[:3])
+    e1, e2 = [engine(redis=url, channels={"app": {"adapter": "inbox/hermod"}}, settings=settings(), name=n) for n in ("one", "two")]
+    users = [User(e1, f"u-{i}") for i in range(12)]
+    streams = [Stream(u) for u in users]
+    for s in streams:
+        assert s.status == 200 and s.next("counts")["counts"] == counted()
+    a = e2.post("/v1/messages/batch", [{"channel": "app", "recipients": [{"addr": u.name} for u in users], "content": {"title": "to all"}}])
+    assert a.status == 202
+    for u, s in zip(users, streams):
+        assert s.next("item")["item"]["title"] == "to all" and u.titles() == ["to all"]
+        assert u.do("read", {"all": True})["counts"] == counted(read=1) and s.next("changed")["action"] == "read"
+        s.close()
+
+
+def test_a_drain_ends_streams(engine, redis):
+    e = engine(redis=redis, channels=CHANNEL, settings=settings())
+    streams = [Stream(User(e, f"u-{i}")) for i in range(5)]
+    for s in streams:
+        s.next("counts")
+    assert e.stop() == 0
+    for s in streams:
+        assert s.next() is None
+    e.start()
+    assert Stream(User(e, "u-1"), "?at=0.0").next("counts")["counts"] == counted()
