@@ -5,12 +5,14 @@ import hmac
 import http.client
 import json
 import queue
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
-from conftest import SLOW, http as call_http, wait_for
+from conftest import ROOT, SLOW, http as call_http, wait_for
 from test_d10_redis import cluster  # noqa: F401: a fixture
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
@@ -498,3 +500,62 @@ def test_a_drain_ends_streams(engine, redis):
         assert s.next() is None
     e.start()
     assert Stream(User(e, "u-1"), "?at=0.0").next("counts")["counts"] == counted()
+
+
+# The page of examples/inbox.html in Node: its script as it is, over a document of three elements.
+PAGE_JS = """
+const elements = {}, element = (name) => (elements[name] ??= { name, children: [], dataset: {}, textContent: '',
+  replaceChildren(...c) { this.children = c; say(); }, append(...c) { this.children.push(...c); } });
+globalThis.document = { querySelector: element, createElement: (tag) => element(tag + Math.random()) };
+globalThis.location = { search: process.argv[1] };
+function say() {
+  console.log(JSON.stringify({ unread: element('#unread').textContent, live: element('#state').textContent,
+    items: element('#items').children.map((li) => [li.className, li.textContent, li.children[0].textContent]) }));
+}
+process.stdin.on('data', (d) => {
+  for (const line of d.toString().trim().split('\\n'))
+    if (line === 'all') element('#all').onclick();
+    else element('#items').children.find((li) => li.textContent === line).onclick();
+});
+"""
+
+
+def test_the_example_page(engine, redis, tmp_path):
+    if shutil.which("node") is None:
+        pytest.skip("no node")
+    e1, e2 = pair(engine, redis)
+    html = (ROOT / "examples/inbox.html").read_text()
+    page = tmp_path / "page.mjs"
+    page.write_text(html.split('<script type="module">')[1].split("</script>")[0])
+    put(e2, "u-1", "before")
+    p = subprocess.Popen(["node", "--input-type=module", "-e", PAGE_JS + f"await import({json.dumps(page.as_uri())});", "--", f"?hub={e1.url('')}&token={jwt('u-1')}"],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    lines = queue.Queue()
+    threading.Thread(target=lambda: [lines.put(json.loads(x)) for x in p.stdout], daemon=True).start()
+
+    def until(condition, what):
+        seen = None
+        while not (seen and condition(seen)):
+            try:
+                seen = lines.get(timeout=20 * SLOW)
+            except queue.Empty:
+                pytest.fail(f"{what}: last seen {seen}")
+        return seen
+    try:
+        until(lambda s: s["live"] == "live" and s["items"] == [["unread", "before", "text of before"]], "the list")
+        put(e2, "u-1", "<b>two</b>")
+        until(lambda s: s["unread"] == 2 and s["items"][0][:2] == ["unread", "<b>two</b>"], "an item of the other node")
+        p.stdin.write("before\n")
+        p.stdin.flush()
+        until(lambda s: s["unread"] == 1 and [i[0] for i in s["items"]] == ["unread", "read"], "a click reads")
+        e1.stop()
+        put(e2, "u-1", "three")
+        User(e2, "u-1").do("delete", {"all": True, "state": "read"})
+        e1.start()
+        until(lambda s: [i[1] for i in s["items"]] == ["three", "<b>two</b>"], "back again, with what came and went meanwhile")
+        p.stdin.write("all\n")
+        p.stdin.flush()
+        until(lambda s: s["unread"] == 0, "all are read")
+    finally:
+        p.kill()
+        p.wait()

@@ -11,6 +11,7 @@ ELSEWHERE = {
     **dict.fromkeys(("escalate_go_on", "escalate_put", "escalate_recorded", "receipt_noted", "route_all", "route_late"),
                     "routes that wait for receipts, send to all or have a time limit: scenario h50 kills there"),
     "callback_stored": "what providers report: scenario i10 kills there",
+    "inbox_stored": "the in-app inbox: scenario i50 kills there",
     **dict.fromkeys(("aside_after", "aside_before", "aside_put"), "messages that wait long: scenarios h50 and h60 kill there"),
     **dict.fromkeys(("delay_resume_after", "delay_release_after"), "the end of a pause, a cancel: scenario h60 kills there"),
     **dict.fromkeys(("schedule_entry", "schedule_fired", "schedule_moved"), "recurring schedules: scenario h60 kills there"),
