@@ -527,7 +527,7 @@ int hm_request_build(struct hm_eval *ev, const struct hm_request *r, struct hm_s
 	hm_buf_puts(&path, base_path);
 	if (r->path)
 		put_path_tpl(ev, r->path, &path);
-	if (path.len == 0 || path.p[0] != '/') {
+	if (path.err == 0 && (path.len == 0 || path.p[0] != '/')) {
 		hm_buf_reset(&path);
 		hm_buf_putc(&path, '/');
 		hm_buf_puts(&path, base_path);

@@ -180,8 +180,10 @@ void *hm_arena_grow(struct hm_arena *a, void *p, size_t old_n, size_t new_n)
 		return hm_arena_alloc(a, new_n);
 	if (new_n <= old_n)
 		return p;
-	if (new_n > SIZE_MAX - 64)
+	if (new_n > SIZE_MAX - 64) {
+		a->failed = true;
 		return NULL;
+	}
 	if ((char *)p + old_size == a->pos && round16(new_n) - old_size <= (size_t)(a->end - a->pos)) {
 		a->pos += round16(new_n) - old_size;
 		ASAN_UNPOISON_MEMORY_REGION(p, new_n);

@@ -57,6 +57,8 @@ bool hm_buf_grow(struct hm_buf *b, size_t more)
 		p = realloc(b->p, cap + 1);
 	if (p == NULL) {
 		b->err = HM_ENOMEM;
+		if (b->arena)
+			b->arena->failed = true; /* also where the buffer is emptied and used again */
 		return false;
 	}
 	b->p = p;

@@ -448,8 +448,10 @@ static void send_chunk(struct batch *b, uint32_t slot)
 	char keys[hm_countof(what)][HM_SUPPRESS_KEY_MAX];
 	struct hm_str k[hm_countof(what)];
 
-	if (b->text.err)
-		hm_panic(__FILE__, __LINE__, __func__, "no memory for a change of the lists");
+	if (b->text.err) { /* the others are sent; the whole counts as not done and may be repeated */
+		hm_err_set(&b->call->err, HM_ENOMEM, "out of memory");
+		return;
+	}
 	for (size_t i = 0; i < b->n; i++)
 		b->args[i].p = b->text.p + b->off[i];
 	for (size_t i = 0; i < hm_countof(what); i++)
@@ -502,6 +504,11 @@ static void change(struct hm_redis *r, struct hm_str prefix, uint64_t now_ms, en
 				in_chunk = 0;
 			}
 		}
+	}
+	if (c->open ==
+	    0) { /* nothing was sent: the answer to this brings the bad news, not earlier than the caller expects it */
+		c->open++;
+		hm_lists_announce(r, prefix, on_announced, c);
 	}
 	hm_buf_fini(&b->text);
 	free(b);

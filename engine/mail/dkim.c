@@ -236,11 +236,11 @@ int hm_dkim_sign(const struct hm_dkim *k, struct hm_str message, struct hm_buf *
 	if (out->err == 0) /* itself, with an empty b=, without a line end */
 		hm_dkim_relaxed(&input, HM_STR("DKIM-Signature"),
 				hm_str_n(out->p + start + 15, out->len - start - 15));
-	rc = out->err ? out->err : input.err ? input.err : list.err;
+	rc = out->err ? out->err : input.err ? input.err : list.err ? list.err : text.err;
 	if (rc == 0 && EVP_Digest(input.p, input.len, digest, &len, EVP_sha256(), NULL) != 1)
 		rc = HM_ENOMEM;
 	if (rc != 0)
-		hm_err_set(e, rc, "the header fields to sign are too large");
+		hm_err_set(e, rc, rc == HM_ENOMEM ? "out of memory" : "the header fields to sign are too large");
 	else
 		rc = k->sign(k->arg, hm_buf_str(&input), hm_str_n((const char *)digest, sizeof(digest)), &sig,
 			     e);
@@ -251,7 +251,9 @@ int hm_dkim_sign(const struct hm_dkim *k, struct hm_str message, struct hm_buf *
 		out->len -= 3;
 		wrapped(out, "b=", hm_buf_str(&text));
 		hm_buf_lit(out, "\r\n");
-		rc = out->err ? hm_err_set(e, out->err, "the mail grew too large") : 0;
+		rc = out->err ? out->err : text.err;
+		if (rc != 0)
+			hm_err_set(e, rc, rc == HM_ENOMEM ? "out of memory" : "the mail grew too large");
 	}
 	hm_buf_fini(&list);
 	hm_buf_fini(&input);

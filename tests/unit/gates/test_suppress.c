@@ -4,6 +4,8 @@
  */
 #include "supp.h"
 
+#include "base/fault.h"
+
 #define DAY UINT64_C(86400000)
 static const uint64_t now = UINT64_C(1700000000000);
 
@@ -410,6 +412,46 @@ static void test_redis_away(void **state)
 	assert_true(w.err.code < 0);
 }
 
+/* Any allocation of a change fails: whoever asked hears it, later and once, and repeating it works. */
+static void test_no_memory_for_a_change(void **state)
+{
+	size_t before = total(now);
+	unsigned heard = 0;
+
+	for (unsigned n = 1; n < 40; n++) {
+		struct hm_suppress_entry v[3] = {entry("one@x.example"), entry("two@x.example"),
+						 entry("three@x.example")};
+		bool adding = n % 2;
+		uint64_t hits;
+		char spec[40];
+		struct hm_err e;
+
+		snprintf(spec, sizeof(spec), "alloc:fail@%u", (n + 1) / 2);
+		assert_int_equal(hm_fault_init(spec, &e), 0);
+		if (adding)
+			hm_suppress_add(w.client.r, PREFIX, now, v, 3, on_count, NULL);
+		else
+			hm_suppress_remove(w.client.r, PREFIX, now, v, 3, on_count, NULL);
+		assert_false(w.done);
+		hits = hm_fault_hits(HM_FAULT_alloc);
+		assert_int_equal(hm_fault_init(NULL, &e), 0);
+		RUN_UNTIL(&w.env, w.done, 10000);
+		w.done = false;
+		if (w.err.code) {
+			heard++;
+			assert_true(hits >= (n + 1) / 2);
+			assert_int_equal(w.err.code, HM_ENOMEM);
+		}
+		if (adding)
+			hm_suppress_add(w.client.r, PREFIX, now, v, 3, on_count, NULL);
+		else
+			hm_suppress_remove(w.client.r, PREFIX, now, v, 3, on_count, NULL);
+		wait_count();
+		assert_int_equal(total(now), before + (adding ? 3 : 0));
+	}
+	assert_true(heard >= 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_cursors),
 		cmocka_unit_test(test_strange_fields),
+		cmocka_unit_test(test_no_memory_for_a_change),
 		cmocka_unit_test(test_redis_away),
 	};
 
