@@ -27,7 +27,7 @@ void hm_chan_took(struct chan *c, const struct send *s)
 void hm_chan_answered(struct chan *c, const struct send *s)
 {
 	const struct hm_verdict *v = &s->verdict;
-	const struct hm_shape_answer a = {
+	struct hm_shape_answer a = {
 		.outcome = v->outcome,
 		.scope = v->scope,
 		.took_us = s->call.done_ns > s->call.started_ns
@@ -36,8 +36,11 @@ void hm_chan_answered(struct chan *c, const struct send *s)
 				   : 0,
 		.messages = (uint32_t)s->msgs.len,
 		.retry_after_ms = v->retry_after_ms,
+		.lost = s->call.fate == HM_FATE_MAYBE && s->call.err.code != HM_ETIMEDOUT,
 	};
 
+	hm_list_foreach (&s->msgs, n)
+		a.retried += hm_container_of(n, struct msg, node)->chan_attempts > 0;
 	hm_shape_answered(c->shape, &a);
 	if (hm_likely(v->outcome != HM_OUT_RATE_LIMITED || v->scope != HM_SCOPE_RECIPIENT))
 		return;

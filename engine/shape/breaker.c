@@ -166,6 +166,14 @@ bool hm_breaker_answer(struct hm_breaker_state *b, bool failed, uint64_t took_us
 	return judge(b, now_ms);
 }
 
+bool hm_breaker_lost(struct hm_breaker_state *b, uint64_t took_us, uint64_t now_ms)
+{
+	if (b->lost_ms == now_ms && now_ms != 0)
+		return false;
+	b->lost_ms = now_ms;
+	return hm_breaker_answer(b, true, took_us, now_ms);
+}
+
 bool hm_breaker_tick(struct hm_breaker_state *b, uint64_t now_ms)
 {
 	if (b->state == HM_BREAKER_OPEN && now_ms >= b->until_ms) {

@@ -45,6 +45,7 @@ struct hm_breaker_state {
 	uint32_t open_ms;		/* length of the next opening */
 	uint64_t half_ms;		/* since when HALF_OPEN */
 	uint64_t closed_ms;		/* since when CLOSED again */
+	uint64_t lost_ms;		/* of the latest connection that broke; 0: none */
 	uint32_t probes_out, probes_ok; /* of this round */
 };
 void hm_breaker_init(struct hm_breaker_state *b, const struct hm_breaker_opts *o, uint64_t now_ms);
@@ -52,6 +53,9 @@ void hm_breaker_init(struct hm_breaker_state *b, const struct hm_breaker_opts *o
 void hm_breaker_opts(struct hm_breaker_state *b, const struct hm_breaker_opts *o, uint64_t now_ms);
 /* One answer. true: the state changed. */
 bool hm_breaker_answer(struct hm_breaker_state *b, bool failed, uint64_t took_us, uint64_t now_ms);
+/* No answer, because its connection broke. What breaks in one millisecond is one event, however many requests were on it: a
+ * provider that closes a busy connection now and then is not one that fails. */
+bool hm_breaker_lost(struct hm_breaker_state *b, uint64_t took_us, uint64_t now_ms);
 /* Time passed: OPEN becomes HALF_OPEN, and probes whose answers never came are given up. true: the state changed. */
 bool hm_breaker_tick(struct hm_breaker_state *b, uint64_t now_ms);
 /* Requests that may leave: UINT32_MAX closed, 0 open, what is left of the probes half-open. */

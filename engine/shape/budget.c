@@ -59,3 +59,17 @@ bool hm_budget_retry(struct hm_budget *b, uint64_t now_ms)
 	b->sum_retries++;
 	return true;
 }
+
+void hm_budget_succeeded(struct hm_budget *b, uint64_t n, uint64_t now_ms)
+{
+	advance(b, now_ms);
+	/* The latest seconds first; one that has left the ring costs nothing any more. */
+	for (uint32_t i = 0; i < HM_BUDGET_SECONDS && n > 0; i++) {
+		uint64_t *r = &b->retries[(b->at + HM_BUDGET_SECONDS - i) % HM_BUDGET_SECONDS];
+		uint64_t back = hm_min(n, *r);
+
+		*r -= back;
+		b->sum_retries -= back;
+		n -= back;
+	}
+}

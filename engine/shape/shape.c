@@ -473,10 +473,14 @@ static void complained(struct hm_shape *sh, const struct hm_shape_answer *a, uin
 void hm_shape_answered(struct hm_shape *sh, const struct hm_shape_answer *a)
 {
 	uint64_t now = shape_now(sh);
+	bool bad = hm_outcome_health(a->outcome);
 
 	hm_lease_done(&sh->lease, 1, now);
 	number_set(&sh->stats->on_wire, sh->lease.used);
-	if (hm_breaker_answer(&sh->breaker, hm_outcome_health(a->outcome), a->took_us, now)) {
+	if (hm_unlikely(a->retried > 0) && a->outcome == HM_OUT_OK)
+		hm_budget_succeeded(&sh->budget, a->retried, now);
+	if (bad && a->lost ? hm_breaker_lost(&sh->breaker, a->took_us, now)
+			   : hm_breaker_answer(&sh->breaker, bad, a->took_us, now)) {
 		shape_refresh(sh);
 		shape_schedule(sh);
 	}

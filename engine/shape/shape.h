@@ -87,6 +87,8 @@ struct hm_shape_answer {
 	enum hm_scope scope; /* of a rate limit */
 	uint32_t took_us, messages;
 	uint64_t retry_after_ms;
+	uint32_t retried; /* of the messages: not their first attempt here */
+	bool lost;	  /* its connection broke under it */
 };
 void hm_shape_answered(struct hm_shape *s, const struct hm_shape_answer *a); /* once per request taken */
 /* Does it take messages at all? false: open breaker or paused by hand; a route goes to its next channel. */

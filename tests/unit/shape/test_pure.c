@@ -143,6 +143,25 @@ static void test_declared_rate_is_the_ceiling(void **state)
 static const struct hm_breaker_opts opts = {
 	.share = 50, .min = 10, .window_ms = 1000, .latency_ms = 0, .open_ms = 200, .probes = 3};
 
+/* A hundred requests on a connection that breaks are one event; a hundred connections that break are a provider that fails. */
+static void test_breaker_counts_broken_connections_once(void **state)
+{
+	struct hm_breaker_opts o = {.share = 50, .min = 20, .window_ms = 10000, .open_ms = 1000, .probes = 3};
+	struct hm_breaker_state b;
+
+	hm_breaker_init(&b, &o, 0);
+	for (unsigned i = 0; i < 30; i++)
+		assert_false(hm_breaker_answer(&b, false, 1000, 100));
+	for (unsigned i = 0; i < 500; i++)
+		assert_false(hm_breaker_lost(&b, 1000, 200 + i / 100));
+	assert_int_equal(b.state, HM_BREAKER_CLOSED);
+	for (unsigned i = 0; i < 24; i++)
+		assert_false(hm_breaker_lost(&b, 1000, 300 + i));
+	assert_true(hm_breaker_lost(&b, 1000, 400));
+	assert_int_equal(b.state, HM_BREAKER_OPEN);
+	assert_int_equal(b.failed, 30);
+}
+
 static void test_breaker_opens_on_share(void **state)
 {
 	struct hm_breaker_state b;
@@ -311,6 +330,28 @@ static void test_retries_are_a_share(void **state)
 	/* The first attempts stop: nothing is left when they are older than ten seconds. */
 	t += 11000;
 	assert_false(hm_budget_retry(&b, t));
+}
+
+/* What piled up while the provider failed leaves at once when it is well again. */
+static void test_retries_that_succeed_are_free(void **state)
+{
+	struct hm_budget b;
+	unsigned granted = 0;
+
+	hm_budget_init(&b, 20, 5, 0);
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(hm_budget_retry(&b, 500 * i / 10));
+	assert_false(hm_budget_retry(&b, 2500));
+	hm_budget_succeeded(&b, 30, 2600); /* of this second and of those before */
+	assert_int_equal(hm_budget_left(&b, 2600), 30);
+	for (unsigned i = 0; i < 1000; i++) {
+		granted += hm_budget_retry(&b, 2700);
+		hm_budget_succeeded(&b, 1, 2700);
+	}
+	assert_int_equal(granted, 1000);
+	hm_budget_succeeded(&b, UINT64_MAX, 2700);
+	assert_int_equal(hm_budget_left(&b, 2700), 50);
+	assert_int_equal(hm_budget_left(&b, 60000), 50);
 }
 
 static void test_floor_of_the_budget(void **state)
@@ -507,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_rate_falls_and_recovers),
 		cmocka_unit_test(test_rate_never_stops),
 		cmocka_unit_test(test_declared_rate_is_the_ceiling),
+		cmocka_unit_test(test_breaker_counts_broken_connections_once),
 		cmocka_unit_test(test_breaker_opens_on_share),
 		cmocka_unit_test(test_breaker_needs_its_share),
 		cmocka_unit_test(test_probes_decide),
@@ -515,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_lost_probes_are_given_up),
 		cmocka_unit_test(test_breaker_off),
 		cmocka_unit_test(test_retries_are_a_share),
+		cmocka_unit_test(test_retries_that_succeed_are_free),
 		cmocka_unit_test(test_floor_of_the_budget),
 		cmocka_unit_test(test_tokens_are_asked_for_when_there_is_work),
 		cmocka_unit_test(test_unused_tokens_go_back),
