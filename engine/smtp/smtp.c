@@ -157,13 +157,16 @@ static bool set_login(struct mail *m, const struct hm_call *c)
 
 	if (user.len && curl_easy_setopt(h, CURLOPT_USERNAME, user.p) != CURLE_OK)
 		return false;
+	if (bearer.len == 0 && hm_str_is(auth, "XOAUTH2"))
+		bearer = password;
 	if (bearer.len) {
 		const char *token = hm_arena_strdup(c->arena, bearer);
 
-		return token && curl_easy_setopt(h, CURLOPT_XOAUTH2_BEARER, token) == CURLE_OK;
-	}
-	if (password.len && curl_easy_setopt(h, CURLOPT_PASSWORD, password.p) != CURLE_OK)
+		if (token == NULL || curl_easy_setopt(h, CURLOPT_XOAUTH2_BEARER, token) != CURLE_OK)
+			return false;
+	} else if (password.len && curl_easy_setopt(h, CURLOPT_PASSWORD, password.p) != CURLE_OK) {
 		return false;
+	}
 	if (auth.len) {
 		struct hm_str s = hm_arena_printf(c->arena, "AUTH=%.*s", HM_STRF(auth));
 

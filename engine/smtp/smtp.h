@@ -11,7 +11,8 @@
  *   answer   its text, all lines, without the code
  *   headers  stage: connect, hello, starttls, auth, mail, rcpt, data, end; enhanced: "5.1.1" where there is one (RFC 3463)
  *
- * Session (endpoint.session): user, password, auth (a mechanism, else the best the server offers), starttls (required, try, no), helo.
+ * Session (endpoint.session): user, password, auth (a mechanism, else the best the server offers; with XOAUTH2 the password is the
+ * token), starttls (required, try, no), helo.
  *
  * Fate: until the last byte of the mail was handed over nothing has been taken, since a mail without its final dot is none:
  * NOT_SENT. After that a lost answer is MAYBE. A kept connection that the server had closed meanwhile is no failure: the mail

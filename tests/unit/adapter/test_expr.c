@@ -303,6 +303,184 @@ static void signatures(void **state)
 		 "| hmac_sha256('tc3_request' | hmac_sha256('cvm' | hmac_sha256('2019-02-25' | "
 		 "hmac_sha256('TC3' ~ 'Gu5t9xGARNpq86cd98joQYCN3EXAMPLE')))) | hex",
 		 "\"72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168\""},
+		{"vonage messages, hash of the body",
+		 "'{\"message_uuid\":\"aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab\",\"status\":\"delivered\"}' | "
+		 "sha256 | hex",
+		 "\"d5ecbc7ab77b376b2cf635a6869d4dbb15322175f95b5c19260a27f6217e4eff\""},
+		{"vonage messages, token of a webhook",
+		 "('eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9' ~ '.' ~ "
+		 "'eyJpYXQiOjE3MDAwMDAwMDAsImp0aSI6Imp0aS0xIiwiaXNzIjoiVm9uYWdlIiwicGF5bG9hZF9oYXNoIjoiZDVlY2"
+		 "JjN2FiNzdiMzc2YjJjZjYzNWE2ODY5ZDRkYmIxNTMyMjE3NWY5NWI1YzE5MjYwYTI3ZjYyMTdlNGVmZiIsImFwaV9rZ"
+		 "XkiOiJhYmNkMTIzNCJ9') | hmac_sha256('my_signature_secret') | base64url",
+		 "\"_eujg52f4QNBjWXQ0VZ-iTESCxj0vLMJFthUY-Dhk5g\""},
+		{"vonage messages, token of a request",
+		 "('eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9' ~ '.' ~ "
+		 "'eyJhcHBsaWNhdGlvbl9pZCI6ImFhYWFhYWFhLWJiYmItY2NjYy1kZGRkLTAxMjM0NTY3ODlhYiIsImlhdCI6MTcwMD"
+		 "AwMDAwMCwiZXhwIjoxNzAwMDAwOTAwLCJqdGkiOiJqdGktMyJ9') | verify('RS256', "
+		 "'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAlbdvt1Z2JouvBJieomCQ8WxrgwKT0oeBJcn6JB0dYfDg8D"
+		 "PaYVTWibzWREswX3Z88YcuVDgLIXe9Qx1U4G6X7mCQ13VoClLawTG1fr+8p3aW9YZqdeVLP4QxNU25Bp+"
+		 "iWuO7ILD94DCS1OSWRf8pL2v7jQa2MAxvxdgt8nnIVxDSsBj1KXmkT7KsUbHZN3edl1KN54a9Rg79VeYGO/6/4tbfr/"
+		 "Oqiwqagvj/"
+		 "yzdvxRMTPnQFGbb5bE4RLjQpAvhSt63drCwQt7uj5OGJkQVkgTU3RrajTGtjzpx0ocOnTp5NZPZLOF5rwfd0OPj9IcZ"
+		 "znO/YcgVKvCLw8/GFF54JJQIDAQAB', "
+		 "'aHnoivbon5EgXM7OF8oxRzcxIVkEMKfcoKMTp9CpMdsxhDGe-XtPNc2vAAvZUlpFNJPGMdpYOY4bZ_"
+		 "Mi9Jn8CiOG0tmgclN7uWYXwqZTjl8qp6O1rtueSgqz-s0ObbtkdYWtbjaPhYlLqA-"
+		 "0DdNlk6ftIwmCfKqJtXXXoU1lqbUQil9mbCNrrAJkqcgEWK5x6j_VDym8DdSRayf9lur8yEiRD0kG4OjKcC-"
+		 "JdBSMyHtSF9KXIxMmX6ZzpkHVxTbb4utvJxAkqs1mvez0SbznEg_YRFx24bxzrkR-gw3lT9UyVL3w00KKTpqA-"
+		 "PWAz37dDz1e_UeUfq8EHDBwpnc5ew' | unbase64)",
+		 "true"},
+		{"the same, changed",
+		 "('eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9' ~ ',' ~ "
+		 "'eyJhcHBsaWNhdGlvbl9pZCI6ImFhYWFhYWFhLWJiYmItY2NjYy1kZGRkLTAxMjM0NTY3ODlhYiIsImlhdCI6MTcwMD"
+		 "AwMDAwMCwiZXhwIjoxNzAwMDAwOTAwLCJqdGkiOiJqdGktMyJ9') | verify('RS256', "
+		 "'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAlbdvt1Z2JouvBJieomCQ8WxrgwKT0oeBJcn6JB0dYfDg8D"
+		 "PaYVTWibzWREswX3Z88YcuVDgLIXe9Qx1U4G6X7mCQ13VoClLawTG1fr+8p3aW9YZqdeVLP4QxNU25Bp+"
+		 "iWuO7ILD94DCS1OSWRf8pL2v7jQa2MAxvxdgt8nnIVxDSsBj1KXmkT7KsUbHZN3edl1KN54a9Rg79VeYGO/6/4tbfr/"
+		 "Oqiwqagvj/"
+		 "yzdvxRMTPnQFGbb5bE4RLjQpAvhSt63drCwQt7uj5OGJkQVkgTU3RrajTGtjzpx0ocOnTp5NZPZLOF5rwfd0OPj9IcZ"
+		 "znO/YcgVKvCLw8/GFF54JJQIDAQAB', "
+		 "'aHnoivbon5EgXM7OF8oxRzcxIVkEMKfcoKMTp9CpMdsxhDGe-XtPNc2vAAvZUlpFNJPGMdpYOY4bZ_"
+		 "Mi9Jn8CiOG0tmgclN7uWYXwqZTjl8qp6O1rtueSgqz-s0ObbtkdYWtbjaPhYlLqA-"
+		 "0DdNlk6ftIwmCfKqJtXXXoU1lqbUQil9mbCNrrAJkqcgEWK5x6j_VDym8DdSRayf9lur8yEiRD0kG4OjKcC-"
+		 "JdBSMyHtSF9KXIxMmX6ZzpkHVxTbb4utvJxAkqs1mvez0SbznEg_YRFx24bxzrkR-gw3lT9UyVL3w00KKTpqA-"
+		 "PWAz37dDz1e_UeUfq8EHDBwpnc5ew' | unbase64)",
+		 "false"},
+		{"postal",
+		 "'{\"event\":\"MessageSent\",\"uuid\":\"u-1\"}' | verify('RS1', "
+		 "'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAlbdvt1Z2JouvBJieomCQ8WxrgwKT0oeBJcn6JB0dYfDg8D"
+		 "PaYVTWibzWREswX3Z88YcuVDgLIXe9Qx1U4G6X7mCQ13VoClLawTG1fr+8p3aW9YZqdeVLP4QxNU25Bp+"
+		 "iWuO7ILD94DCS1OSWRf8pL2v7jQa2MAxvxdgt8nnIVxDSsBj1KXmkT7KsUbHZN3edl1KN54a9Rg79VeYGO/6/4tbfr/"
+		 "Oqiwqagvj/"
+		 "yzdvxRMTPnQFGbb5bE4RLjQpAvhSt63drCwQt7uj5OGJkQVkgTU3RrajTGtjzpx0ocOnTp5NZPZLOF5rwfd0OPj9IcZ"
+		 "znO/YcgVKvCLw8/GFF54JJQIDAQAB', "
+		 "'eD+xaxVtEvnfb4N0UwAU2MZJiTDgQAcSWAuxoocsK8aLCmnE8lJvMpoeS+"
+		 "W6DzgNQpLzJIzdcUOXf0lU01M7tMUrRKWFC/vt3siVSB8fP4XbugpuV/"
+		 "UENPXzK57aj1JW0qev9VZja+RSi0ZSNBJzp20PjMOBO12LgvG6uyJUIxU+XhsQjB5hbfTFGuLqIwNIn+"
+		 "KpDrCDnQfvxs1IPt9mxqDxNcnPrY4FPCWDLBmcCkDg4fTsVQXGFEDT2G3ObQVe1phX2l02Zak+"
+		 "DJBP3hzPTzcn8f8Rx6Vm596ZW6xEU2wiMM7TF43QhA+Ap1puSevksvKwGNrZ5wrmytkPGI0SLg==' | unbase64)",
+		 "true"},
+		{"postal, another digest",
+		 "'{\"event\":\"MessageSent\",\"uuid\":\"u-1\"}' | verify('RS256', "
+		 "'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAlbdvt1Z2JouvBJieomCQ8WxrgwKT0oeBJcn6JB0dYfDg8D"
+		 "PaYVTWibzWREswX3Z88YcuVDgLIXe9Qx1U4G6X7mCQ13VoClLawTG1fr+8p3aW9YZqdeVLP4QxNU25Bp+"
+		 "iWuO7ILD94DCS1OSWRf8pL2v7jQa2MAxvxdgt8nnIVxDSsBj1KXmkT7KsUbHZN3edl1KN54a9Rg79VeYGO/6/4tbfr/"
+		 "Oqiwqagvj/"
+		 "yzdvxRMTPnQFGbb5bE4RLjQpAvhSt63drCwQt7uj5OGJkQVkgTU3RrajTGtjzpx0ocOnTp5NZPZLOF5rwfd0OPj9IcZ"
+		 "znO/YcgVKvCLw8/GFF54JJQIDAQAB', "
+		 "'eD+xaxVtEvnfb4N0UwAU2MZJiTDgQAcSWAuxoocsK8aLCmnE8lJvMpoeS+"
+		 "W6DzgNQpLzJIzdcUOXf0lU01M7tMUrRKWFC/vt3siVSB8fP4XbugpuV/"
+		 "UENPXzK57aj1JW0qev9VZja+RSi0ZSNBJzp20PjMOBO12LgvG6uyJUIxU+XhsQjB5hbfTFGuLqIwNIn+"
+		 "KpDrCDnQfvxs1IPt9mxqDxNcnPrY4FPCWDLBmcCkDg4fTsVQXGFEDT2G3ObQVe1phX2l02Zak+"
+		 "DJBP3hzPTzcn8f8Rx6Vm596ZW6xEU2wiMM7TF43QhA+Ap1puSevksvKwGNrZ5wrmytkPGI0SLg==' | unbase64)",
+		 "false"},
+		{"plivo, second version",
+		 "('https://example.com/plivo/dlr' ~ '12345678901234567890') | hmac_sha256('my_auth_token') "
+		 "| base64",
+		 "\"m+eEWpBQw/Rlmd6YGYcEB31KiBXWMelZAhcWLSpS06w=\""},
+		{"messagebird, address",
+		 "'https://example.com/hooks/mb?id=abc&status=delivered' | sha256 | hex",
+		 "\"4f6e7e13951d5417d00d9ab0280b136ccef90f109d261dc20c5ce7cb8ffa7be9\""},
+		{"messagebird, first version",
+		 "('1544544948\\n' ~ (('{\"xyz\":\"bar\",\"abc\":\"foo\"}' | from_json | string_values) | "
+		 "sort | pairs('=', '&', 'form')) ~ '\\n' ~ ('' | sha256)) | hmac_sha256('mb_signing_key') | "
+		 "base64",
+		 "\"o+NiglQ4Jzki2xMu82hKXs5aazbGPQlBr2oNybSnvqY=\""},
+		{"naver",
+		 "('POST' ~ ' ' ~ '/alimtalk/v2/services/ncp:kkobizmsg:kr:1:svc/messages' ~ '\\n' ~ "
+		 "'1700000000000' ~ '\\n' ~ 'ACCESSKEY') | hmac_sha256('SECRETKEY') | base64",
+		 "\"TZhuHnQ/eXX4jPe9FkUHYQrmrEM3ZLFYxSyFhKutU3U=\""},
+		{"solapi",
+		 "('2023-11-14T22:13:20.000Z' ~ '0123456789abcdef0123456789abcdef') | "
+		 "hmac_sha256('APISECRET') | hex",
+		 "\"029112599bd716a14703bbf6ef4339c4623f44c1ca64564c180b900e97d240bb\""},
+		{"qiniu",
+		 "(('POST /v1/message/single\\nHost: sms.qiniuapi.com\\nContent-Type: "
+		 "application/json\\n\\n' ~ '{\"template_id\":\"1\",\"mobile\":\"13800000000\"}') | "
+		 "hmac_sha1('SK') | base64url) ~ '='",
+		 "\"-234GKrVGu5cryR1b_J8E5u0Tqc=\""},
+		{"bce, signing key",
+		 "'bce-auth-v1/AKEXAMPLE/2024-01-02T03:04:05Z/1800' | hmac_sha256('SKEXAMPLE') | hex",
+		 "\"b175b1a9a9a2749b7c67ba0da559be0af6d5ccce4900d2c5943b7c01d2defda0\""},
+		{"dingtalk, as it is",
+		 "('1700000000000' ~ '\\n' ~ 'SECabcdef0123456789') | hmac_sha256('SECabcdef0123456789') | "
+		 "base64",
+		 "\"dV0RXHUD72d0VKcnHrBhJ9jhSbDS3HUiduucxO+izso=\""},
+		{"sns, signing key",
+		 "'aws4_request' | hmac_sha256('sns' | hmac_sha256('us-east-1' | hmac_sha256('20231114' | "
+		 "hmac_sha256('AWS4' ~ 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY')))) | hex",
+		 "\"862ed4e960f19a5a9b9b3ac21b4eea73d8703302cd06939e24e99abe71cca228\""},
+		{"ses, password for SMTP",
+		 "(('04' | unhex) ~ ('SendRawEmail' | hmac_sha256('aws4_request' | hmac_sha256('ses' | "
+		 "hmac_sha256('us-east-1' | hmac_sha256('11111111' | hmac_sha256('AWS4' ~ "
+		 "'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'))))))) | base64",
+		 "\"BOntiZFm/r+5s3psZ/RpsjB+aSGsj2J0rXdiLuO0cQL7\""},
+		{"sendgrid, what is signed",
+		 "('1600112502' ~ "
+		 "'[{\"email\":\"hello@world.com\",\"event\":\"dropped\",\"reason\":\"Bounced "
+		 "Address\",\"sg_event_id\":\"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA\",\"sg_"
+		 "message_id\":\"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9."
+		 "0\",\"smtp-id\":\"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>\",\"timestamp\":"
+		 "1600112492}]' ~ ('0d0a' | unhex)) | sha256 | hex",
+		 "\"d42fd42f9a2ff2ac684950bcd351d3cd6e0f60d4e944637cf97c2226bc224548\""},
+		{"qq, public key of a secret",
+		 "'1725442341{ \"op\": 0,\"d\": {}, \"t\": \"GATEWAY_EVENT_NAME\"}' | verify('EdDSA', "
+		 "'d7c362fe78aef81ff23287b493628b5db02a3c4fe30b215e4d19609b5d76673a' | unhex, "
+		 "'2eb9983ebb8bb209e78fd095942f58e442656656e7975d01e64f9023a84b7c964290fdd40e5500c33867ccfe95"
+		 "63b7e0b6bac0e1d42c13e787b304fd51f71102' | unhex)",
+		 "true"},
+		{"RFC 8291, PRK_key",
+		 "'kyrL1jIIOHEzg3sM2ZWRHDRB62YACZhhSlknJ672kSs' | unbase64 | "
+		 "hmac_sha256('BTBZMqHH6r4Tts7J_aSIgg' | unbase64) | base64url",
+		 "\"Snr3JMxaHVDXHWJn5wdC52WjpCtd2EIEGBykDcZW32k\""},
+		{"RFC 8291, IKM",
+		 "(('V2ViUHVzaDogaW5mbwAEJXGyvs3942BVGq8e0PTNNmwRzr5VX4m8t7GGpTM5FzFo7OLr4BhZe9MEebhuPI-"
+		 "OztV3ylkYfpJGmQ22ggCLDgT-M_"
+		 "SrDepxkU21WCP3O1SUj0EwbZIHMtu5pZpTKGSCIA5Zent7wmC6HCJ5mFgJkuk5cwAvMBKiiujwa7t45ewP' | "
+		 "unbase64) ~ ('01' | unhex)) | hmac_sha256('Snr3JMxaHVDXHWJn5wdC52WjpCtd2EIEGBykDcZW32k' | "
+		 "unbase64) | base64url",
+		 "\"S4lYMb_L0FxCeq0WhDx813KgSYqU26kOyzWUdsXYyrg\""},
+		{"RFC 8291, PRK",
+		 "'S4lYMb_L0FxCeq0WhDx813KgSYqU26kOyzWUdsXYyrg' | unbase64 | "
+		 "hmac_sha256('DGv6ra1nlYgDCS1FRnbzlw' | unbase64) | base64url",
+		 "\"09_eUZGrsvxChDCGRCdkLiDXrReGOEVeSCdCcPBSJSc\""},
+		{"RFC 8291, CEK",
+		 "(('Content-Encoding: aes128gcm' ~ ('0001' | unhex)) | "
+		 "hmac_sha256('09_eUZGrsvxChDCGRCdkLiDXrReGOEVeSCdCcPBSJSc' | unbase64) | slice(0, 16)) | "
+		 "base64url",
+		 "\"oIhVW04MRdy2XN9CiKLxTg\""},
+		{"RFC 8291, NONCE",
+		 "(('Content-Encoding: nonce' ~ ('0001' | unhex)) | "
+		 "hmac_sha256('09_eUZGrsvxChDCGRCdkLiDXrReGOEVeSCdCcPBSJSc' | unbase64) | slice(0, 12)) | "
+		 "base64url",
+		 "\"4h_95klXJ5E_qnoN\""},
+		{"RFC 8188 3.1, PRK",
+		 "'yqdlZ-tYemfogSmv7Ws5PQ' | unbase64 | hmac_sha256('I1BsxtFttlv3u_Oo94xnmw' | unbase64) | "
+		 "base64url",
+		 "\"zyeH5phsIsgUyd4oiSEIy35x-gIi4aM7y0hCF8mwn9g\""},
+		{"RFC 8188 3.1, CEK",
+		 "(('Content-Encoding: aes128gcm' ~ ('0001' | unhex)) | "
+		 "hmac_sha256('zyeH5phsIsgUyd4oiSEIy35x-gIi4aM7y0hCF8mwn9g' | unbase64) | slice(0, 16)) | "
+		 "base64url",
+		 "\"_wniytB-ofscZDh4tbSjHw\""},
+		{"RFC 8188 3.1, NONCE",
+		 "(('Content-Encoding: nonce' ~ ('0001' | unhex)) | "
+		 "hmac_sha256('zyeH5phsIsgUyd4oiSEIy35x-gIi4aM7y0hCF8mwn9g' | unbase64) | slice(0, 12)) | "
+		 "base64url",
+		 "\"Bcs8gkIRKLI8GeI8\""},
+		{"RFC 8188 3.2, PRK",
+		 "'BO3ZVPxUlnLORbVGMpbT1Q' | unbase64 | hmac_sha256('uNCkWiNYzKTnBN9ji3-qWA' | unbase64) | "
+		 "base64url",
+		 "\"mNHRBFh-eOCdAdmmuVtym8Hf44ov7FPsQZ3f4knYjHE\""},
+		{"RFC 8188 3.2, CEK",
+		 "(('Content-Encoding: aes128gcm' ~ ('0001' | unhex)) | "
+		 "hmac_sha256('mNHRBFh-eOCdAdmmuVtym8Hf44ov7FPsQZ3f4knYjHE' | unbase64) | slice(0, 16)) | "
+		 "base64url",
+		 "\"u_eEOTjjVWUVrH82pQNwpw\""},
+		{"RFC 8188 3.2, NONCE",
+		 "(('Content-Encoding: nonce' ~ ('0001' | unhex)) | "
+		 "hmac_sha256('mNHRBFh-eOCdAdmmuVtym8Hf44ov7FPsQZ3f4knYjHE' | unbase64) | slice(0, 12)) | "
+		 "base64url",
+		 "\"VqylG1rdt-mJrNgP\""},
 		{"hmac of an empty key", "'x' | hmac_sha256('') | hex | len", "64"},
 		{"hmac_md5", "'what do ya want for nothing?' | hmac_md5('Jefe') | hex",
 		 "\"750c783e6ab0b503eaa86e310a5db738\""},

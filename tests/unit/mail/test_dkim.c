@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 
 #include "mail/dkim.h"
 
@@ -17,6 +18,12 @@
 	"v=1; a=ed25519-sha256; c=relaxed/relaxed; d=football.example.com; i=@football.example.com; "   \
 	"q=dns/txt; "                                                                                   \
 	"s=brisbane; t=1528637909; h=from : to : subject : date : message-id : from : subject : date; " \
+	"bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=; b="
+
+#define RSA_SIGNATURE                                                                               \
+	"v=1; a=rsa-sha256; c=relaxed/relaxed; d=football.example.com; i=@football.example.com; "   \
+	"q=dns/txt; "                                                                               \
+	"s=test; t=1528637909; h=from : to : subject : date : message-id : from : subject : date; " \
 	"bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=; b="
 
 static void body_hash(const char *body, const char *expected)
@@ -109,6 +116,56 @@ static void test_rfc8463(void **state)
 	hm_buf_fini(&b);
 }
 
+/* The same mail signed with RSA: what we hash is what the published signature is about. */
+static void test_rfc8463_rsa(void **state)
+{
+	static const char *const lines[][2] = {
+		{"From", FROM},
+		{"To", "Suzie Q <suzie@shopping.example.net>"},
+		{"Subject", "Is dinner ready?"},
+		{"Date", "Fri, 11 Jul 2003 21:00:37 -0700 (PDT)"},
+		{"Message-ID", "<20030712040037.46341.5F8J@football.example.com>"},
+	};
+	struct hm_buf input, der, sig;
+	const uint8_t *p;
+	EVP_PKEY *key;
+
+	(void)state;
+	hm_buf_init(&input, 4096);
+	hm_buf_init(&der, 1000);
+	hm_buf_init(&sig, 1000);
+	for (size_t i = 0; i < hm_countof(lines); i++) {
+		hm_dkim_relaxed(&input, hm_str_c(lines[i][0]), hm_str_c(lines[i][1]));
+		hm_buf_lit(&input, "\r\n");
+	}
+	hm_dkim_relaxed(&input, HM_STR("DKIM-Signature"), HM_STR(RSA_SIGNATURE));
+	assert_true(hm_buf_unbase64(&der,
+				    HM_STR("MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6W"
+					   "k08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/"
+					   "8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+"
+					   "2kryOTIKT+l/K4w3QIDAQAB")));
+	assert_true(hm_buf_unbase64(&sig, HM_STR("F45dVWDfMbQDGHJFlXUNB2HKfbCeLRyhDXgFpEL8GwpsRe0IeIixNTe3DhC"
+						 "VlUrSjV4BwcVcOF6+FF3Zo9Rpo1tFOeS9mPYQTnGdaSGsgeefOsk2JzdA+"
+						 "L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=")));
+	p = (const uint8_t *)der.p;
+	key = d2i_PUBKEY(NULL, &p, (long)der.len);
+	assert_non_null(key);
+	for (int changed = 0; changed < 2; changed++) {
+		EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+		input.p[0] = (char)(input.p[0] ^ changed);
+		assert_int_equal(EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key), 1);
+		assert_int_equal(EVP_DigestVerify(md, (const uint8_t *)sig.p, sig.len,
+						  (const uint8_t *)input.p, input.len) == 1,
+				 !changed);
+		EVP_MD_CTX_free(md);
+	}
+	EVP_PKEY_free(key);
+	hm_buf_fini(&input);
+	hm_buf_fini(&der);
+	hm_buf_fini(&sig);
+}
+
 /* -- a whole signature ----------------------------------------------------------------------- */
 
 static struct hm_buf signed_data;
@@ -172,9 +229,8 @@ static void test_whole(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_body),
-		cmocka_unit_test(test_relaxed_header),
-		cmocka_unit_test(test_rfc8463),
+		cmocka_unit_test(test_body),	cmocka_unit_test(test_relaxed_header),
+		cmocka_unit_test(test_rfc8463), cmocka_unit_test(test_rfc8463_rsa),
 		cmocka_unit_test(test_whole),
 	};
 
