@@ -80,7 +80,8 @@ struct hm_http_req {
 	struct hm_str content_type, authorization, idempotency_key, expect,
 		if_match; /* p == NULL when absent */
 	unsigned hosts;
-	struct hm_buf head; /* below /v1/callbacks/ and /v1/inbox only: name NUL value NUL ..., see hm_http_header_next */
+	struct hm_buf
+		head; /* below /v1/callbacks/ and /v1/inbox only: name NUL value NUL ..., see hm_http_header_next */
 	struct hm_str body;
 	struct hm_buf body_buf;
 	struct hm_buf out; /* the answer, while requests before it are not answered */
