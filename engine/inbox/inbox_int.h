@@ -23,6 +23,8 @@ struct hm_inbox {
 	struct hm_slab jobs[2]; /* driver.c */
 	bool closed;
 	/* report.c */
+	struct hm_list reads; /* in the order they are due */
+	struct hm_timer read_later;
 	struct hm_list reports; /* waiting */
 	struct hm_flush reporting;
 	struct hm_timer report_again;
@@ -43,11 +45,11 @@ struct inbox_report { /* its owner's until done */
 	struct hm_ulid *ids;
 	size_t n; /* at most HM_INBOX_IDS_MAX */
 	uint8_t event;
-	uint64_t at_ms;
+	uint64_t at_ms, due_ms;
 	void (*done)(struct inbox_report *r, bool ok);
 };
 void inbox_reports_init(struct hm_inbox *ib);
-/* done comes once, from the loop: ok when every one of them is in the stream of receipts. */
+/* done comes once, from the loop or, when too much waits, from inside: ok when every one of them is in the stream of receipts. */
 void inbox_report(struct hm_inbox *ib, struct inbox_report *r, enum hm_receipt event,
 		  void (*done)(struct inbox_report *r, bool ok));
 void inbox_reports_close(struct hm_inbox *ib);

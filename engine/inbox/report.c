@@ -3,6 +3,9 @@
  *
  *   inbox_report ─▶ waiting ─(once a tick)▶ one hm_receipts_take_durable for all ─▶ done of each
  *
+ * Readings wait READ_MS first: an item may be read before the record of its message is on disk, on whatever node that is, and a receipt
+ * of a message nobody knows finds nobody. Until it is reported a reading stands beside the item (store.h).
+ *
  * Receipts that could not be taken wait a moment; what closes meanwhile ends as not reported, and is reported by what asks next.
  */
 #include <stdlib.h>
@@ -12,6 +15,8 @@
 #define BATCH_MAGIC 0x69627270u
 #define BATCH_ITEMS 2000
 #define BATCHES_MAX 16 /* under way */
+#define READ_MS	    2000
+#define READS_MAX   10000 /* waiting; further ones are reported by what asks next */
 #define AGAIN_MS    50
 
 struct batch {
@@ -125,8 +130,30 @@ static void on_again(struct hm_timer *t)
 	hm_flush_later(ib->deps.tick, &ib->reporting);
 }
 
+static void on_reads(struct hm_timer *t)
+{
+	struct hm_inbox *ib = hm_container_of(t, struct hm_inbox, read_later);
+	uint64_t now = hm_tick_ms(ib->deps.tick);
+
+	HM_CHECK(ib, INBOX_MAGIC);
+	while (!hm_list_empty(&ib->reads)) {
+		struct inbox_report *r = hm_container_of(hm_list_first(&ib->reads), struct inbox_report,
+							 node);
+
+		if (r->due_ms > now) {
+			hm_timer_start(ib->deps.tick, t, r->due_ms - now);
+			break;
+		}
+		hm_list_remove(&ib->reads, &r->node);
+		hm_list_push(&ib->reports, &r->node);
+	}
+	hm_flush_later(ib->deps.tick, &ib->reporting);
+}
+
 void inbox_reports_init(struct hm_inbox *ib)
 {
+	hm_list_init(&ib->reads);
+	hm_timer_init(&ib->read_later, on_reads);
 	hm_list_init(&ib->reports);
 	hm_flush_init(&ib->reporting, on_flush);
 	hm_timer_init(&ib->report_again, on_again);
@@ -140,8 +167,15 @@ void inbox_report(struct hm_inbox *ib, struct inbox_report *r, enum hm_receipt e
 	r->at_ms = ib->deps.tick->wall_ms;
 	r->done = done;
 	hm_node_init(&r->node);
-	if (ib->closed) {
+	if (ib->closed || (event == HM_RC_READ && ib->reads.len >= READS_MAX)) {
 		done(r, false);
+		return;
+	}
+	if (event == HM_RC_READ) {
+		r->due_ms = hm_tick_ms(ib->deps.tick) + READ_MS;
+		hm_list_push(&ib->reads, &r->node);
+		if (!hm_timer_armed(&ib->read_later))
+			hm_timer_start(ib->deps.tick, &ib->read_later, READ_MS);
 		return;
 	}
 	hm_list_push(&ib->reports, &r->node);
@@ -152,5 +186,7 @@ void inbox_reports_close(struct hm_inbox *ib)
 {
 	hm_timer_stop(ib->deps.tick, &ib->report_again);
 	hm_flush_cancel(ib->deps.tick, &ib->reporting);
+	hm_timer_stop(ib->deps.tick, &ib->read_later);
+	end(&ib->reads, NULL, false);
 	end(&ib->reports, NULL, false);
 }

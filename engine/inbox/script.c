@@ -5,56 +5,63 @@
  */
 #include "inbox/store_int.h"
 
-#define PRELUDE                                                                                              \
-	"local Z, I, E, D, M, P, S, L = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], "     \
-	"KEYS[8]\n"                                                                                          \
-	"local call, B = redis.call, 1099511627776\n"                                                        \
-	"local now, user, keep = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])\n"                            \
-	"local function drop(id)\n"                                                                          \
-	"  local r = call('HGET', I, id)\n"                                                                  \
-	"  if r then\n"                                                                                      \
-	"    local nc, nk = struct.unpack('<BH', r, 19)\n"                                                   \
-	"    if nk > 0 then\n"                                                                               \
-	"      local k = 'k:' .. string.sub(r, 22 + nc, 21 + nc + nk)\n"                                     \
-	"      if call('HGET', M, k) == id then call('HDEL', M, k) end\n"                                    \
-	"    end\n"                                                                                          \
-	"  end\n"                                                                                            \
-	"  call('ZREM', Z, id)\n"                                                                            \
-	"  call('HDEL', I, id)\n"                                                                            \
-	"  call('ZREM', E, id)\n"                                                                            \
-	"  call('ZADD', D, now, id)\n"                                                                       \
-	"end\n"                                                                                              \
-	"local function purge()\n"                                                                           \
-	"  local ids = call('ZRANGEBYSCORE', E, '-inf', now)\n"                                              \
-	"  for k = 1, #ids do drop(ids[k]) end\n"                                                            \
-	"end\n"                                                                                              \
-	"local function stay()\n"                                                                            \
-	"  call('ZREMRANGEBYRANK', D, 0, -501)\n"                                                            \
-	"  for k = 1, 6 do call('PEXPIRE', KEYS[k], keep) end\n"                                             \
-	"end\n"                                                                                              \
-	"local function counts()\n"                                                                          \
-	"  local m = call('HMGET', M, 'n', 'v')\n"                                                           \
-	"  return {call('ZCOUNT', Z, '-inf', '(' .. B), call('ZCOUNT', Z, B, '(' .. 2 * B), call('ZCOUNT', " \
-	"Z, 2 * B, '+inf'),\n"                                                                               \
-	"    tonumber(m[1] or 0), tonumber(m[2] or 0)}\n"                                                    \
-	"end\n"                                                                                              \
-	"local function tell(before, kind, ids, record)\n"                                                   \
-	"  if call('EXISTS', S) == 0 then return end\n"                                                      \
-	"  local c = counts()\n"                                                                             \
-	"  call('XADD', L, 'MAXLEN', '~', 1000, '*', 'u', user, 'c', table.concat(c, ' '), 'b', before, "    \
-	"'k', kind, 'i', ids, 'r', "                                                                         \
-	"record)\n"                                                                                          \
-	"  call('PEXPIRE', L, 3600000)\n"                                                                    \
-	"end\n" /* {id, score} of a state's items, newest first, before an arrival */                        \
-	"local function newest(state, before, limit)\n"                                                      \
-	"  local hi = before > 0 and '(' .. state * B + before or '(' .. (state + 1) * B\n"                  \
-	"  if limit > 0 then return call('ZREVRANGEBYSCORE', Z, hi, state * B, 'WITHSCORES', 'LIMIT', 0, "   \
-	"limit) end\n"                                                                                       \
-	"  return call('ZREVRANGEBYSCORE', Z, hi, state * B, 'WITHSCORES')\n"                                \
-	"end\n"                                                                                              \
-	"local function category(r)\n"                                                                       \
-	"  local nc = struct.unpack('<B', r, 19)\n"                                                          \
-	"  return string.sub(r, 22, 21 + nc)\n"                                                              \
+#define PRELUDE                                                                                                     \
+	"local Z, I, E, D, M, P, S, L = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], "            \
+	"KEYS[8]\n"                                                                                                 \
+	"local call, B = redis.call, 1099511627776\n"                                                               \
+	"local now, user, keep = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])\n"                                   \
+	"local fell = false\n"                                                                                      \
+	"local function drop(id)\n"                                                                                 \
+	"  local r = call('HGET', I, id)\n"                                                                         \
+	"  if r then\n"                                                                                             \
+	"    local nc, nk = struct.unpack('<BH', r, 19)\n"                                                          \
+	"    if nk > 0 then\n"                                                                                      \
+	"      local k = 'k:' .. string.sub(r, 22 + nc, 21 + nc + nk)\n"                                            \
+	"      if call('HGET', M, k) == id then call('HDEL', M, k) end\n"                                           \
+	"    end\n"                                                                                                 \
+	"  end\n"                                                                                                   \
+	"  call('ZREM', Z, id)\n"                                                                                   \
+	"  call('HDEL', I, id)\n"                                                                                   \
+	"  call('ZREM', E, id)\n"                                                                                   \
+	"  call('ZADD', D, now, id)\n"                                                                              \
+	"  fell = true\n"                                                                                           \
+	"end\n" /* Z, I and E come and go together. Each key has an end; it is moved when an hour of it is over. */ \
+	"local function stay()\n"                                                                                   \
+	"  if fell then call('ZREMRANGEBYRANK', D, 0, -501) end\n"                                                  \
+	"  if call('PTTL', Z) < keep - math.min(3600000, keep / 2) then\n"                                          \
+	"    for k = 1, 6 do call('PEXPIRE', KEYS[k], keep) end\n"                                                  \
+	"  elseif fell then\n"                                                                                      \
+	"    call('PEXPIRE', D, keep)\n"                                                                            \
+	"  end\n"                                                                                                   \
+	"end\n"                                                                                                     \
+	"local function purge()\n"                                                                                  \
+	"  local ids = call('ZRANGEBYSCORE', E, '-inf', now)\n"                                                     \
+	"  for k = 1, #ids do drop(ids[k]) end\n"                                                                   \
+	"  if fell then stay() end\n"                                                                               \
+	"end\n"                                                                                                     \
+	"local function counts()\n"                                                                                 \
+	"  local m = call('HMGET', M, 'n', 'v')\n"                                                                  \
+	"  return {call('ZCOUNT', Z, '-inf', '(' .. B), call('ZCOUNT', Z, B, '(' .. 2 * B), call('ZCOUNT', "        \
+	"Z, 2 * B, '+inf'),\n"                                                                                      \
+	"    tonumber(m[1] or 0), tonumber(m[2] or 0)}\n"                                                           \
+	"end\n"                                                                                                     \
+	"local function tell(before, kind, ids, record)\n"                                                          \
+	"  if call('EXISTS', S) == 0 then return end\n"                                                             \
+	"  local c = counts()\n"                                                                                    \
+	"  call('XADD', L, 'MAXLEN', '~', 1000, '*', 'u', user, 'c', table.concat(c, ' '), 'b', before, "           \
+	"'k', kind, 'i', ids, 'r', "                                                                                \
+	"record)\n"                                                                                                 \
+	"  call('PEXPIRE', L, 3600000)\n"                                                                           \
+	"end\n" /* {id, score} of a state's items, newest first, before an arrival */                               \
+	"local function newest(state, before, limit)\n"                                                             \
+	"  local hi = before > 0 and '(' .. state * B + before or '(' .. (state + 1) * B\n"                         \
+	"  if limit > 0 then return call('ZREVRANGEBYSCORE', Z, hi, state * B, 'WITHSCORES', 'LIMIT', 0, "          \
+	"limit) end\n"                                                                                              \
+	"  return call('ZREVRANGEBYSCORE', Z, hi, state * B, 'WITHSCORES')\n"                                       \
+	"end\n"                                                                                                     \
+	"local function category(r)\n"                                                                              \
+	"  local nc = struct.unpack('<B', r, 19)\n"                                                                 \
+	"  return string.sub(r, 22, 21 + nc)\n"                                                                     \
 	"end\n"
 
 /* id, category, collapse key, expiry, most items, JSON. Answers 0 (was there already, or is gone), 1, 2 (too late). */
@@ -192,6 +199,7 @@ struct hm_redis_script inbox_mark_script = {
 	"  if struct.unpack('<I6', r, 13) ~= 0 then return end\n"
 	"  call('HSET', I, id, string.sub(r, 1, 12) .. struct.pack('<I6', now) .. string.sub(r, 19))\n"
 	"  call('SADD', P, id)\n"
+	"  call('PEXPIRE', P, keep)\n"
 	"end\n"
 	"for k = 1, #ids do\n"
 	"  local id = ids[k]\n"

@@ -387,6 +387,33 @@ static void test_since_and_listeners(void **state)
 	}
 }
 
+/* Nothing stays for ever: every key of a user has an end, also one that came back after it was empty. */
+static void test_every_key_has_an_end(void **state)
+{
+	struct answer an;
+	char key[200];
+
+	for (unsigned round = 0; round < 3; round++) {
+		add_x("u", 10 * round + 1, "", "c", 0, 200);
+		add_x("u", 10 * round + 2, "", "c", 0, 200);
+		mark_all("u", HM_INBOX_DO_READ, 1, NULL, 0);
+		for (const char *k = "ziedmp"; *k != '\0'; k++) {
+			snprintf(key, sizeof(key), "{hm:u%u}:ib:%c:u", hm_person_slot(HM_STR("u")), *k);
+			ASK(&hub, &an, "PTTL", key);
+			if (an.i < (int64_t)(KEEP - 2 * 3600000))
+				fail_msg("round %u: %s ends in %lld ms", round, key, (long long)an.i);
+		}
+		if (round == 0)
+			mark_all("u", HM_INBOX_DO_DELETE, 7, NULL, 0);
+		else
+			now += KEEP + 1000; /* all expire, and somebody looks */
+		list("u");
+		snprintf(key, sizeof(key), "{hm:u%u}:ib:d:u", hm_person_slot(HM_STR("u")));
+		ASK(&hub, &an, "PTTL", key);
+		assert_true(an.i > 0);
+	}
+}
+
 static void on_erased(void *arg, const struct hm_err *err)
 {
 	done = true;
@@ -481,6 +508,7 @@ int main(void)
 		cmocka_unit_test_setup(test_limits, fresh),
 		cmocka_unit_test_setup(test_collapse, fresh),
 		cmocka_unit_test_setup(test_since_and_listeners, fresh),
+		cmocka_unit_test_setup(test_every_key_has_an_end, fresh),
 		cmocka_unit_test_setup(test_erase, fresh),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_odd_records),
