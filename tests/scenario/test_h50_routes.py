@@ -62,6 +62,11 @@ def wait_until_aside(redis, id):
     wait_for(there, 15, f"{id} waits in Redis")
 
 
+def warm(e):
+    """Its WeCom channel has its token: a clock that is moved while one is asked for ends the question, and the channel is one without."""
+    e.wait_state(e.send(channel="wecom-sink", to="warm", content={"body": "x"}), "sent")
+
+
 # -- one medium, across media ----------------------------------------------------------------------------
 
 def test_the_next_provider_after_an_outcome_that_says_so(up, sink):
@@ -419,20 +424,23 @@ def test_kill_while_a_message_waits(up, sink, redis, fault):
     if fault != "escalate_go_on":
         for id in ids:
             wait_until_aside(redis, id)
+    warm(e)
     e.advance(11 * MINUTE)
     for id in ids:
         e.wait_state(id, "sent", seconds=60)
+    wait_for(lambda: sent(sink, "wecom") > len(ids), 30, "everybody has the second message")  # "sent" they are while they wait, too
     r = e.assert_balanced()
     assert r["pending"] <= 1 and r["failed"] == 0  # one may have been accepted without an answer
     most = r["accepted"] + r["unknown_attempts"]
     assert sent(sink, "apns") <= most
-    assert len(ids) <= sent(sink, "wecom") <= most
+    assert sent(sink, "wecom") <= most
 
 
 def test_a_receipt_and_the_end_of_the_wait_at_the_same_moment(up, sink, redis):
     """Exactly one wins: who is told that the wait has ended gets nothing more, everybody else gets one message more."""
     e = up(WAITS)
     n = 60
+    warm(e)
     ids = [send(e, n=k) for k in range(1, n + 1)]
     for id in ids:
         wait_until_aside(redis, id)
@@ -448,8 +456,8 @@ def test_a_receipt_and_the_end_of_the_wait_at_the_same_moment(up, sink, redis):
         t.start()
     for t in threads:
         t.join()
-    e.wait_final(n)
-    more = 0
+    e.wait_final(n + 1)
+    more = 1
     for id in ids:
         m = e.message(id)
         escalated = ("wecom-sink", "ok") in chans(m)
@@ -458,7 +466,7 @@ def test_a_receipt_and_the_end_of_the_wait_at_the_same_moment(up, sink, redis):
         assert escalated == (results[id] != "ends_wait"), (results[id], m)
     assert sent(sink, "wecom") == more and sent(sink, "apns") == n
     r = e.assert_balanced()
-    assert (r["sent"], r["repeats"]) == (n, 0)
+    assert (r["sent"], r["repeats"]) == (n + 1, 0)
 
 
 def restarted(e):
