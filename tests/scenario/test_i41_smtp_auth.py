@@ -10,11 +10,11 @@ GOOGLE = "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbV
 
 
 class Mailer(socketserver.ThreadingTCPServer):
-    """Takes every password and every mail, and writes down what was said between AUTH and the answer to it."""
+    """Takes every password and every mail, and writes down what was said between AUTH and the answer to it, and who sends."""
     allow_reuse_address = daemon_threads = True
 
     def __init__(self, mechanism):
-        self.mechanism, self.said, self.mails = mechanism, [], 0
+        self.mechanism, self.said, self.mails, self.senders = mechanism, [], 0, []
         super().__init__(("127.0.0.1", 0), Talk)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -62,6 +62,8 @@ class Talk(socketserver.StreamRequestHandler):
                 self.server.mails += 1
                 self.say("250 2.0.0 Ok")
             else:
+                if verb == "MAIL":
+                    self.server.senders.append(words[1].partition(":")[2])
                 self.say("221 bye" if verb == "QUIT" else "250 2.0.0 Ok")
                 if verb == "QUIT":
                     return
