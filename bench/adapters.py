@@ -61,7 +61,7 @@ def rows(s):
     sign_name: 阿里云
     template: SMS_123456789
     rate: off
-    {url % "2"}""", 60_000, "/", answer({"Code": "OK", "Message": "OK", "BizId": "900619746936498440^0",
+    {url % "2"}""", 60_000, "/", answer({"Code": "OK", "Message": "OK", "BizId": "{unique}^0",
                                          "RequestId": "F655A8D5-B967-440B-8683-DAD6FF8DE990"}), also="hmac_sha1"),
         Row("Web Push", "push/webpush", "list", f"""
     vapid_key: {VAPID}
@@ -69,11 +69,12 @@ def rows(s):
     allow_private: true
     endpoint: {{ca_file: "{s.ca}"}}""", 30_000, "/push/", answer(status=201),
             args=("--addresses", s.dir / "subscriptions"), also="webpush_openssl"),
-        Row("batch of 1,000 JSON", "push/jpush", "plain", f"""
+        Row("JSON, batched", "push/jpush", "plain", f"""
     app_key: 7d431e42dfa6a6d693ac2d04
     master_secret: 5e987ac6d2e04d95a9d8f0d1
+    receipts: false
     rate: off
-    {url % "2"}""", 600_000, "/v3/push", answer({"sendno": "0", "msg_id": "18100287008546781"}), args=("--same",), chunk=1000,
+    {url % "2"}""", 600_000, "/v3/push", answer({"sendno": "0", "msg_id": "{unique}"}), args=("--same",), chunk=1000,
             exact=False, in_flight=10_000),
         Row("SMTP", "email/smtp", "email", f"""
     host: 127.0.0.1

@@ -95,6 +95,21 @@ static void by_knobs(struct sink_req *r, struct sink_worker *w, struct sink_ids 
 	set_fault(r, m && m->fault ? m->fault : k->fault);
 }
 
+/* {unique} is a number that no other answer has. */
+static void put_body(struct sink_req *r, const struct sink_worker *w, struct hm_str body)
+{
+	static const struct hm_str mark = {"{unique}", 8};
+	static _Atomic uint64_t last;
+	ptrdiff_t at;
+
+	while ((at = hm_str_find(body, mark)) >= 0) {
+		hm_buf_put(&r->out, body.p, (size_t)at);
+		hm_buf_u64(&r->out, w->sink->start_ms * 1000000 + atomic_fetch_add(&last, 1));
+		body = hm_str_n(body.p + at + mark.len, body.len - (size_t)at - mark.len);
+	}
+	hm_buf_puts(&r->out, body);
+}
+
 static void by_script(struct sink_req *r, struct sink_worker *w, struct sink_ids *ids,
 		      const struct script_reply *s)
 {
@@ -106,7 +121,7 @@ static void by_script(struct sink_req *r, struct sink_worker *w, struct sink_ids
 						  : s->status >= 200 && s->status < 300 &&
 							    fault_keeps_answer(s->fault);
 		if (s->has_body) {
-			hm_buf_puts(&r->out, s->body);
+			put_body(r, w, s->body);
 			reply_out(r, s->status, HM_STR_NULL);
 		} else if (s->status >= 400) {
 			error_reply(r, s->status, -1);

@@ -302,7 +302,7 @@ struct hm_dispatch {
 	struct hm_moves *moves;	 /* moves.c */
 	struct hm_dead *dead;	 /* dead.c */
 	struct hm_slab pid_slab; /* pids.c */
-	struct hm_list pid_again;
+	struct hm_list pid_wait, pid_again;
 	struct hm_timer pid_timer;
 	uint32_t pids_open;
 	struct hm_spill *spill;	 /* spill.c */

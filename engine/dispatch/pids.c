@@ -15,10 +15,12 @@
 #define PID_MAGIC    0x70696421u
 #define PID_TEXT_MAX 256
 #define RETRY_MS     500
+/* Notes Redis has not confirmed. More would only stand in line there; when that line is full all of them failed and were made anew. */
+#define NOTES_OPEN 1024u
 
 struct pid_note {
 	uint32_t magic;
-	struct hm_node node; /* d.pid_again while it waits for another try */
+	struct hm_node node; /* d.pid_wait until there is room; d.pid_again while it waits for another try */
 	struct job *job;
 	const struct hm_channel_info *info; /* the job's snapshot lives as long as the job */
 	struct hm_cb_info receipts;
@@ -29,6 +31,8 @@ struct pid_note {
 	uint16_t len;
 	char text[PID_TEXT_MAX];
 };
+
+static void pump(struct hm_dispatch *d);
 
 static void on_stored(void *arg, const struct hm_err *err)
 {
@@ -54,6 +58,7 @@ static void on_stored(void *arg, const struct hm_err *err)
 	hm_assert(j->owed > 0);
 	j->owed--;
 	hm_job_maybe_done(j);
+	pump(d);
 	hm_dispatch_check_drained(d);
 }
 
@@ -75,20 +80,23 @@ static void send_note(struct pid_note *x)
 	hm_pid_store(d->deps.redis, &pid, &n, on_stored, x);
 }
 
+/* While the timer runs Redis does not take them. Whoever waits is sent when another is stored, or by the timer. */
+static void pump(struct hm_dispatch *d)
+{
+	while (d->pids_open < NOTES_OPEN && !hm_list_empty(&d->pid_wait) && !hm_timer_armed(&d->pid_timer))
+		send_note(hm_container_of(hm_list_pop(&d->pid_wait), struct pid_note, node));
+}
+
 static void on_again(struct hm_timer *t)
 {
 	struct hm_dispatch *d = hm_container_of(t, struct hm_dispatch, pid_timer);
-	struct hm_list list;
-	struct hm_node *n;
 
 	if (!d->redis_up) {
 		hm_timer_start(d->t, t, RETRY_MS);
 		return;
 	}
-	hm_list_init(&list);
-	hm_list_splice(&list, &d->pid_again);
-	while ((n = hm_list_pop(&list)) != NULL)
-		send_note(hm_container_of(n, struct pid_note, node));
+	hm_list_splice(&d->pid_wait, &d->pid_again);
+	pump(d);
 }
 
 static void note_one(struct job *j, const struct chan *c, const struct hm_ulid *id, struct hm_str recipient,
@@ -113,7 +121,8 @@ static void note_one(struct job *j, const struct chan *c, const struct hm_ulid *
 	x->len = (uint16_t)hm_min(provider_id.len, (size_t)PID_TEXT_MAX);
 	memcpy(x->text, provider_id.p, x->len);
 	j->owed++;
-	send_note(x);
+	hm_list_push(&d->pid_wait, &x->node);
+	pump(d);
 }
 
 /* A driver's session tells of each part of a text by itself (SMPP): its ids come joined by commas, and each is noted. */
@@ -178,13 +187,14 @@ void hm_pids_chan(struct chan *c)
 void hm_pids_init(struct hm_dispatch *d)
 {
 	hm_slab_init(&d->pid_slab, "provider ids to be noted", sizeof(struct pid_note), 0);
+	hm_list_init(&d->pid_wait);
 	hm_list_init(&d->pid_again);
 	hm_timer_init(&d->pid_timer, on_again);
 }
 
 bool hm_pids_idle(const struct hm_dispatch *d)
 {
-	return d->pids_open == 0 && hm_list_empty(&d->pid_again);
+	return d->pids_open == 0 && hm_list_empty(&d->pid_wait) && hm_list_empty(&d->pid_again);
 }
 
 void hm_pids_fini(struct hm_dispatch *d)
@@ -192,6 +202,7 @@ void hm_pids_fini(struct hm_dispatch *d)
 	struct hm_node *n;
 
 	hm_timer_stop(d->t, &d->pid_timer);
+	hm_list_splice(&d->pid_again, &d->pid_wait);
 	while ((n = hm_list_pop(&d->pid_again)) != NULL)
 		hm_slab_free(&d->pid_slab, hm_container_of(n, struct pid_note, node));
 	hm_slab_fini(&d->pid_slab);

@@ -1,4 +1,5 @@
 """Knobs, faults and scripted answers."""
+import json
 import socket
 import time
 
@@ -40,6 +41,15 @@ def test_script_in_order_then_normal(sink):
         assert sink.scripts() == []
         assert echo(c)[2] == b"ok\n"
     assert sink.accepted("echo", "m-1") == 3, "202 and the two proper answers"
+
+
+def test_script_with_ids_of_their_own(sink):
+    sink.script({"path": "/echo"}, [{"status": 200, "json": {"id": "{unique}^0", "other": "{unique}"}, "repeat": 3}, {"status": 200, "body": "{unique"}])
+    with H2(sink) as c:
+        got = [echo(c)[2] for _ in range(4)]
+    assert got[3] == b"{unique"
+    ids = [v.removesuffix("^0") for g in got[:3] for v in json.loads(g).values()]
+    assert len(set(ids)) == 6 and all(i.isdigit() for i in ids)
 
 
 def test_script_matches_token_path_and_id(sink):
