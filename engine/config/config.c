@@ -73,7 +73,7 @@ static void misfit(struct config_load *l, const struct hm_setting_info *row, str
 
 	hm_buf_init(&want, 256);
 	config_expectation(row, &want);
-	if (hide || row->type == HM_SET_SECRET)
+	if (hide || row->type == HM_SET_SECRET || row->type == HM_SET_SECRETS)
 		hm_err_set(&e, HM_ECONFIG, "%s%s.%s: expected %s", where, row->section, row->key,
 			   hm_buf_cstr(&want));
 	else

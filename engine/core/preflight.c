@@ -3,7 +3,7 @@
  */
 #include "core/preflight.h"
 
-#include "inbox/token.h"
+#include "inbox/inbox.h"
 #include "loop/tls.h"
 #include "redis/url.h"
 
@@ -34,14 +34,13 @@ static void check_tls(struct preflight *p, const char *section, const char *key,
 		hm_tls_unref(tls);
 }
 
-static void check_tokens(struct preflight *p, const struct hm_settings *s)
+static void check_inbox(struct preflight *p, const struct hm_settings *s)
 {
-	struct hm_token_keys *keys;
 	struct hm_err e = {0};
+	const char *key;
 
-	if (hm_token_keys_new(s->inbox.token_keys.v, s->inbox.token_keys.n, &keys, &e) != 0)
-		problem(p, "inbox", "token_keys", &e);
-	hm_token_keys_free(keys);
+	if (hm_inbox_check(s, &key, &e) != 0)
+		problem(p, "inbox", key, &e);
 }
 
 size_t hm_preflight(const struct hm_config *cfg, hm_report_fn report, void *arg)
@@ -72,6 +71,6 @@ size_t hm_preflight(const struct hm_config *cfg, hm_report_fn report, void *arg)
 	if (s->wire.ca_file.len)
 		check_tls(&p, "wire", "ca_file",
 			  &(struct hm_tls_opts){.verify = true, .ca_file = s->wire.ca_file});
-	check_tokens(&p, s);
+	check_inbox(&p, s);
 	return p.problems;
 }

@@ -38,6 +38,50 @@ struct hm_inbox *hm_inbox_new(const struct hm_inbox_deps *deps)
 	return ib;
 }
 
+#define ORIGIN_MAX 128u
+
+/* scheme://host[:port] as browsers write it (RFC 6454 section 6.2): it is compared byte for byte and stands in a header. */
+static bool is_origin(struct hm_str s)
+{
+	ptrdiff_t at = hm_str_find(s, HM_STR("://"));
+
+	if (hm_str_is(s, "*"))
+		return true;
+	if (at < 1 || (size_t)at + 3 >= s.len || s.len > ORIGIN_MAX)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+		bool in_host = i >= (size_t)at + 3;
+
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '+' ||
+		      c == ':' || (c == '/' && !in_host) || (in_host && (c == '[' || c == ']'))))
+			return false;
+	}
+	return true;
+}
+
+int hm_inbox_check(const struct hm_settings *s, const char **key_r, struct hm_err *e)
+{
+	struct hm_token_keys *keys;
+	int rc;
+
+	*key_r = "token_keys";
+	rc = hm_token_keys_new(s->inbox.token_keys.v, s->inbox.token_keys.n, &keys, e);
+	hm_token_keys_free(keys);
+	if (rc != 0)
+		return rc;
+	*key_r = "origins";
+	for (size_t i = 0; i < s->inbox.origins.n; i++)
+		if (!is_origin(s->inbox.origins.v[i]))
+			return hm_err_set(e, HM_ECONFIG,
+					  "'%.*s' is no origin: expected scheme://host or scheme://host:port "
+					  "in lower case, "
+					  "without a path, or *",
+					  (int)hm_min(s->inbox.origins.v[i].len, (size_t)60),
+					  s->inbox.origins.v[i].p);
+	return 0;
+}
+
 static int read_keys(struct hm_inbox *ib, const struct hm_settings *s, struct hm_err *e)
 {
 	struct hm_token_keys *keys;

@@ -21,6 +21,9 @@
 #include "ingest/receipts.h"
 #include "wire/driver.h"
 
+/* What of the settings can be known to be wrong before the start: 0, or HM_ECONFIG with the option in *key_r. */
+int hm_inbox_check(const struct hm_settings *s, const char **key_r, struct hm_err *e) HM_MUSTCHECK;
+
 struct hm_inbox;
 struct hm_inbox_deps { /* all outlive it */
 	struct hm_tick *tick;

@@ -330,6 +330,50 @@ def test_wrong_keys_do_not_start(hermod, tmp_path):
         assert f"{f}:3" in r.stderr + r.stdout
 
 
+def test_keys_are_never_printed(hermod, tmp_path):
+    f = tmp_path / "h.yaml"
+    f.write_text(f'node: {{data_dir: {tmp_path}}}\ninbox:\n  token_keys: ["k HS256 {SECRET}"]\n')
+    many = {"HERMOD_INBOX_TOKEN_KEYS": ", ".join(["k HS256 " + SECRET] * 17)}
+    for r in (hermod("check", "--config", f, "--show"), hermod("check", "--config", f, env=many), hermod("check", "--show", "--config", f, env={"HERMOD_INBOX_TOKEN_KEYS": "n HS256 " + SECRET})):
+        assert "token_keys" in r.stdout + r.stderr and SECRET not in r.stdout + r.stderr, r
+
+
+def test_wrong_origins_do_not_start(hermod, tmp_path):
+    f = tmp_path / "h.yaml"
+    for origin, ok in (("https://app.example.com", True), ("http://localhost:3000", True), ("*", True), ("capacitor://localhost", True), ("https://app.example.com/", False),
+                       ("app.example.com", False), ("https://App.example.com", False), ("https://a\\r\\nX: y", False), ("https://" + "a" * 200, False), ("https://", False)):
+        f.write_text(f'node: {{data_dir: {tmp_path}}}\ninbox:\n  origins: ["{origin}"]\n')
+        r = hermod("check", "--config", f)
+        assert (r.returncode == 0) == ok, (origin, r)
+        assert ok or "inbox.origins" in r.stderr + r.stdout and f"{f}:3" in r.stderr + r.stdout
+
+
+def test_answers_are_as_described(engine, redis):
+    jsonschema = pytest.importorskip("jsonschema")
+    e = engine(redis=redis, channels=CHANNEL, settings=settings())
+    u, doc = User(e, "u-1"), e.get("/openapi.json").json
+    id = put(e, "u-1", "one", url="https://x.example", buttons=[{"text": "t", "url": "https://x.example"}], data={"a": "b"}, options={"category": "c", "priority": "high", "thread": "t"})
+
+    def check(a, path, method="get"):
+        r = doc["paths"]["/v1/inbox" + path][method]["responses"][str(a.status)]
+        if "$ref" in r:
+            r = doc["components"]["responses"][r["$ref"].rsplit("/", 1)[1]]
+        schema = r["content"][a.headers["Content-Type"]]["schema"]
+        jsonschema.Draft202012Validator({**schema, "components": doc["components"]}).validate(a.json)
+    check(u.call("GET"), "")
+    check(u.call("GET", "/counts"), "/counts")
+    check(u.call("GET", "/" + id), "/{id}")
+    check(u.call("POST", f"/{id}/read"), "/{id}/read", "post")
+    check(u.call("GET", "?state=all"), "")
+    check(u.call("POST", "/unread", {"all": True}), "/unread", "post")
+    check(u.call("POST", "/unread", {"typo": 1}), "/unread", "post")
+    check(u.call("POST", "/ticket"), "/ticket", "post")
+    check(e.get("/v1/inbox/users/u-1"), "/users/{user}")
+    check(u.call("DELETE", "/" + id), "/{id}", "delete")
+    check(u.call("GET", "/" + id), "/{id}")
+    check(User(e, "u-1", "x").call("GET"), "")
+
+
 def test_nobody_without_keys(engine, redis):
     e = engine(redis=redis, channels=CHANNEL)
     a = User(e, "u-1").call("GET")
