@@ -240,7 +240,8 @@ int hm_dkim_sign(const struct hm_dkim *k, struct hm_str message, struct hm_buf *
 	if (rc == 0 && EVP_Digest(input.p, input.len, digest, &len, EVP_sha256(), NULL) != 1)
 		rc = HM_ENOMEM;
 	if (rc != 0)
-		hm_err_set(e, rc, rc == HM_ENOMEM ? "out of memory" : "the header fields to sign are too large");
+		hm_err_set(e, rc,
+			   rc == HM_ENOMEM ? "out of memory" : "the header fields to sign are too large");
 	else
 		rc = k->sign(k->arg, hm_buf_str(&input), hm_str_n((const char *)digest, sizeof(digest)), &sig,
 			     e);
