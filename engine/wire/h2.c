@@ -54,6 +54,7 @@ struct h2_session {
 	uint64_t tx_seen, rx_seen;    /* already counted in stats */
 	uint64_t last_rx_ns, idle_since_ns, pause_until_ns;
 	bool express; /* only urgent calls, as long as there are any: they wait behind no bytes of others */
+	bool over; /* its connection is being closed: `ng` is only good for deletion (it may have failed half-way) */
 	bool ping_out, not_sent;    /* not_sent: nghttp2 gave the HEADERS just submitted back */
 	struct hm_call *submitting; /* the call of those HEADERS */
 	struct hm_timer health;
@@ -72,6 +73,8 @@ static bool drain(struct h2_session *s)
 	const uint8_t *p;
 	ssize_t n;
 
+	if (s->over)
+		return false;
 	while ((n = nghttp2_session_mem_send(s->ng, &p)) > 0) {
 		hm_conn_write(&s->conn, p, (size_t)n);
 		s->produced += (uint64_t)n;
@@ -218,7 +221,7 @@ void h2_drop(struct hm_call *c)
 	hm_list_remove(&s->calls, &c->node);
 	if (s->head_call == c)
 		s->head_call = NULL;
-	if (s->state == S_CLOSING)
+	if (s->state == S_CLOSING || s->over)
 		return;
 	nghttp2_session_set_stream_user_data(s->ng, c->stream_id, NULL);
 	nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, c->stream_id, NGHTTP2_CANCEL);
@@ -497,6 +500,7 @@ static void session_close(struct h2_session *s, int code, const char *fmt, ...)
 	va_end(ap);
 	if (s->why.code == 0)
 		hm_err_set(&s->why, code, "%s", text);
+	s->over = true;
 	/* What has not been counted as a failure to connect yet is judged by the state it ends in. */
 	hm_conn_close(&s->conn, &s->why);
 }
@@ -531,7 +535,7 @@ static void on_open(struct hm_conn *conn)
 /* The session has nothing more to do: its streams are over and it takes no new ones. */
 static void maybe_finished(struct h2_session *s)
 {
-	if (s->state == S_CLOSING || s->ng == NULL)
+	if (s->state == S_CLOSING || s->over || s->ng == NULL)
 		return;
 	if (s->state == S_DRAINING && s->streams == 0) {
 		/* GOAWAY (ours) leaves with the next flush; nghttp2 then wants neither to read nor to write. */
@@ -546,6 +550,8 @@ static void on_read(struct hm_conn *conn, const uint8_t *p, size_t n)
 	ssize_t rc;
 
 	HM_CHECK(s, H2_SESSION_MAGIC);
+	if (s->over)
+		return;
 	s->last_rx_ns = s->origin->wire->tick->now_ns;
 	s->ping_out = false;
 	rc = nghttp2_session_mem_recv(s->ng, p, n);
@@ -597,7 +603,7 @@ static void on_health(struct hm_timer *t)
 			      s->origin->name.p, o->connect_timeout_ms);
 		return;
 	}
-	if (s->state == S_CLOSING || s->ng == NULL)
+	if (s->state == S_CLOSING || s->over || s->ng == NULL)
 		return;
 	silent_ms = (tick->now_ns - s->last_rx_ns) / NS_PER_MS;
 	idle_ms = s->streams ? 0 : (tick->now_ns - s->idle_since_ns) / NS_PER_MS;
@@ -767,7 +773,7 @@ static uint32_t session_room(const struct h2_session *s, bool urgent)
 {
 	uint32_t limit = s->limit;
 
-	if (s->state != S_READY || !hm_conn_usable(&s->conn) ||
+	if (s->state != S_READY || s->over || !hm_conn_usable(&s->conn) ||
 	    s->pause_until_ns > s->origin->wire->tick->now_ns)
 		return 0;
 	if (hm_conn_pending(&s->conn) > BLOCKED_BYTES)
@@ -946,7 +952,7 @@ void h2_close_all(struct hm_origin *o)
 	hm_list_foreach (&o->sessions, n) {
 		struct h2_session *s = hm_container_of(n, struct h2_session, node);
 
-		if (s->ng && s->state == S_READY) {
+		if (s->ng && s->state == S_READY && !s->over) {
 			s->state = S_DRAINING;
 			nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
 			if (drain(s))

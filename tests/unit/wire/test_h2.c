@@ -496,6 +496,55 @@ static void test_allocation_sweep(void **state)
 	peer_stop(&h1);
 }
 
+/* The same with many calls on a connection, each with headers that HPACK's tables do not know yet. */
+static void test_allocation_sweep_many_calls(void **state)
+{
+	enum { CALLS = 24 };
+	static struct shot s[CALLS];
+	static struct hm_header extra[CALLS];
+	static char text[CALLS][400];
+	struct peer h2 = {.kind = PEER_H2};
+	unsigned failures = 0;
+	struct hm_err e = {0};
+	uint64_t hits = UINT64_MAX;
+
+	peer_start(&h2);
+	for (unsigned n = 1; n <= hits; n++) {
+		struct hm_origin *o;
+		char spec[32];
+
+		wire_stop();
+		wire_start();
+		o = origin_for(&h2, HM_HTTP_2_PRIOR);
+		shot_go(&s[0], o, "/ok"); /* the connection is there when the others come */
+		shot_free(&s[0]);
+		snprintf(spec, sizeof(spec), "alloc:fail@%u", n);
+		assert_int_equal(hm_fault_init(spec, &e), 0);
+		for (int i = 0; i < CALLS; i++) {
+			shot_make(&s[i], o, "/echo");
+			memset(text[i], 'a' + i, sizeof(text[i]));
+			extra[i] = (struct hm_header){hm_str_n("x-some-name", (size_t)(4 + i % 8)),
+						      hm_str_n(text[i], (size_t)(100 + i * 12)), 0};
+			s[i].call.headers = &extra[i];
+			s[i].call.n_headers = 1;
+			s[i].call.timeout_ms = 300;
+			if (hm_wire_submit(&s[i].call, &e) != 0)
+				s[i].done = 1;
+		}
+		for (int i = 0; i < CALLS; i++) {
+			shot_wait(&s[i]);
+			failures += s[i].call.fate != HM_FATE_ANSWERED;
+		}
+		hits = hm_fault_hits(HM_FAULT_alloc);
+		assert_int_equal(hm_fault_init(NULL, &e), 0);
+		for (int i = 0; i < CALLS; i++)
+			shot_free(&s[i]);
+	}
+	print_message("%llu allocations, %u calls failed\n", (unsigned long long)hits, failures);
+	assert_true(failures > 5);
+	peer_stop(&h2);
+}
+
 static void test_alpn_fallback(void **state)
 {
 	struct peer p = {.kind = PEER_HTTP1, .cert = certs.server};
@@ -756,6 +805,7 @@ int main(void)
 		T(test_backoff_fails_fast),
 		T(test_down_for_long_fails_at_once),
 		T(test_allocation_sweep),
+		T(test_allocation_sweep_many_calls),
 		T(test_alpn_fallback),
 		T(test_alpn_required),
 		T(test_ping_keeps_and_kills),
