@@ -4,6 +4,7 @@
 #include "core/drivers.h"
 
 #include "inbox/inbox.h"
+#include "mqtt/mqtt.h"
 #include "smpp/smpp.h"
 #include "smtp/smtp.h"
 
@@ -13,6 +14,7 @@ void hm_drivers_fill(struct hm_wire_opts *o)
 		[HM_PROTO_SMTP] = &hm_smtp_driver,
 		[HM_PROTO_SMPP] = &hm_smpp_driver,
 		[HM_PROTO_INBOX] = &hm_inbox_driver,
+		[HM_PROTO_MQTT] = &hm_mqtt_driver,
 	};
 
 	for (int p = 0; p < HM_PROTO_COUNT; p++)

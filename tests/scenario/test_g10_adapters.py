@@ -11,7 +11,8 @@ from stage import Stage
 # The four that the simulator plays itself have no yes: it checks and answers. Their no is a special target.
 CASES = all_cases()
 # Those that speak no HTTP meet real servers elsewhere.
-OTHER_PROTOCOLS = {"inbox/hermod": "test_i50_inbox.py", "email/smtp": "test_i40_smtp.py", "sms/smpp": "test_i30_smpp.py"}
+OTHER_PROTOCOLS = {"inbox/hermod": "test_i50_inbox.py", "email/smtp": "test_i40_smtp.py", "sms/smpp": "test_i30_smpp.py",
+                   "iot/mqtt": "test_i31_mqtt.py"}
 
 OWN = {"push/apns": "apns-sink", "push/fcm": "fcm-sink", "chat/wecom-app": "wecom-sink", "webhook/standard": "hook-sink"}
 
