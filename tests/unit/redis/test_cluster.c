@@ -453,7 +453,16 @@ static void test_manual_failover(void **state)
 		RUN_UNTIL(&env, a[i].calls, 12000);
 		assert_int_equal(a[i].code, 0); /* nothing lost: the old master sends them on */
 	}
-	RUN_UNTIL(&env, is_master(replica), 5000);
+	/* A server gives a manual failover up after five seconds, as it may on a busy machine; then it is asked again. */
+	for (unsigned tries = 0; tries < 6 && !is_master(replica); tries++) {
+		uint64_t end = uv_hrtime() + UINT64_C(6000000000);
+
+		if (tries)
+			(void)cli(replica, "cluster failover");
+		while (uv_hrtime() < end && !is_master(replica))
+			uv_run(&env.loop, UV_RUN_NOWAIT);
+	}
+	assert_true(is_master(replica));
 	client_close(&cl);
 }
 
