@@ -21,6 +21,17 @@
 #define VECTORS HM_TEST_DIR "/unit/adapter/vectors/"
 #define WALL_MS 1700000000000ull
 
+/* Programs of vectors count what they compared with a text of a document, and say it at their end: ./dev test shows lines that begin so. */
+static inline void kit_counted(size_t n, const char *what)
+{
+	printf("counted: %zu %s\n", n, what);
+}
+#ifdef KIT_VECTORS
+static size_t kit_vectors;
+#undef assert_string_equal
+#define assert_string_equal(a, b) (kit_vectors++, _assert_string_equal((a), (b), __FILE__, __LINE__))
+#endif
+
 struct kit {
 	struct hm_adapter_set *adapters;
 	struct hm_channel_set *channels;

@@ -226,6 +226,8 @@ static void one_case(const struct hm_adapter *ad, struct hm_str line, bool *reac
 
 static void answers(void **state)
 {
+	size_t cases = 0;
+
 	for (size_t i = 0; i < k.adapters->n; i++) {
 		const struct hm_adapter *ad = k.adapters->v[i];
 		bool reached[512] = {false};
@@ -245,11 +247,13 @@ static void answers(void **state)
 			n++;
 		}
 		assert_true(n >= 10);
+		cases += n;
 		for (uint32_t r = 0; r < ad->answer.rows.n; r++)
 			if (!reached[r])
 				fail_msg("%.*s: no case reaches the row of line %d", HM_STRF(ad->name),
 					 ad->answer.rows.v[r].line);
 	}
+	printf("counted: battery of %zu adapters, %zu answers judged\n", k.adapters->n, cases);
 }
 
 /* -- broken answers ------------------------------------------------------------------ */

@@ -3,6 +3,7 @@
  *
  * Vectors marked "published" are the providers'; the others were computed from their recipes with other programs.
  */
+#define KIT_VECTORS
 #include "kit.h"
 
 #include "adapter/canonical.h"
@@ -25,6 +26,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	hm_arena_fini(&a);
+	kit_counted(kit_vectors, "vectors: canonical requests");
 	return 0;
 }
 

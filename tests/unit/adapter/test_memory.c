@@ -160,7 +160,7 @@ static void test_too_little_memory(void **state)
 		}
 		assert_int_equal(in_a_row, 4);
 	}
-	print_message("%zu adapters, %zu builds without enough memory\n", k.adapters->n, refused);
+	printf("counted: %zu adapters, %zu builds without enough memory\n", k.adapters->n, refused);
 	assert_true(refused > k.adapters->n && whole >= 4 * k.adapters->n);
 }
 
@@ -184,7 +184,7 @@ static void test_one_allocation_fails(void **state)
 			hm_arena_fini(&a);
 		}
 	}
-	print_message("%zu adapters, %zu builds with an allocation that failed\n", k.adapters->n, failures);
+	printf("counted: %zu adapters, %zu builds with an allocation that failed\n", k.adapters->n, failures);
 	assert_true(failures > 4 * k.adapters->n);
 }
 

@@ -462,7 +462,7 @@ static void battery(void **state)
 		files++;
 		hm_buf_fini(&w.map);
 	}
-	print_message("%zu adapters with receipts, %zu cases\n", files, cases);
+	printf("counted: %zu receipts of %zu adapters\n", cases, files);
 	assert_true(files >= 3);
 }
 

@@ -3,6 +3,7 @@
  *
  * Inputs and results are published ones, or were computed with other programs from the providers' recipes.
  */
+#define KIT_VECTORS
 #include "kit.h"
 
 static struct kit k;
@@ -15,6 +16,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	kit_fini(&k);
+	kit_counted(kit_vectors, "vectors: chats of China");
 	return 0;
 }
 

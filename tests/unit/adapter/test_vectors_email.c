@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#define KIT_VECTORS
 #include "kit.h"
 
 static struct kit k;
@@ -19,6 +20,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	kit_fini(&k);
+	kit_counted(kit_vectors, "vectors: mail");
 	return 0;
 }
 

@@ -3,6 +3,7 @@
  *
  * Signatures of callbacks have their vectors in tests/battery/adapters (.receipts).
  */
+#define KIT_VECTORS
 #include "kit.h"
 
 static struct kit k;
@@ -15,6 +16,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	kit_fini(&k);
+	kit_counted(kit_vectors, "vectors: chats at work");
 	return 0;
 }
 

@@ -2,6 +2,7 @@
  * test_webpush.c - Web Push: the vectors of RFC 8188, 8291 and 8292, and what the adapter makes of them
  */
 #include "adapter/webpush.h"
+#define KIT_VECTORS
 #include "webpush_open.h"
 
 #define AS_PRIVATE "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"
@@ -22,6 +23,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	kit_fini(&k);
+	kit_counted(kit_vectors, "vectors: Web Push");
 	return 0;
 }
 

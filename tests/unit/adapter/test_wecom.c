@@ -1,6 +1,7 @@
 /*
  * test_wecom.c - adapters/chat/wecom-app.yaml: token request, exact bodies, limits, batches, partial results
  */
+#define KIT_VECTORS
 #include "kit.h"
 
 static struct kit k;
@@ -13,6 +14,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	kit_fini(&k);
+	kit_counted(kit_vectors, "vectors: WeCom");
 	return 0;
 }
 
