@@ -681,7 +681,7 @@ static int url_recipient(struct hm_eval *ev, const struct hm_channel *c, struct 
 		return HM_EINVAL;
 	if (c->https_only && !o.tls)
 		return hm_err_set(e, HM_EINVAL, "the address must begin with https://");
-	if (!host_allowed(c->ad, o.host))
+	if (!ev->in->sample && !host_allowed(c->ad, o.host))
 		return hm_err_set(e, HM_EINVAL, "the host of the address is not one of this provider's");
 	start = hm_str_chr(*base_r, '#');
 	if (start >= 0)
