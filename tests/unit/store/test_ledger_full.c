@@ -106,18 +106,18 @@ static void test_injected_failures(void **state)
 	struct hm_err e;
 
 	dir = temp_dir();
+	assert_int_equal(hm_fault_init("ledger_before_write:fail@3", &e), 0); /* before and after its threads */
 	l = open_ledger(dir, 4096, 0);
 	shard_init(&s, l);
-	assert_int_equal(hm_fault_init("ledger_before_write:fail@3", &e), 0);
 	shard_wait(&s, put_job(&s, &job, 500, "c"));
 	for (uint32_t i = 0; i < 500; i += 50) {
 		fill(&job, i, i + 50, &last);
 		shard_wait(&s, last);
 	}
-	assert_int_equal(hm_fault_init(NULL, &e), 0);
 	check_after(&job, 500);
 	shard_fini(&s);
 	hm_ledger_close(l);
+	assert_int_equal(hm_fault_init(NULL, &e), 0);
 	rm_rf(dir);
 }
 
