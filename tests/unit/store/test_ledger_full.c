@@ -106,7 +106,8 @@ static void test_injected_failures(void **state)
 	struct hm_err e;
 
 	dir = temp_dir();
-	assert_int_equal(hm_fault_init("ledger_before_write:fail@3", &e), 0); /* before and after its threads */
+	assert_int_equal(hm_fault_init("ledger_before_write:fail@3", &e),
+			 0); /* before and after its threads */
 	l = open_ledger(dir, 4096, 0);
 	shard_init(&s, l);
 	shard_wait(&s, put_job(&s, &job, 500, "c"));
