@@ -490,7 +490,7 @@ static void test_megabytes_out(void **state)
 	char *p = big(100000, 'v');
 	struct hm_str argv[3] = {HM_STR("SET"), HM_STR("k"), hm_str_n(p, 100000)};
 
-	client_open(&cl, &env, (struct hm_redis_opts){0}, "unix://%s", s->sock);
+	client_open(&cl, &env, (struct hm_redis_opts){.command_timeout_ms = 60000}, "unix://%s", s->sock);
 	up(&cl);
 	server_signal(s, SIGSTOP);
 	for (unsigned i = 0; i < 1000; i++)
